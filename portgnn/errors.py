@@ -1,0 +1,42 @@
+"""Every error that portgnn raises on purpose. Messages say what is wrong, where, and what to type."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PortgnnError(ValueError):
+    """Base of all errors that a user's input, machine or network can cause. The shell exits with 2."""
+
+
+class BackendError(PortgnnError):
+    """A backend, device or dtype that does not exist, is not installed or does not work here."""
+
+
+class ConfigError(PortgnnError):
+    """A preset, hyperparameter or option that cannot be used."""
+
+
+class GraphError(PortgnnError):
+    """A graph whose edges, features, labels or splits are not valid."""
+
+
+class DatasetError(PortgnnError):
+    """A dataset that is unknown, unreadable or not what it should be."""
+
+
+class DownloadError(DatasetError):
+    """A file that could not be fetched whole and verified."""
+
+
+class CheckpointError(PortgnnError):
+    """A checkpoint that cannot be read or does not fit."""
+
+
+def near_matches(name: str, known: Iterable[str]) -> str:
+    """The end of an "unknown X" message: near matches first, then everything known."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
+    return f"{hint} Known: {', '.join(names) if names else 'none'}."

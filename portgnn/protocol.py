@@ -1,0 +1,187 @@
+"""The minimal tensor protocol: what an adapter provides so that portgnn's one model trains on it.
+
+Everything that the array API standard names (sum, exp, argmax, operators, shapes) is taken from `Backend.xp`
+under the standard's names and is not declared again here. The protocol adds the verbs that the standard
+lacks. An adapter is a class that satisfies `BackendClass`; its instances satisfy `Backend`. It is registered
+under the entry-point group `portgnn.backends`, and imports this module; nothing here imports an adapter.
+
+Rules that hold for every verb:
+
+- An instance is immutable: device and dtype are fixed when it is made. Two instances work side by side.
+- Every floating array that an instance makes or returns has the instance's dtype and lies on its device.
+- Verbs are pure. Only an optimizer's `step` and a compiled `run` may consume (donate) the state they are
+  given: a caller does not use that state again.
+- Shapes are written [rows, columns]; n is a number of nodes, f of features, c of classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+Array: TypeAlias = Any
+"""A backend's own array. Only the backend that made it looks inside."""
+
+Params: TypeAlias = dict[str, Array]
+"""Parameters or gradients: a flat dictionary from name to array."""
+
+State: TypeAlias = dict[str, Array]
+"""Parameters and optimizer state together: a flat dictionary that `to_numpy` can store whole."""
+
+Key: TypeAlias = Any
+"""A dropout key: two integers below 2**32, `key[0]` and `key[1]`, as Python ints or as device scalars."""
+
+LossFn: TypeAlias = Callable[..., tuple[Array, Any]]
+"""`fn(params, *args) -> (loss, aux)`, loss a 0-d array."""
+
+Step: TypeAlias = Callable[[State, Any], tuple[State, tuple[Array, ...]]]
+"""`step(state, keys) -> (state, metrics)`: one epoch; keys [layers, 2]; metrics a tuple of 0-d arrays."""
+
+Run: TypeAlias = Callable[[State, NDArray[np.uint32]], tuple[State, NDArray[np.float64]]]
+"""`run(state, keys) -> (state, metrics)`: as many epochs as keys [epochs, layers, 2] has rows;
+metrics is a host array [epochs, number of metrics]."""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What an adapter can do on this machine, as data. Nothing else may be asked of a backend's identity."""
+
+    devices: tuple[str, ...]
+    """Devices present here, the fastest first."""
+    dtypes: tuple[str, ...]
+    """Floating dtypes that the instance's device has: of float64, float32, bfloat16."""
+    native_sparse: bool
+    """The framework has a sparse matrix product of its own (else the adapter brings one)."""
+    lazy: bool
+    """Arrays are promises until `synchronize` or `to_numpy`."""
+    compiled: bool
+    """`compile` fuses several operations or epochs into one launch."""
+    deterministic: bool
+    """The same call gives the same bits twice."""
+    collectives: tuple[str, ...] = ()
+    """Transports over which several processes can train together, for example ("gloo", "nccl")."""
+
+
+@runtime_checkable
+class CSR(Protocol):
+    """A sparse matrix on a device: an opaque handle that keeps what its backward product needs."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns)."""
+
+    @property
+    def nnz(self) -> int:
+        """Number of stored values."""
+
+
+class Optimizer(Protocol):
+    """A pure optimizer: all that changes is in the state that goes in and comes out."""
+
+    def init(self, params: Params) -> State:
+        """Zero state for these parameters: a flat dictionary of arrays."""
+
+    def step(self, params: Params, grads: Params, state: State) -> tuple[Params, State]:
+        """New parameters and state. Consumes `params` and `state`."""
+
+
+class Backend(Protocol):
+    """An adapter on one device in one dtype. See the module's docstring for the rules of all verbs."""
+
+    name: str
+    """The registered name."""
+    device: str
+    """The device of every array, for example "cpu", "cuda:1", "gpu"."""
+    dtype: str
+    """The dtype of every floating array: "float64", "float32" or "bfloat16"."""
+    xp: Any
+    """The array API standard's namespace for this backend's arrays, differentiable where used in a loss."""
+    capabilities: Capabilities
+
+    def asarray(self, x: NDArray[Any]) -> Array:
+        """The only door in. Floats become `dtype`, integers int32, booleans stay. Copies."""
+
+    def to_numpy(self, x: Array) -> NDArray[Any]:
+        """The only door out. Waits for the value; bfloat16 becomes float32. Copies."""
+
+    def csr(self, matrix: sp.csr_array, index: NDArray[np.uint32] | None = None) -> CSR:
+        """Places a canonical CSR matrix [m, n] (sorted, no duplicates) on the device.
+
+        index: one element number a stored value, for `dropout`; by default 0, 1, 2, … in storage order.
+        """
+
+    def matmul(self, a: Array | CSR, b: Array) -> Array:
+        """a @ b; a: dense or a handle [m, k]; b: dense [k, n] -> [m, n]. float32 means float32, not TF32.
+
+        Differentiable in both where dense; a handle is a constant.
+        """
+
+    def spmm(self, a: CSR, x: Array) -> Array:
+        """Sparse times dense: a [m, k], x [k, n] -> [m, n], differentiable in x. Never densifies."""
+
+    def relu(self, x: Array) -> Array:
+        """max(x, 0), with gradient 0 at 0."""
+
+    def log_softmax(self, x: Array) -> Array:
+        """x - log(sum(exp(x))) over the last axis, without overflow."""
+
+    def random_bits(self, key: Key, index: int | Array) -> Array:
+        """int32 bits that equal `portgnn.random.random_bits` bit for bit.
+
+        index: an int n for elements 0 to n-1, or int32 element numbers of any shape (modulo 2**32).
+        """
+
+    def dropout(self, x: Array | CSR, rate: float, key: Key, index: Array | None = None) -> Array | CSR:
+        """Keeps an element where its bits are below `keep_threshold(rate)`, scaled by 1/(1 - rate); else 0.
+
+        On a handle it drops stored values only. index: element numbers of a dense x, of x's shape.
+        """
+
+    def value_and_grad(self, fn: LossFn) -> Callable[..., tuple[tuple[Array, Any], Params]]:
+        """`value_and_grad(fn)(params, *args)` -> ((loss, aux), gradients of loss in params).
+
+        Pure: nothing accumulates, and a parameter that the loss ignores gets zeros.
+        """
+
+    def adam(
+        self,
+        learning_rate: float,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: Mapping[str, float] | None = None,
+    ) -> Optimizer:
+        """Bias-corrected Adam (Kingma & Ba 2015, Algorithm 1), eps outside the root.
+
+        weight_decay: parameter name -> coefficient; it is added to the gradient as coefficient * parameter
+        (L2 as torch.optim.Adam has it, not AdamW).
+        """
+
+    def compile(self, step: Step) -> Run:
+        """Makes a loop over `step`, as fast as the framework allows: jit, a graph, or a plain loop."""
+
+    def synchronize(self, *arrays: Array) -> None:
+        """Returns when the work on these arrays (and, where that is all a device offers, on all) is done."""
+
+
+class BackendClass(Protocol):
+    """What an entry point of `portgnn.backends` names: usually the class itself."""
+
+    name: ClassVar[str]
+
+    def __call__(self, device: str, dtype: str) -> Backend:
+        """An instance. Called with one of `devices()` and one of `dtypes(device)`."""
+
+    def devices(self) -> tuple[str, ...]:
+        """Devices present on this machine, the fastest first; empty if there is none."""
+
+    def dtypes(self, device: str) -> tuple[str, ...]:
+        """Floating dtypes that the device has."""
+
+    def environment(self) -> dict[str, Any]:
+        """Versions and settings that may change numbers or speed, for `doctor` and for results."""

@@ -1,0 +1,74 @@
+"""Portable randomness: the same weights and the same dropout bits on every backend.
+
+Weights are drawn on the host from NumPy's Philox. Dropout bits come from a counter-based hash, so that
+the bit of an element depends on (seed, epoch, layer, element index) alone: not on the order in which
+elements are visited, on how a graph is cut into parts, nor on whose generator ran before.
+
+The hash is two rounds of xorshift and multiply with the constants of `lowbias32`
+(C. Wellons, "Prospecting for Hash Functions", 2018), the second half of the key entering between the
+rounds so that two keys never give shifted copies of one stream. All arithmetic is modulo 2**32. A backend
+that has only signed 32-bit integers gets the same bits if it masks the sign that a right shift drags in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+MULTIPLIER_1 = 0x7FEB352D
+MULTIPLIER_2 = 0x846CA68B
+SHIFTS = (16, 15, 16)
+
+
+def keep_threshold(rate: float) -> int:
+    """The signed 32-bit bound below which `random_bits` means "keep".
+
+    Bits are uniform on [-2**31, 2**31), so `bits < keep_threshold(rate)` holds with probability 1 - rate,
+    to within 2**-32. rate: in [0, 1).
+    """
+    if not 0.0 <= rate < 1.0:
+        raise ValueError(f"dropout rate must be in [0, 1), not {rate}")
+    return min(round((1.0 - rate) * 2**32), 2**32 - 1) - 2**31
+
+
+def random_bits(key: tuple[int, int], index: NDArray[np.uint32]) -> NDArray[np.int32]:
+    """The reference hash, in NumPy. key: two words below 2**32; index: uint32 of any shape -> int32."""
+    x = index + np.uint32(key[0])
+    scratch = x >> np.uint32(SHIFTS[0])
+    x ^= scratch
+    x *= np.uint32(MULTIPLIER_1)
+    np.right_shift(x, np.uint32(SHIFTS[1]), out=scratch)
+    x ^= scratch
+    x ^= np.uint32(key[1])
+    x *= np.uint32(MULTIPLIER_2)
+    np.right_shift(x, np.uint32(SHIFTS[2]), out=scratch)
+    x ^= scratch
+    return x.view(np.int32)
+
+
+def dropout_keys(seed: int, epochs: range, layers: int) -> NDArray[np.uint32]:
+    """Keys of the dropout masks. Returns uint32 [len(epochs), layers, 2].
+
+    Each is two words of NumPy's SeedSequence over (seed, epoch), so that neighbouring seeds and epochs are
+    unrelated, and each epoch's can be computed alone (a resumed run needs no replay).
+    """
+    rows = [
+        np.random.SeedSequence([seed, epoch]).generate_state(2 * layers).reshape(layers, 2)
+        for epoch in epochs
+    ]
+    return np.array(rows, dtype=np.uint32).reshape(len(epochs), layers, 2)
+
+
+def glorot_uniform(shapes: Mapping[str, tuple[int, int]], seed: int) -> dict[str, NDArray[np.float64]]:
+    """Glorot-uniform weights (Glorot & Bengio 2010), float64, one Philox stream a parameter.
+
+    shapes: name -> (fan_in, fan_out). U(-a, a) with a = sqrt(6 / (fan_in + fan_out)).
+    """
+    weights = {}
+    for number, (name, (fan_in, fan_out)) in enumerate(shapes.items()):
+        generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, number])))
+        bound = np.sqrt(6.0 / (fan_in + fan_out))
+        weights[name] = generator.uniform(-bound, bound, size=(fan_in, fan_out))
+    return weights
