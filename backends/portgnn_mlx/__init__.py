@@ -1,0 +1,5 @@
+"""MLX as a portgnn backend."""
+
+from portgnn_mlx.backend import MLXBackend
+
+__all__ = ["MLXBackend"]

@@ -1,0 +1,180 @@
+"""MLX as a portgnn backend: lazy arrays, the native value_and_grad, Metal, CUDA or the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from portgnn.parts import Adam, plain_loop
+from portgnn.protocol import Capabilities, Key, LossFn, Params, Run, State, Step
+from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold, random_bits
+from portgnn_mlx.sparse import EdgeCSR, HostCSR, edge_csr, host_csr
+
+
+class MLXBackend:
+    """MLX on its "gpu" (Metal or CUDA) or "cpu" device.
+
+    shared_memory: products and dropout bits through NumPy's view of the same memory. By default on the CPU
+    device only; switched off there, the CPU runs what a GPU would.
+    """
+
+    name = "mlx"
+    xp: Any = mx
+
+    def __init__(self, device: str = "cpu", dtype: str = "float32", shared_memory: bool | None = None) -> None:
+        self.device, self.dtype = device, dtype
+        self._device = mx.Device(mx.gpu if device == "gpu" else mx.cpu)
+        self._float: mx.Dtype = getattr(mx, dtype)
+        self._on_host = device == "cpu" if shared_memory is None else shared_memory
+        self._counters: dict[int, Any] = {}
+        self.capabilities = Capabilities(
+            devices=self.devices(),
+            dtypes=self.dtypes(device),
+            native_sparse=False,
+            lazy=True,
+            compiled=False,
+            deterministic=device == "cpu",
+        )
+
+    @staticmethod
+    def devices() -> tuple[str, ...]:
+        return ("gpu", "cpu") if mx.is_available(mx.gpu) else ("cpu",)
+
+    @staticmethod
+    def dtypes(device: str) -> tuple[str, ...]:
+        return ("float64", "float32") if device == "cpu" else ("float32",)
+
+    @staticmethod
+    def environment() -> dict[str, Any]:
+        return {"version": mx.__version__, "metal": mx.metal.is_available(), "gpu": mx.is_available(mx.gpu)}
+
+    def asarray(self, x: NDArray[Any]) -> mx.array:
+        host = np.asarray(x)
+        kind = {"f": self._float, "i": mx.int32, "u": mx.int32, "b": mx.bool_}[host.dtype.kind]
+        if host.dtype.kind in "iu":
+            host = host.astype(np.uint32 if host.dtype.kind == "u" else np.int32).view(np.int32)
+        with mx.stream(self._device):
+            return mx.array(host, dtype=kind)
+
+    def to_numpy(self, x: mx.array) -> NDArray[Any]:
+        with mx.stream(self._device):
+            return np.array(x.astype(mx.float32) if x.dtype == mx.bfloat16 else x, copy=True)
+
+    def csr(self, matrix: sp.csr_array, index: NDArray[np.uint32] | None = None) -> HostCSR | EdgeCSR:
+        if self._on_host:
+            return host_csr(matrix.astype(self.dtype), index)
+        with mx.stream(self._device):
+            return edge_csr(matrix, index, self._float)
+
+    def matmul(self, a: Any, b: mx.array) -> mx.array:
+        return self.spmm(a, b) if isinstance(a, HostCSR | EdgeCSR) else a @ b
+
+    def spmm(self, a: HostCSR | EdgeCSR, x: mx.array) -> mx.array:
+        return a.product(x)
+
+    def relu(self, x: mx.array) -> mx.array:
+        # mx.maximum would send half the gradient through at 0.
+        return mx.where(x > 0, x, mx.zeros((), x.dtype))
+
+    def log_softmax(self, x: mx.array) -> mx.array:
+        shifted = x - mx.stop_gradient(mx.max(x, axis=-1, keepdims=True))
+        return shifted - mx.log(mx.sum(_exp(shifted), axis=-1, keepdims=True))
+
+    def random_bits(self, key: Key, index: int | mx.array) -> mx.array:
+        if self._on_host:
+            return mx.array(self._host_bits(key, index))
+        words = self._counter(index) if isinstance(index, int) else index.view(mx.uint32)
+        x = words + _word(key[0])
+        x = x ^ (x >> SHIFTS[0])
+        x = x * _word(MULTIPLIER_1)
+        x = x ^ (x >> SHIFTS[1])
+        x = x ^ _word(key[1])
+        x = x * _word(MULTIPLIER_2)
+        return (x ^ (x >> SHIFTS[2])).view(mx.int32)
+
+    def _counter(self, n: int) -> Any:
+        if n not in self._counters:
+            self._counters[n] = np.arange(n, dtype=np.uint32) if self._on_host else mx.arange(n, dtype=mx.uint32)
+        return self._counters[n]
+
+    def _host_bits(self, key: Key, index: Any) -> NDArray[np.int32]:
+        ids = self._counter(index) if isinstance(index, int) else np.array(index, copy=False).view(np.uint32)
+        return random_bits((int(key[0]), int(key[1])), ids)
+
+    def dropout(self, x: Any, rate: float, key: Key, index: mx.array | None = None) -> Any:
+        if rate == 0.0:
+            return x
+        if isinstance(x, HostCSR):
+            return x.with_mask(self._host_mask(key, x.nnz if x.index is None else x.index, rate))
+        if isinstance(x, EdgeCSR):
+            return x.with_mask(self._mask(key, x.nnz if x.index is None else x.index, rate))
+        return x * self._mask(key, x.size if index is None else index, rate).reshape(x.shape)
+
+    def _host_mask(self, key: Key, index: Any, rate: float) -> NDArray[Any]:
+        kept = (self._host_bits(key, index) < keep_threshold(rate)).astype(self.dtype)
+        kept *= 1.0 / (1.0 - rate)
+        return kept
+
+    def _mask(self, key: Key, index: Any, rate: float) -> mx.array:
+        if self._on_host:
+            return mx.array(self._host_mask(key, index, rate), self._float)
+        return (self.random_bits(key, index) < keep_threshold(rate)).astype(self._float) * (1.0 / (1.0 - rate))
+
+    def value_and_grad(self, fn: LossFn) -> Callable[..., tuple[tuple[mx.array, Any], Params]]:
+        native = mx.value_and_grad(fn)
+
+        def wrapped(params: Params, *args: Any) -> tuple[tuple[mx.array, Any], Params]:
+            with mx.stream(self._device):
+                (loss, aux), grads = native(params, *args)
+            return (loss, aux), grads
+
+        return wrapped
+
+    def adam(
+        self,
+        learning_rate: float,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: Mapping[str, float] | None = None,
+    ) -> Adam:
+        # mlx.optimizers.Adam leaves the bias correction off unless asked and holds its state inside.
+        return Adam(self, learning_rate, beta1, beta2, eps, weight_decay)
+
+    def compile(self, step: Step) -> Run:
+        def fetch(metrics: list[tuple[mx.array, ...]]) -> NDArray[np.float64]:
+            return np.array([[value.item() for value in row] for row in metrics], dtype=np.float64)
+
+        def settle(state: State, metrics: tuple[mx.array, ...]) -> None:
+            mx.eval(state, metrics)
+
+        loop = plain_loop(step, fetch, settle)
+
+        def run(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
+            with mx.stream(self._device):
+                return loop(state, keys)
+
+        return run
+
+    def synchronize(self, *arrays: mx.array) -> None:
+        mx.eval(*arrays)
+        mx.synchronize(mx.default_stream(self._device))
+
+
+def _exp(x: mx.array) -> mx.array:
+    """exp. MLX 0.32's float64 exp is right to 3e-7 only; its log is exact, so one second-order step mends it."""
+    y = mx.exp(x)
+    if x.dtype != mx.float64:
+        return y
+    error = x - mx.log(y)
+    return y + y * (error + error * error * 0.5)
+
+
+def _word(value: Any) -> mx.array:
+    """A key word or constant as uint32, so that arithmetic wraps and never widens."""
+    return mx.array(value, mx.uint32) if isinstance(value, int) else value

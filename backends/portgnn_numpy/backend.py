@@ -1,0 +1,175 @@
+"""The tape as a backend, over any array-API namespace that comes with a sparse product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from portgnn.parts import Adam, plain_loop
+from portgnn.protocol import Array, Capabilities, Key, LossFn, Params, Run, Step
+from portgnn.random import keep_threshold
+from portgnn_numpy.tape import TapeNamespace, Var, backward, matmul, unary, value_of
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """A sparse matrix of the namespace's library and its transpose, made on first use and kept."""
+
+    matrix: Any
+    transpose: Callable[[Any], Any]
+    index: Array | None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_transposed", None)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        shape: tuple[int, int] = self.matrix.shape
+        return shape
+
+    @property
+    def nnz(self) -> int:
+        return int(self.matrix.nnz)
+
+    @property
+    def transposed(self) -> Any:
+        if self._transposed is None:  # type: ignore[has-type]
+            object.__setattr__(self, "_transposed", self.transpose(self.matrix))
+        return self._transposed  # type: ignore[has-type]
+
+    def with_values(self, values: Array) -> Sparse:
+        """The same pattern with other values, sharing the index arrays."""
+        kind = type(self.matrix)
+        parts = (values, self.matrix.indices, self.matrix.indptr)
+        return Sparse(kind(parts, shape=self.matrix.shape, copy=False), self.transpose, self.index)
+
+
+class TapeBackend:
+    """Every verb of the protocol on the tape. A subclass says which namespace, device and sparse library."""
+
+    name: str
+    capabilities: Capabilities
+
+    def __init__(self, namespace: Any, device: str, dtype: str) -> None:
+        self.device, self.dtype = device, dtype
+        self.xp = TapeNamespace(namespace)
+        self._ns = namespace
+        self._float = getattr(namespace, dtype)
+        self._counters: dict[int, Array] = {}
+
+    # What a subclass provides.
+
+    def _from_host(self, x: NDArray[Any]) -> Array:
+        raise NotImplementedError
+
+    def _sparse(self, matrix: sp.csr_array) -> Any:
+        raise NotImplementedError
+
+    def _transpose(self, matrix: Any) -> Any:
+        raise NotImplementedError
+
+    def _hash(self, key: Key, index: Array) -> Array:
+        raise NotImplementedError
+
+    def to_numpy(self, x: Array) -> NDArray[Any]:
+        raise NotImplementedError
+
+    def synchronize(self, *arrays: Array) -> None:
+        raise NotImplementedError
+
+    # The protocol.
+
+    def asarray(self, x: NDArray[Any]) -> Array:
+        host = np.asarray(x)
+        kind = {"f": self.dtype, "i": "int32", "u": "int32", "b": "bool"}[host.dtype.kind]
+        return self._from_host(np.array(host, dtype=kind, copy=True))
+
+    def csr(self, matrix: sp.csr_array, index: NDArray[np.uint32] | None = None) -> Sparse:
+        ids = None if index is None else self._from_host(np.asarray(index, dtype=np.uint32))
+        return Sparse(self._sparse(matrix), self._transpose, ids)
+
+    def matmul(self, a: Any, b: Any) -> Any:
+        return self.spmm(a, b) if isinstance(a, Sparse) else matmul(a, b)
+
+    def spmm(self, a: Sparse, x: Any) -> Any:
+        return unary(x, a.matrix @ value_of(x), lambda grad: a.transposed @ grad)
+
+    def relu(self, x: Any) -> Any:
+        raw = value_of(x)
+        # The mask comes from the input: at exactly 0 the gradient is 0.
+        return unary(x, self._ns.maximum(raw, self._ns.zeros((), dtype=raw.dtype)), lambda g: g * (raw > 0))
+
+    def log_softmax(self, x: Any) -> Any:
+        raw = value_of(x)
+        shifted = raw - self._ns.max(raw, axis=-1, keepdims=True)
+        value = shifted - self._ns.log(self._ns.sum(self._ns.exp(shifted), axis=-1, keepdims=True))
+
+        def pull(grad: Array) -> Array:
+            return grad - self._ns.exp(value) * self._ns.sum(grad, axis=-1, keepdims=True)
+
+        return unary(x, value, pull)
+
+    def random_bits(self, key: Key, index: int | Array) -> Array:
+        if isinstance(index, int):
+            if index not in self._counters:
+                self._counters[index] = self._ns.arange(index, dtype=self._ns.uint32)
+            return self._hash(key, self._counters[index])
+        return self._hash(key, index.view(self._ns.uint32))
+
+    def dropout(self, x: Any, rate: float, key: Key, index: Array | None = None) -> Any:
+        if rate == 0.0:
+            return x
+        if isinstance(x, Sparse):
+            where = x.nnz if x.index is None else x.index
+            return x.with_values(x.matrix.data * self._mask(self.random_bits(key, where), rate))
+        raw = value_of(x)
+        bits = self.random_bits(key, int(raw.size)).reshape(raw.shape) if index is None else (
+            self.random_bits(key, index))
+        mask = self._mask(bits, rate)
+        return unary(x, raw * mask, lambda grad: grad * mask)
+
+    def _mask(self, bits: Array, rate: float) -> Array:
+        kept = self._ns.astype(bits < keep_threshold(rate), self._float)
+        kept *= 1.0 / (1.0 - rate)
+        return kept
+
+    def value_and_grad(self, fn: LossFn) -> Callable[..., tuple[tuple[Array, Any], Params]]:
+        def wrapped(params: Params, *args: Any) -> tuple[tuple[Array, Any], Params]:
+            recorded = {name: Var(value) for name, value in params.items()}
+            loss, aux = fn(recorded, *args)
+            if isinstance(loss, Var):
+                grads = backward(loss, recorded, self._ns.zeros_like)
+            else:
+                grads = {name: self._ns.zeros_like(value) for name, value in params.items()}
+            return (value_of(loss), _unwrapped(aux)), grads
+
+        return wrapped
+
+    def adam(
+        self,
+        learning_rate: float,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: Mapping[str, float] | None = None,
+    ) -> Adam:
+        return Adam(self, learning_rate, beta1, beta2, eps, weight_decay)
+
+    def compile(self, step: Step) -> Run:
+        def fetch(metrics: list[tuple[Array, ...]]) -> NDArray[np.float64]:
+            return np.array([[float(value) for value in row] for row in metrics], dtype=np.float64)
+
+        return plain_loop(step, fetch, lambda *_: None)
+
+
+def _unwrapped(aux: Any) -> Any:
+    if isinstance(aux, tuple | list):
+        return type(aux)(_unwrapped(x) for x in aux)
+    if isinstance(aux, dict):
+        return {name: _unwrapped(x) for name, x in aux.items()}
+    return value_of(aux)

@@ -1,0 +1,179 @@
+"""PyTorch as a portgnn backend: eager autograd on an explicit device, in an explicit dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import array_api_compat.torch as xp
+import numpy as np
+import scipy.sparse as sp
+import torch
+from numpy.typing import NDArray
+
+from portgnn.parts import plain_loop
+from portgnn.protocol import Capabilities, Key, LossFn, Params, Run, Step
+from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold, random_bits
+from portgnn_torch.optim import FusedAdam
+from portgnn_torch.sparse import SpMM, TorchCSR, csr_product_works, place
+
+
+class TorchBackend:
+    """PyTorch on one device. `csr` chooses the sparse form; by default CSR where the device multiplies it."""
+
+    name = "torch"
+    xp: Any = xp
+
+    def __init__(self, device: str = "cpu", dtype: str = "float32", csr: bool | None = None) -> None:
+        self.device, self.dtype = device, dtype
+        self._device = torch.device(device)
+        self._float: torch.dtype = getattr(torch, dtype)
+        self._on_host = self._device.type == "cpu"
+        self._has_csr = csr_product_works(self._device, self._float) if csr is None else csr
+        self._counters: dict[int, Any] = {}
+        self.capabilities = Capabilities(
+            devices=self.devices(),
+            dtypes=self.dtypes(device),
+            native_sparse=self._has_csr,
+            lazy=not self._on_host,
+            compiled=False,
+            deterministic=self._has_csr or self._on_host,
+        )
+
+    @staticmethod
+    def devices() -> tuple[str, ...]:
+        found = [f"cuda:{i}" if i else "cuda" for i in range(torch.cuda.device_count())]
+        if torch.backends.mps.is_available():
+            found.append("mps")
+        return (*found, "cpu")
+
+    @staticmethod
+    def dtypes(device: str) -> tuple[str, ...]:
+        return ("float32",) if device == "mps" else ("float64", "float32")
+
+    @staticmethod
+    def environment() -> dict[str, Any]:
+        facts: dict[str, Any] = {
+            "version": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "tf32": torch.backends.cuda.matmul.allow_tf32,
+        }
+        if torch.cuda.is_available():
+            facts |= {"cuda": torch.version.cuda, "gpu": torch.cuda.get_device_name()}
+        return facts
+
+    def asarray(self, x: NDArray[Any]) -> torch.Tensor:
+        host = np.asarray(x)
+        kind = {"f": self._float, "i": torch.int32, "u": torch.int32, "b": torch.bool}[host.dtype.kind]
+        if host.dtype.kind == "u":
+            host = host.astype(np.uint32).view(np.int32)
+        return torch.tensor(host, dtype=kind, device=self._device)
+
+    def to_numpy(self, x: torch.Tensor) -> NDArray[Any]:
+        host = x.detach().to("cpu", torch.float32 if x.dtype == torch.bfloat16 else x.dtype)
+        return np.array(host.numpy(), copy=True)
+
+    def csr(self, matrix: sp.csr_array, index: NDArray[np.uint32] | None = None) -> TorchCSR:
+        return place(matrix, index, self._float, self._device, self._has_csr)
+
+    def matmul(self, a: Any, b: torch.Tensor) -> torch.Tensor:
+        return self.spmm(a, b) if isinstance(a, TorchCSR) else a @ b
+
+    def spmm(self, a: TorchCSR, x: torch.Tensor) -> torch.Tensor:
+        product: torch.Tensor = SpMM.apply(a, x)
+        return product
+
+    def relu(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(x)
+
+    def log_softmax(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.log_softmax(x, dim=-1)
+
+    def random_bits(self, key: Key, index: int | torch.Tensor) -> torch.Tensor:
+        if self._on_host:
+            return torch.from_numpy(self._host_bits(key, index))
+        if isinstance(index, int):
+            index = self._counter(index)
+        x = index + _signed(key[0])
+        x = x ^ _shifted(x, SHIFTS[0])
+        x = x * MULTIPLIER_1
+        x = x ^ _shifted(x, SHIFTS[1])
+        x = x ^ _signed(key[1])
+        x = x * _signed(MULTIPLIER_2)
+        return x ^ _shifted(x, SHIFTS[2])
+
+    def _counter(self, n: int) -> Any:
+        if n not in self._counters:
+            if self._on_host:
+                self._counters[n] = np.arange(n, dtype=np.uint32)
+            else:
+                self._counters[n] = torch.arange(n, dtype=torch.int32, device=self._device)
+        return self._counters[n]
+
+    def _host_bits(self, key: Key, index: int | torch.Tensor) -> NDArray[np.int32]:
+        """On the CPU tensors share memory with NumPy, whose integer loops are the faster ones."""
+        ids = self._counter(index) if isinstance(index, int) else index.numpy().view(np.uint32)
+        return random_bits((int(key[0]), int(key[1])), ids)
+
+    def dropout(self, x: Any, rate: float, key: Key, index: torch.Tensor | None = None) -> Any:
+        if rate == 0.0:
+            return x
+        if isinstance(x, TorchCSR):
+            where = x.nnz if x.index is None else x.index
+            return x.with_values(x.values * self._mask(key, where, rate))
+        mask = self._mask(key, x.numel() if index is None else index, rate)
+        return x * mask.reshape(x.shape)
+
+    def _mask(self, key: Key, index: int | torch.Tensor, rate: float) -> torch.Tensor:
+        scale = 1.0 / (1.0 - rate)
+        if self._on_host and self.dtype != "bfloat16":
+            kept = (self._host_bits(key, index) < keep_threshold(rate)).astype(self.dtype)
+            kept *= scale
+            return torch.from_numpy(kept)
+        return (self.random_bits(key, index) < keep_threshold(rate)).to(self._float) * scale
+
+    def value_and_grad(self, fn: LossFn) -> Callable[..., tuple[tuple[torch.Tensor, Any], Params]]:
+        def wrapped(params: Params, *args: Any) -> tuple[tuple[torch.Tensor, Any], Params]:
+            leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
+            with torch.enable_grad():
+                loss, aux = fn(leaves, *args)
+            if not loss.requires_grad:
+                return (loss, aux), {name: torch.zeros_like(value) for name, value in params.items()}
+            grads = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
+            return (loss.detach(), aux), dict(zip(leaves, grads, strict=True))
+
+        return wrapped
+
+    def adam(
+        self,
+        learning_rate: float,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: Mapping[str, float] | None = None,
+    ) -> FusedAdam:
+        fused = self._device.type in ("cpu", "cuda", "mps")
+        return FusedAdam(learning_rate, beta1, beta2, eps, weight_decay, fused)
+
+    def compile(self, step: Step) -> Run:
+        def fetch(metrics: list[tuple[torch.Tensor, ...]]) -> NDArray[np.float64]:
+            rows = torch.stack([torch.stack([value.to(self._float) for value in row]) for row in metrics])
+            return self.to_numpy(rows).astype(np.float64)
+
+        return plain_loop(step, fetch, lambda *_: None)
+
+    def synchronize(self, *arrays: torch.Tensor) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        elif self._device.type == "mps":
+            torch.mps.synchronize()
+
+
+def _signed(word: Any) -> Any:
+    """A word below 2**32 as the signed 32-bit integer with the same bits; device scalars are so already."""
+    return word - 2**32 if isinstance(word, int) and word >= 2**31 else word
+
+
+def _shifted(x: torch.Tensor, by: int) -> torch.Tensor:
+    """A logical right shift: torch's is arithmetic, so the sign it drags in is masked off."""
+    return (x >> by) & ((1 << (32 - by)) - 1)

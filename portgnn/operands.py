@@ -1,0 +1,178 @@
+"""What a forward pass multiplies with: a graph's matrices, cut to what is needed, on a backend's device.
+
+A loss over some rows of the output needs only those nodes' receptive field. Rows outside it change neither
+the loss nor a gradient, so they are left out before anything reaches a device. Element numbers travel along,
+so that dropout hits the same elements whichever rows are present.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from portgnn.graph import Features, Graph, canonical_csr, normalized_adjacency, row_normalized
+from portgnn.presets import Config
+from portgnn.protocol import CSR, Array, Backend
+
+SPARSE_BELOW = 0.1
+"""Features with a smaller share of non-zeros are kept sparse: measured on Cora (0.013) and on random
+features, a CSR product beats the dense one up to about this density on a CPU."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A graph as the recipe wants it, on the host in float64: normalised once, placed as often as needed."""
+
+    graph: Graph
+    config: Config
+    adjacency: sp.csr_array
+    features: Features
+
+    @classmethod
+    def of(cls, graph: Graph, config: Config) -> Prepared:
+        features = graph.features
+        if config.normalize_features:
+            features = row_normalized(features)
+        return cls(graph, config, normalized_adjacency(graph.adjacency), _in_form(features, config.features))
+
+    @property
+    def dimensions(self) -> tuple[int, ...]:
+        """Widths from the features to the classes: layers + 1 of them."""
+        config = self.config
+        hidden = (config.hidden,) * (config.layers - 1)
+        return (self.graph.num_features, *hidden, self.graph.num_classes)
+
+
+@dataclass(frozen=True, eq=False)
+class Operands:
+    """The constants of one forward pass on a device.
+
+    features: dense or CSR [rows of layer 0, f].
+    adjacency: one a layer, dense or CSR; None where the product with the features is already in them.
+    index: one a layer, the element numbers of its dense input for dropout; None for 0, 1, 2, ….
+    targets: [rows, c], 1/count at the label of each counted row and 0 elsewhere.
+    labels: int32 [rows], -1 where the row is not counted.
+    count: number of counted rows.
+    """
+
+    features: Array | CSR
+    adjacency: tuple[Array | CSR | None, ...]
+    index: tuple[Array | None, ...]
+    targets: Array
+    labels: Array
+    count: int
+
+
+def place(backend: Backend, prepared: Prepared, nodes: NDArray[np.int64] | None, training: bool) -> Operands:
+    """Places what is needed for a loss over `nodes` (None: all nodes, without labels).
+
+    training: with dropout, so that features which are dropped out cannot be multiplied ahead of time.
+    """
+    config, graph = prepared.config, prepared.graph
+    everything = np.arange(graph.num_nodes, dtype=np.int64)
+    dense = config.adjacency == "dense"
+    rows = everything if nodes is None or dense or config.rows == "all" else nodes
+    levels, blocks = _receptive_field(prepared.adjacency, rows, config.layers)
+    features: Any = prepared.features
+    numbers: NDArray[np.uint32] | None = None
+    if len(levels[0]) != graph.num_nodes:
+        if isinstance(features, sp.csr_array):
+            numbers = _stored_values_of(features, levels[0])
+        features = features[levels[0]]
+
+    dropped = config.input_dropout if training else 0.0
+    multiplied = False
+    if not dense and not dropped and config.bias != "before":
+        features, multiplied = _multiplied_if_cheaper(blocks[0], features)
+
+    # One handle serves all layers that share a block: a device holds it once.
+    handles: dict[int, Array | CSR] = {}
+    for matrix in blocks[1 if multiplied else 0 :]:
+        if id(matrix) not in handles:
+            handles[id(matrix)] = backend.asarray(matrix.toarray()) if dense else backend.csr(matrix)
+    adjacency = [handles[id(matrix)] for matrix in blocks[1 if multiplied else 0 :]]
+    labels = np.full(len(rows), -1, dtype=np.int32)
+    targets = np.zeros((len(rows), graph.num_classes))
+    count = 0
+    if nodes is not None:
+        assert graph.labels is not None
+        at = np.arange(len(nodes)) if rows is nodes else nodes
+        labels[at] = graph.labels[nodes]
+        targets[at, graph.labels[nodes]] = 1.0 / len(nodes)
+        count = len(nodes)
+    return Operands(
+        features=backend.csr(features, numbers) if sp.issparse(features) else backend.asarray(features),
+        adjacency=(*((None,) if multiplied else ()), *adjacency),
+        index=_element_numbers(backend, prepared, levels) if training else (None,) * config.layers,
+        targets=backend.asarray(targets),
+        labels=backend.asarray(labels),
+        count=count,
+    )
+
+
+def _in_form(features: Features, form: str) -> Features:
+    if form == "auto":
+        stored = features.nnz if isinstance(features, sp.csr_array) else np.count_nonzero(features)
+        form = "sparse" if stored < SPARSE_BELOW * features.shape[0] * features.shape[1] else "dense"
+    if form == "sparse":
+        return canonical_csr(features)
+    return features.toarray() if isinstance(features, sp.csr_array) else features
+
+
+def _receptive_field(
+    adjacency: sp.csr_array, rows: NDArray[np.int64], layers: int
+) -> tuple[list[NDArray[np.int64]], list[sp.csr_array]]:
+    """Nodes needed at each level (levels[0] for the features, levels[layers] = rows) and the blocks between.
+
+    blocks[l] is the adjacency from levels[l] (columns) to levels[l + 1] (rows).
+    """
+    n = adjacency.shape[0]
+    levels, blocks = [rows], []
+    for _ in range(layers):
+        if len(levels[0]) == n and np.array_equal(levels[0], np.arange(n)):
+            levels.insert(0, levels[0])
+            blocks.insert(0, adjacency)
+            continue
+        block = canonical_csr(adjacency[levels[0]])
+        columns = np.unique(block.indices).astype(np.int64)
+        levels.insert(0, columns)
+        blocks.insert(0, canonical_csr(block[:, columns]))
+    return levels, blocks
+
+
+def _stored_values_of(matrix: sp.csr_array, rows: NDArray[np.int64]) -> NDArray[np.uint32]:
+    """Numbers, in the whole matrix, of the stored values of some of its rows."""
+    counts = np.diff(matrix.indptr)[rows]
+    ends = np.cumsum(counts)
+    within = np.arange(int(counts.sum())) - np.repeat(ends - counts, counts)
+    return (np.repeat(matrix.indptr[:-1][rows].astype(np.int64), counts) + within).astype(np.uint32)
+
+
+def _multiplied_if_cheaper(block: sp.csr_array, features: Features) -> tuple[Features, bool]:
+    """(A X, True) where one product with it costs no more than one with A and one with X."""
+    if not isinstance(features, sp.csr_array):
+        return np.asarray(block @ features), True
+    product = canonical_csr(block @ features)
+    if product.nnz <= block.nnz + features.nnz:
+        return product, True
+    return features, False
+
+
+def _element_numbers(
+    backend: Backend, prepared: Prepared, levels: list[NDArray[np.int64]]
+) -> tuple[Array | None, ...]:
+    """For each layer with a dense, incomplete input under dropout: node * width + column, modulo 2**32."""
+    numbers: list[Array | None] = []
+    for layer, rate in enumerate(prepared.config.dropout_rates()):
+        nodes, width = levels[layer], prepared.dimensions[layer]
+        sparse_input = layer == 0 and isinstance(prepared.features, sp.csr_array)
+        if not rate or sparse_input or len(nodes) == prepared.graph.num_nodes:
+            numbers.append(None)
+            continue
+        each = nodes[:, None] * width + np.arange(width)
+        numbers.append(backend.asarray((each % 2**32).astype(np.uint32)))
+    return tuple(numbers)

@@ -1,0 +1,162 @@
+"""Recipes: every hyperparameter of a run in one frozen record, and the named sets of them.
+
+`kipf`     Kipf & Welling 2017 and its code tkipf/gcn (train.py, models.py, layers.py).
+`pyg`      PyTorch Geometric's benchmark/citation (gcn.py, train_eval.py); Fey & Lenssen 2019.
+`article`  Bilot 2023, TristanBilot/mlx-GCN, with its flaws corrected.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+from portgnn.errors import ConfigError, near_matches
+
+Bias = Literal["none", "after", "before"]
+Stopping = Literal["window", "patience"]
+FeatureForm = Literal["auto", "sparse", "dense"]
+AdjacencyForm = Literal["auto", "csr", "dense"]
+Rows = Literal["needed", "all"]
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "bias": get_args(Bias),
+    "stopping": get_args(Stopping),
+    "features": get_args(FeatureForm),
+    "adjacency": get_args(AdjacencyForm),
+    "rows": get_args(Rows),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """All hyperparameters of one run. Raises ConfigError for a value that cannot be used."""
+
+    preset: str = "kipf"
+    layers: int = 2
+    hidden: int = 16
+    input_dropout: float = 0.5
+    """Dropout rate on the features."""
+    dropout: float = 0.5
+    """Dropout rate on the input of every further layer."""
+    bias: Bias = "none"
+    """"after": A(XW) + b, as in PyG; "before": A(XW + b), as in the article."""
+    normalize_features: bool = True
+    """Divide each row of the features by its sum."""
+    l2: float = 5e-4
+    """l2 / 2 * ||W0||^2 is added to the loss, for the first layer's weight alone."""
+    weight_decay: float = 0.0
+    """Added to every gradient as weight_decay * parameter, inside Adam; not part of the reported loss."""
+    learning_rate: float = 0.01
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    epochs: int = 200
+    stopping: Stopping = "window"
+    """"window": stop when the validation loss exceeds its mean over the `patience` epochs before;
+    "patience": stop when it has not improved for `patience` epochs."""
+    patience: int = 10
+    """0 never stops early."""
+    stop_after: float = 0.0
+    """Share of the epochs that must have passed before stopping may happen."""
+    restore_best: bool = False
+    """Return the parameters of the epoch with the lowest validation loss instead of the last ones."""
+    features: FeatureForm = "auto"
+    adjacency: AdjacencyForm = "auto"
+    rows: Rows = "needed"
+    """"needed": compute only the rows that the loss reads, the same numbers for less work;
+    "all": compute every node's, as most libraries do."""
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"{name}={getattr(self, name)!r} is not one of {', '.join(choices)}")
+        rules: list[tuple[str, bool, str]] = [
+            ("layers", self.layers >= 1, "at least 1"),
+            ("hidden", self.hidden >= 1, "at least 1"),
+            ("epochs", self.epochs >= 1, "at least 1"),
+            ("patience", self.patience >= 0, "0 (never stop early) or more"),
+            ("stop_after", 0 <= self.stop_after <= 1, "between 0 and 1"),
+            ("input_dropout", 0 <= self.input_dropout < 1, "at least 0 and below 1"),
+            ("dropout", 0 <= self.dropout < 1, "at least 0 and below 1"),
+            ("l2", 0 <= self.l2 < float("inf"), "finite and not negative"),
+            ("weight_decay", 0 <= self.weight_decay < float("inf"), "finite and not negative"),
+            ("learning_rate", 0 < self.learning_rate < float("inf"), "finite and above 0"),
+            ("beta1", 0 <= self.beta1 < 1, "at least 0 and below 1"),
+            ("beta2", 0 <= self.beta2 < 1, "at least 0 and below 1"),
+            ("eps", 0 < self.eps < float("inf"), "finite and above 0"),
+        ]
+        for name, holds, wanted in rules:
+            if not holds:
+                raise ConfigError(f"{name}={getattr(self, name)} must be {wanted}")
+
+    def dropout_rates(self) -> tuple[float, ...]:
+        """The dropout rate on each layer's input."""
+        return (self.input_dropout, *(self.dropout,) * (self.layers - 1))
+
+    def stops(self, val_loss: list[float]) -> bool:
+        """Whether training ends after the last epoch of this history of validation losses."""
+        epoch = len(val_loss) - 1
+        if not self.patience or epoch < int(self.stop_after * self.epochs):
+            return False
+        if self.stopping == "patience":
+            best = min(range(len(val_loss)), key=val_loss.__getitem__)
+            return epoch - best >= self.patience
+        if epoch <= self.patience:
+            return False
+        before = val_loss[-(self.patience + 1) : -1]
+        return val_loss[-1] > sum(before) / len(before)
+
+
+PRESETS: dict[str, Config] = {
+    "kipf": Config(),
+    "pyg": Config(
+        preset="pyg",
+        input_dropout=0.0,
+        bias="after",
+        l2=0.0,
+        weight_decay=5e-4,
+        stop_after=0.5,
+        restore_best=True,
+    ),
+    "article": Config(
+        preset="article",
+        layers=3,
+        input_dropout=0.0,
+        bias="before",
+        normalize_features=False,
+        l2=0.0,
+        weight_decay=5e-3,
+        epochs=100,
+        stopping="patience",
+        patience=20,
+        restore_best=True,
+        features="dense",
+        adjacency="dense",
+        rows="all",
+    ),
+}
+
+DESCRIPTIONS: dict[str, str] = {
+    "kipf": "Kipf & Welling 2017: input and hidden dropout, L2 on layer 1, no bias",
+    "pyg": "PyTorch Geometric's citation benchmark: hidden dropout, bias, weight decay on all parameters",
+    "article": "Bilot 2023, corrected: three dense layers, weight decay 5e-3, patience 20",
+}
+
+
+def preset(name: str, **overrides: Any) -> Config:
+    """A named preset with some values replaced; an override of None leaves the preset's value.
+
+    Raises ConfigError for an unknown preset or hyperparameter, with the near matches.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"unknown preset {name!r}.{near_matches(name, PRESETS)}")
+    known = {field.name for field in fields(Config)} - {"preset"}
+    for key in overrides:
+        if key not in known:
+            raise ConfigError(f"unknown hyperparameter {key!r}.{near_matches(key, known)}")
+    given = {key: value for key, value in overrides.items() if value is not None}
+    base = PRESETS[name]
+    try:
+        return replace(base, **given)
+    except TypeError as error:
+        raise ConfigError(f"a hyperparameter has the wrong type: {error}") from None

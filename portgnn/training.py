@@ -1,0 +1,201 @@
+"""The one training loop: epochs in chunks, validation, early stopping, restoring the best parameters.
+
+Epochs run in chunks, so that a backend may run several in one launch and metrics are fetched together. Whether
+to stop is decided on the host after each chunk; a chunk that ran too far is run again from its start to where
+it should have ended. Dropout keys depend on the epoch's number alone, so the second run repeats the first.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portgnn import model, objective
+from portgnn.errors import ConfigError, PortgnnError
+from portgnn.operands import Operands, Prepared, place
+from portgnn.presets import Config
+from portgnn.protocol import Array, Backend, Params, Run, State
+from portgnn.random import dropout_keys
+
+CHUNK_SECONDS = 0.1
+CHUNK_EPOCHS = 25
+
+_PARAM = "param."
+
+
+class NonFiniteLossError(PortgnnError):
+    """The training loss became NaN or infinite."""
+
+
+@dataclass
+class History:
+    """One value an epoch. val_loss and val_accuracy are empty where the graph has no validation split."""
+
+    train_loss: list[float] = field(default_factory=list)
+    val_loss: list[float] = field(default_factory=list)
+    val_accuracy: list[float] = field(default_factory=list)
+    epoch_ms: list[float] = field(default_factory=list)
+    """Milliseconds of an epoch: training step and validation; a chunk's time shared among its epochs."""
+
+    def __len__(self) -> int:
+        return len(self.train_loss)
+
+    def cut(self, epochs: int) -> None:
+        for values in (self.train_loss, self.val_loss, self.val_accuracy, self.epoch_ms):
+            del values[epochs:]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What training leaves: parameters on the host, the history, and the epoch (from 0) they belong to."""
+
+    params: dict[str, NDArray[Any]]
+    history: History
+    best_epoch: int
+    stopped_early: bool
+
+
+def make_loss(backend: Backend, operands: Operands, config: Config) -> Callable[[Params, Any], tuple[Array, None]]:
+    """`loss(params, keys) -> (loss, None)` on the rows that the operands count, with dropout."""
+
+    def loss(params: Params, keys: Any) -> tuple[Array, None]:
+        logits = model.gcn(backend, params, operands, config, keys)
+        return objective.loss(backend, logits, operands, params, config), None
+
+    return loss
+
+
+def make_run(backend: Backend, prepared: Prepared, *, validate: bool) -> Run:
+    """The compiled epochs: a training step and, with `validate`, the validation loss and correct count after it."""
+    config, graph = prepared.config, prepared.graph
+    assert graph.train is not None
+    value_and_grad = backend.value_and_grad(
+        make_loss(backend, place(backend, prepared, graph.train, training=True), config)
+    )
+    optimizer = make_optimizer(backend, config)
+    held_out = place(backend, prepared, graph.val, training=False) if validate else None
+
+    def step(state: State, keys: Any) -> tuple[State, tuple[Array, ...]]:
+        params = {name[len(_PARAM) :]: value for name, value in state.items() if name.startswith(_PARAM)}
+        moments = {name: value for name, value in state.items() if not name.startswith(_PARAM)}
+        (loss, _), grads = value_and_grad(params, keys)
+        params, moments = optimizer.step(params, grads, moments)
+        after = {_PARAM + name: value for name, value in params.items()} | moments
+        if held_out is None:
+            return after, (loss,)
+        logits = model.gcn(backend, params, held_out, config)
+        val_loss = objective.loss(backend, logits, held_out, params, config)
+        return after, (loss, val_loss, objective.correct(backend, logits, held_out))
+
+    return backend.compile(step)
+
+
+def make_optimizer(backend: Backend, config: Config) -> Any:
+    decay = {}
+    if config.weight_decay:
+        names = model.init_params(config, (1,) * (config.layers + 1), 0)
+        decay = dict.fromkeys(names, config.weight_decay)
+    return backend.adam(config.learning_rate, config.beta1, config.beta2, config.eps, decay)
+
+
+def initial_state(backend: Backend, prepared: Prepared, seed: int) -> State:
+    """Parameters of a seed and a fresh optimizer's state, on the device."""
+    host = model.init_params(prepared.config, prepared.dimensions, seed)
+    params = {name: backend.asarray(value) for name, value in host.items()}
+    moments = make_optimizer(backend, prepared.config).init(params)
+    return {_PARAM + name: value for name, value in params.items()} | moments
+
+
+def fit(
+    backend: Backend,
+    prepared: Prepared,
+    seed: int,
+    on_chunk: Callable[[History], None] | None = None,
+) -> Fit:
+    """Trains the recipe from a seed. on_chunk is called with the history after each chunk of epochs.
+
+    Raises ConfigError where the graph lacks what the recipe needs, NonFiniteLossError where training diverges.
+    """
+    config, graph = prepared.config, prepared.graph
+    _check_splits(prepared)
+    validate = graph.val is not None
+    run = make_run(backend, prepared, validate=validate)
+    state = initial_state(backend, prepared, seed)
+    history = History()
+    layers = config.layers
+    watched = validate and (config.patience > 0 or config.restore_best)
+    best_epoch, best_start, best_state = 0, 0, None
+    chunk, stopped = 1, False
+    while len(history) < config.epochs and not stopped:
+        start = len(history)
+        epochs = range(start, min(start + chunk, config.epochs))
+        before = _to_host(backend, state) if watched else None
+        clock = time.perf_counter()
+        state, metrics = run(state, dropout_keys(seed, epochs, layers))
+        backend.synchronize(*state.values())
+        milliseconds = (time.perf_counter() - clock) * 1e3 / len(epochs)
+        history.train_loss += metrics[:, 0].tolist()
+        if validate:
+            assert graph.val is not None
+            history.val_loss += metrics[:, 1].tolist()
+            history.val_accuracy += (metrics[:, 2] / len(graph.val)).tolist()
+        history.epoch_ms += [milliseconds] * len(epochs)
+        for epoch in epochs:
+            if watched and config.stops(history.val_loss[: epoch + 1]):
+                history.cut(epoch + 1)
+                stopped = True
+                break
+        _check_finite(history, start)
+        if history.val_loss:
+            best_epoch = min(range(len(history)), key=history.val_loss.__getitem__)
+            if best_epoch >= start:
+                best_start, best_state = start, before
+        if stopped and len(history) < epochs.stop:
+            state = _replay(backend, run, before, seed, range(start, len(history)), layers)
+        if on_chunk:
+            on_chunk(history)
+        chunk = int(min(max(CHUNK_SECONDS * 1e3 / max(milliseconds, 1e-6), 1), CHUNK_EPOCHS))
+    if not history.val_loss:
+        best_epoch = len(history) - 1
+    if config.restore_best and best_epoch != len(history) - 1:
+        state = _replay(backend, run, best_state, seed, range(best_start, best_epoch + 1), layers)
+    host = _to_host(backend, state)
+    params = {name[len(_PARAM) :]: value for name, value in host.items() if name.startswith(_PARAM)}
+    return Fit(params, history, best_epoch, stopped)
+
+
+def _to_host(backend: Backend, state: State) -> dict[str, NDArray[Any]]:
+    return {name: backend.to_numpy(value) for name, value in state.items()}
+
+
+def _replay(
+    backend: Backend, run: Run, before: dict[str, NDArray[Any]] | None, seed: int, epochs: range, layers: int
+) -> State:
+    assert before is not None
+    state = {name: backend.asarray(value) for name, value in before.items()}
+    return run(state, dropout_keys(seed, epochs, layers))[0]
+
+
+def _check_splits(prepared: Prepared) -> None:
+    graph, config = prepared.graph, prepared.config
+    if graph.train is None:
+        raise ConfigError(f"{graph.name} has no training split; give one with Graph.with_splits(train, val, test)")
+    if graph.val is None and config.restore_best:
+        raise ConfigError(f"restore_best needs a validation split, and {graph.name} has none")
+    if graph.num_classes < 1:
+        raise ConfigError(f"{graph.name} has no classes to learn")
+
+
+def _check_finite(history: History, start: int) -> None:
+    for epoch in range(start, len(history)):
+        if not math.isfinite(history.train_loss[epoch]):
+            raise NonFiniteLossError(
+                f"the training loss is {history.train_loss[epoch]} at epoch {epoch}; try a smaller "
+                "learning_rate, a larger eps or dtype='float64'"
+            )
