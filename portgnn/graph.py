@@ -5,7 +5,6 @@ All input is checked here, once, so that no other module has to: what a `Graph` 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -62,7 +61,9 @@ class Graph:
     notes: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
+        def put(name: str, value: Any) -> None:
+            object.__setattr__(self, name, value)
+
         put("adjacency", _checked_adjacency(self.adjacency))
         put("features", _checked_features(self.features, self.num_nodes))
         labels = _checked_labels(self.labels, self.num_nodes, len(self.class_names))
@@ -76,8 +77,9 @@ class Graph:
         if self.node_ids is not None:
             ids = np.asarray(self.node_ids).astype(np.str_)
             if ids.shape != (self.num_nodes,):
-                raise GraphError(f"node_ids has shape {ids.shape}; it needs one name for each of "
-                                 f"{self.num_nodes} nodes")
+                raise GraphError(
+                    f"node_ids has shape {ids.shape}; it needs one name for each of {self.num_nodes} nodes"
+                )
             put("node_ids", ids)
 
     @property
@@ -136,14 +138,14 @@ class Graph:
         if pairs.size == 0:
             pairs = pairs.reshape(0, 2).astype(np.int64)
         if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
-            raise GraphError(f"edges must be integers of shape [edges, 2], not {pairs.dtype} of shape "
-                             f"{list(pairs.shape)}")
+            raise GraphError(
+                f"edges must be integers of shape [edges, 2], not {pairs.dtype} of shape {list(pairs.shape)}"
+            )
         n = int(num_nodes if num_nodes is not None else np.shape(features)[0])
         _check_edge_range(pairs, n)
         values = np.ones(len(pairs)) if weights is None else np.asarray(weights, dtype=np.float64)
         if values.shape != (len(pairs),):
-            raise GraphError(f"weights has shape {list(values.shape)}; it needs one for each of "
-                             f"{len(pairs)} edges")
+            raise GraphError(f"weights has shape {list(values.shape)}; it needs one for each of {len(pairs)} edges")
         adjacency = sp.csr_array((values, (pairs[:, 1], pairs[:, 0])), shape=(n, n))
         adjacency.sum_duplicates()
         if weights is None:
@@ -186,8 +188,9 @@ def _checked_adjacency(adjacency: Any) -> sp.csr_array:
     if not np.isfinite(csr.data).all() or (csr.data < 0).any():
         at = int(np.flatnonzero(~(np.isfinite(csr.data) & (csr.data >= 0)))[0])
         row = int(np.searchsorted(csr.indptr, at, side="right")) - 1
-        raise GraphError(f"edge {int(csr.indices[at])} -> {row} has weight {csr.data[at]}; weights must be "
-                         "finite and not negative")
+        raise GraphError(
+            f"edge {int(csr.indices[at])} -> {row} has weight {csr.data[at]}; weights must be finite and not negative"
+        )
     return csr
 
 
@@ -207,8 +210,9 @@ def _checked_features(features: Any, num_nodes: int) -> Features:
         bad = np.flatnonzero(~np.isfinite(checked))
         where = divmod(int(bad[0]), checked.shape[1]) if len(bad) else (0, 0)
     if len(bad):
-        raise GraphError(f"features hold NaN or infinity, first at node {where[0]}, column {where[1]} "
-                         f"({len(bad)} such values)")
+        raise GraphError(
+            f"features hold NaN or infinity, first at node {where[0]}, column {where[1]} ({len(bad)} such values)"
+        )
     if checked.shape[0] != num_nodes:
         raise GraphError(f"features have {checked.shape[0]} rows, the graph has {num_nodes} nodes")
     if checked.shape[1] == 0:
@@ -235,8 +239,10 @@ def _checked_labels(labels: Any, num_nodes: int, num_classes: int) -> NDArray[np
         raise GraphError(f"label {array[bad[0]]} of node {bad[0]} is out of range ({bound}, or -1 for none)")
     # Above this, numbers are ids rather than classes, and a weight matrix of that width would be made.
     if not num_classes and array.max(initial=-1) >= max(num_nodes, 2):
-        raise GraphError(f"label {array.max()} is larger than the {num_nodes} nodes of the graph; number the "
-                         "classes 0, 1, 2, … or give class_names")
+        raise GraphError(
+            f"label {array.max()} is larger than the {num_nodes} nodes of the graph; number the "
+            "classes 0, 1, 2, … or give class_names"
+        )
     return array.astype(np.int64)
 
 
@@ -265,8 +271,10 @@ def _checked_splits(
             raise GraphError(f"the {name} split names a node twice")
         taken = index[owner[index] >= 0]
         if len(taken):
-            raise GraphError(f"node {taken[0]} is in the {names[owner[taken[0]]]} split and in the {name} "
-                             "split; splits must not overlap")
+            raise GraphError(
+                f"node {taken[0]} is in the {names[owner[taken[0]]]} split and in the {name} "
+                "split; splits must not overlap"
+            )
         owner[index] = number
         if labels is None or (labels[index] == UNLABELLED).any():
             missing = index[0] if labels is None else index[labels[index] == UNLABELLED][0]
@@ -280,5 +288,3 @@ def _check_edge_range(pairs: NDArray[Any], num_nodes: int) -> None:
     if len(bad):
         source, target = pairs[bad[0]]
         raise GraphError(f"edge {bad[0]} joins {source} and {target}; nodes go from 0 to {num_nodes - 1}")
-
-

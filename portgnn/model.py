@@ -16,16 +16,25 @@ from portgnn.protocol import Array, Backend, Params
 from portgnn.random import glorot_uniform
 
 
-def init_params(config: Config, dimensions: tuple[int, ...], seed: int) -> dict[str, NDArray[np.float64]]:
-    """Glorot weights `weight0`, `weight1`, … and, where the recipe has them, zero biases. float64, on the host.
+def parameter_shapes(config: Config, dimensions: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of all parameters: `weight0`, …, and `bias0`, … where the recipe has biases.
 
     dimensions: widths from the features to the classes.
     """
-    shapes = {f"weight{layer}": (dimensions[layer], dimensions[layer + 1]) for layer in range(config.layers)}
-    params = glorot_uniform(shapes, seed)
+    layers = range(config.layers)
+    shapes: dict[str, tuple[int, ...]] = {
+        f"weight{layer}": (dimensions[layer], dimensions[layer + 1]) for layer in layers
+    }
     if config.bias != "none":
-        params |= {f"bias{layer}": np.zeros(dimensions[layer + 1]) for layer in range(config.layers)}
-    return params
+        shapes |= {f"bias{layer}": (dimensions[layer + 1],) for layer in layers}
+    return shapes
+
+
+def init_params(config: Config, dimensions: tuple[int, ...], seed: int) -> dict[str, NDArray[np.float64]]:
+    """Glorot weights and zero biases, float64, on the host."""
+    shapes = parameter_shapes(config, dimensions)
+    weights = glorot_uniform({name: (s[0], s[1]) for name, s in shapes.items() if len(s) == 2}, seed)
+    return weights | {name: np.zeros(s) for name, s in shapes.items() if len(s) == 1}
 
 
 def gcn(backend: Backend, params: Params, operands: Operands, config: Config, keys: Any = None) -> Array:

@@ -131,7 +131,8 @@ def _receptive_field(
     blocks[l] is the adjacency from levels[l] (columns) to levels[l + 1] (rows).
     """
     n = adjacency.shape[0]
-    levels, blocks = [rows], []
+    levels = [rows]
+    blocks: list[sp.csr_array] = []
     for _ in range(layers):
         if len(levels[0]) == n and np.array_equal(levels[0], np.arange(n)):
             levels.insert(0, levels[0])
@@ -149,7 +150,10 @@ def _stored_values_of(matrix: sp.csr_array, rows: NDArray[np.int64]) -> NDArray[
     counts = np.diff(matrix.indptr)[rows]
     ends = np.cumsum(counts)
     within = np.arange(int(counts.sum())) - np.repeat(ends - counts, counts)
-    return (np.repeat(matrix.indptr[:-1][rows].astype(np.int64), counts) + within).astype(np.uint32)
+    numbers: NDArray[np.uint32] = (np.repeat(matrix.indptr[:-1][rows].astype(np.int64), counts) + within).astype(
+        np.uint32
+    )
+    return numbers
 
 
 def _multiplied_if_cheaper(block: sp.csr_array, features: Features) -> tuple[Features, bool]:
@@ -162,9 +166,7 @@ def _multiplied_if_cheaper(block: sp.csr_array, features: Features) -> tuple[Fea
     return features, False
 
 
-def _element_numbers(
-    backend: Backend, prepared: Prepared, levels: list[NDArray[np.int64]]
-) -> tuple[Array | None, ...]:
+def _element_numbers(backend: Backend, prepared: Prepared, levels: list[NDArray[np.int64]]) -> tuple[Array | None, ...]:
     """For each layer with a dense, incomplete input under dropout: node * width + column, modulo 2**32."""
     numbers: list[Array | None] = []
     for layer, rate in enumerate(prepared.config.dropout_rates()):

@@ -54,10 +54,7 @@ def dropout_keys(seed: int, epochs: range, layers: int) -> NDArray[np.uint32]:
     Each is two words of NumPy's SeedSequence over (seed, epoch), so that neighbouring seeds and epochs are
     unrelated, and each epoch's can be computed alone (a resumed run needs no replay).
     """
-    rows = [
-        np.random.SeedSequence([seed, epoch]).generate_state(2 * layers).reshape(layers, 2)
-        for epoch in epochs
-    ]
+    rows = [np.random.SeedSequence([seed, epoch]).generate_state(2 * layers).reshape(layers, 2) for epoch in epochs]
     return np.array(rows, dtype=np.uint32).reshape(len(epochs), layers, 2)
 
 

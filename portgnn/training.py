@@ -13,14 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from portgnn import model, objective
 from portgnn.errors import ConfigError, PortgnnError
 from portgnn.operands import Operands, Prepared, place
 from portgnn.presets import Config
-from portgnn.protocol import Array, Backend, Params, Run, State
+from portgnn.protocol import Array, Backend, Optimizer, Params, Run, State
 from portgnn.random import dropout_keys
 
 CHUNK_SECONDS = 0.1
@@ -72,7 +71,7 @@ def make_loss(backend: Backend, operands: Operands, config: Config) -> Callable[
 
 
 def make_run(backend: Backend, prepared: Prepared, *, validate: bool) -> Run:
-    """The compiled epochs: a training step and, with `validate`, the validation loss and correct count after it."""
+    """The compiled epochs: a training step and, with `validate`, validation loss and correct count after it."""
     config, graph = prepared.config, prepared.graph
     assert graph.train is not None
     value_and_grad = backend.value_and_grad(
@@ -96,11 +95,10 @@ def make_run(backend: Backend, prepared: Prepared, *, validate: bool) -> Run:
     return backend.compile(step)
 
 
-def make_optimizer(backend: Backend, config: Config) -> Any:
-    decay = {}
-    if config.weight_decay:
-        names = model.init_params(config, (1,) * (config.layers + 1), 0)
-        decay = dict.fromkeys(names, config.weight_decay)
+def make_optimizer(backend: Backend, config: Config) -> Optimizer:
+    """Adam with the recipe's weight decay on every parameter."""
+    names = model.parameter_shapes(config, (1,) * (config.layers + 1))
+    decay = dict.fromkeys(names, config.weight_decay) if config.weight_decay else {}
     return backend.adam(config.learning_rate, config.beta1, config.beta2, config.eps, decay)
 
 
@@ -120,7 +118,7 @@ def fit(
 ) -> Fit:
     """Trains the recipe from a seed. on_chunk is called with the history after each chunk of epochs.
 
-    Raises ConfigError where the graph lacks what the recipe needs, NonFiniteLossError where training diverges.
+    Raises ConfigError where the graph lacks what the recipe needs, NonFiniteLossError where the loss diverges.
     """
     config, graph = prepared.config, prepared.graph
     _check_splits(prepared)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from typing import Any
 
 import mlx.core as mx
@@ -51,7 +52,7 @@ class MLXBackend:
 
     @staticmethod
     def environment() -> dict[str, Any]:
-        return {"version": mx.__version__, "metal": mx.metal.is_available(), "gpu": mx.is_available(mx.gpu)}
+        return {"version": version("mlx"), "metal": mx.metal.is_available(), "gpu": mx.is_available(mx.gpu)}
 
     def asarray(self, x: NDArray[Any]) -> mx.array:
         host = np.asarray(x)
@@ -168,9 +169,10 @@ class MLXBackend:
 
 def _exp(x: mx.array) -> mx.array:
     """exp. MLX 0.32's float64 exp is right to 3e-7 only; its log is exact, so one second-order step mends it."""
-    y = mx.exp(x)
     if x.dtype != mx.float64:
-        return y
+        return mx.exp(x)
+    x = mx.maximum(x, -700.0)  # where exp is still above 0 and has a logarithm
+    y = mx.exp(x)
     error = x - mx.log(y)
     return y + y * (error + error * error * 0.5)
 

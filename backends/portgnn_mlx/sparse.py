@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-Product = Callable[[mx.array], mx.array]
+Product = Callable[[mx.array], Any]
 
 
 @dataclass(frozen=True, eq=False)

@@ -41,8 +41,12 @@ class NumPyBackend(TapeBackend):
 
     @staticmethod
     def environment() -> dict[str, Any]:
-        blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # type: ignore[call-overload,index]
-        return {"version": np.__version__, "scipy": scipy.__version__, "blas": f"{blas['name']} {blas['version']}"}
+        blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+        return {
+            "version": np.__version__,
+            "scipy": scipy.__version__,
+            "blas": f"{blas['name']} {blas['version']}",
+        }
 
     def _from_host(self, x: NDArray[Any]) -> Array:
         return x

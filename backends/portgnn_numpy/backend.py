@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,16 +17,13 @@ from portgnn.random import keep_threshold
 from portgnn_numpy.tape import TapeNamespace, Var, backward, matmul, unary, value_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sparse:
     """A sparse matrix of the namespace's library and its transpose, made on first use and kept."""
 
     matrix: Any
     transpose: Callable[[Any], Any]
     index: Array | None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_transposed", None)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -36,11 +34,9 @@ class Sparse:
     def nnz(self) -> int:
         return int(self.matrix.nnz)
 
-    @property
+    @cached_property
     def transposed(self) -> Any:
-        if self._transposed is None:  # type: ignore[has-type]
-            object.__setattr__(self, "_transposed", self.transpose(self.matrix))
-        return self._transposed  # type: ignore[has-type]
+        return self.transpose(self.matrix)
 
     def with_values(self, values: Array) -> Sparse:
         """The same pattern with other values, sharing the index arrays."""
@@ -128,8 +124,9 @@ class TapeBackend:
             where = x.nnz if x.index is None else x.index
             return x.with_values(x.matrix.data * self._mask(self.random_bits(key, where), rate))
         raw = value_of(x)
-        bits = self.random_bits(key, int(raw.size)).reshape(raw.shape) if index is None else (
-            self.random_bits(key, index))
+        bits = (
+            self.random_bits(key, int(raw.size)).reshape(raw.shape) if index is None else (self.random_bits(key, index))
+        )
         mask = self._mask(bits, rate)
         return unary(x, raw * mask, lambda grad: grad * mask)
 

@@ -62,10 +62,10 @@ class Var:
     def __neg__(self) -> Var:
         return Var(-self.value, (self,), lambda g: (-g,))
 
-    def __matmul__(self, other: Any) -> Var:
+    def __matmul__(self, other: Any) -> Any:
         return matmul(self, other)
 
-    def __rmatmul__(self, other: Any) -> Var:
+    def __rmatmul__(self, other: Any) -> Any:
         return matmul(other, self)
 
     __radd__ = __add__
@@ -134,9 +134,7 @@ def backward(loss: Var, wanted: dict[str, Var], zeros_like: Callable[[Array], Ar
         for parent, grad in zip(node.parents, node.vjp(grads.pop(id(node))), strict=True):
             held = grads.get(id(parent))
             grads[id(parent)] = grad if held is None else held + grad
-    return {
-        name: grads[id(var)] if id(var) in grads else zeros_like(var.value) for name, var in wanted.items()
-    }
+    return {name: grads[id(var)] if id(var) in grads else zeros_like(var.value) for name, var in wanted.items()}
 
 
 class TapeNamespace:

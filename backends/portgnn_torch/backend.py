@@ -80,7 +80,7 @@ class TorchBackend:
         return self.spmm(a, b) if isinstance(a, TorchCSR) else a @ b
 
     def spmm(self, a: TorchCSR, x: torch.Tensor) -> torch.Tensor:
-        product: torch.Tensor = SpMM.apply(a, x)
+        product: torch.Tensor = SpMM.apply(a, x)  # type: ignore[no-untyped-call]
         return product
 
     def relu(self, x: torch.Tensor) -> torch.Tensor:
@@ -100,7 +100,8 @@ class TorchBackend:
         x = x ^ _shifted(x, SHIFTS[1])
         x = x ^ _signed(key[1])
         x = x * _signed(MULTIPLIER_2)
-        return x ^ _shifted(x, SHIFTS[2])
+        x = x ^ _shifted(x, SHIFTS[2])
+        return x
 
     def _counter(self, n: int) -> Any:
         if n not in self._counters:

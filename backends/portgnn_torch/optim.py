@@ -14,7 +14,13 @@ class FusedAdam:
     """Bias-corrected Adam; one fused call for all parameters that share a weight decay."""
 
     def __init__(
-        self, rate: float, beta1: float, beta2: float, eps: float, decay: Mapping[str, float] | None, fused: bool
+        self,
+        rate: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        decay: Mapping[str, float] | None,
+        fused: bool,
     ) -> None:
         self._rate, self._beta1, self._beta2, self._eps = rate, beta1, beta2, eps
         self._decay = dict(decay or {})

@@ -1,0 +1,56 @@
+"""portgnn: one graph convolutional network, trained on every array backend, with the same numbers on each.
+
+Names are loaded on first use, so that `import portgnn` costs little and loads no framework.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from portgnn.api import TrainResult, predict, train
+    from portgnn.checkpoint import Model
+    from portgnn.datasets import load_graph
+    from portgnn.errors import PortgnnError
+    from portgnn.graph import Graph
+    from portgnn.registry import available_backends, get_backend
+
+_HOMES = {
+    "Graph": "portgnn.graph",
+    "Model": "portgnn.checkpoint",
+    "PortgnnError": "portgnn.errors",
+    "TrainResult": "portgnn.api",
+    "available_backends": "portgnn.registry",
+    "get_backend": "portgnn.registry",
+    "load_graph": "portgnn.datasets",
+    "predict": "portgnn.api",
+    "train": "portgnn.api",
+}
+
+__all__ = [
+    "Graph",
+    "Model",
+    "PortgnnError",
+    "TrainResult",
+    "available_backends",
+    "get_backend",
+    "load_graph",
+    "predict",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'portgnn' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,57 @@
+"""What a reader of a result must know about the machine and software behind it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from typing import Any
+
+from portgnn.protocol import Backend
+from portgnn.registry import backend_class
+
+
+def machine() -> dict[str, Any]:
+    """Interpreter, operating system and processor; `rosetta` where an x86 Python runs translated on Apple silicon."""
+    import portgnn
+
+    return {
+        "portgnn": portgnn.__version__,
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "rosetta": runs_under_rosetta(),
+    }
+
+
+def of(backend: Backend) -> dict[str, Any]:
+    """The machine, and the versions and settings of one backend's framework."""
+    return machine() | {backend.name: backend_class(backend.name).environment()}
+
+
+def runs_under_rosetta() -> bool:
+    """Whether macOS translates this process: the wrong Python, and MLX and MPS do not work in it."""
+    if sys.platform != "darwin":
+        return False
+    import ctypes
+
+    translated = ctypes.c_int(0)
+    size = ctypes.c_size_t(ctypes.sizeof(translated))
+    library = ctypes.CDLL(None)
+    failed = library.sysctlbyname(
+        b"sysctl.proc_translated", ctypes.byref(translated), ctypes.byref(size), None, ctypes.c_size_t(0)
+    )
+    return not failed and translated.value == 1
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

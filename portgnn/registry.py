@@ -1,0 +1,159 @@
+"""Finds backends by the entry-point group `portgnn.backends`, ours and other people's alike.
+
+An entry point names a `BackendClass`. The extra in its brackets (`name = "module:Class [extra]"`) is what
+installs the framework that it needs, so that an error can say what to type.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import cast
+
+import numpy as np
+import scipy.sparse as sp
+
+from portgnn.errors import BackendError, near_matches
+from portgnn.protocol import Backend, BackendClass
+
+GROUP = "portgnn.backends"
+
+DTYPES = ("float64", "float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A backend that is known here, and whether it can be used."""
+
+    name: str
+    devices: tuple[str, ...]
+    """Devices present, the fastest first; empty where the backend cannot be used."""
+    problem: str = ""
+    """Why it cannot be used, in one line."""
+    install: str = ""
+    """The command that installs what it needs."""
+
+    @property
+    def available(self) -> bool:
+        return bool(self.devices)
+
+
+def registered_names() -> tuple[str, ...]:
+    """Names of all registered backends, usable or not, sorted."""
+    return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
+
+
+def registered_backends() -> tuple[Registered, ...]:
+    """Every registered backend. Imports their frameworks, which can take seconds."""
+    return tuple(_examine(_entry_point(name)) for name in registered_names())
+
+
+def available_backends() -> dict[str, tuple[str, ...]]:
+    """Backends that work here and their devices, the fastest device first."""
+    return {found.name: found.devices for found in registered_backends() if found.available}
+
+
+def backend_class(name: str) -> BackendClass:
+    """The class that a name stands for. Raises BackendError where it is unknown or not installed."""
+    if name not in registered_names():
+        raise BackendError(f"unknown backend {name!r}.{near_matches(name, registered_names())}")
+    point = _entry_point(name)
+    try:
+        return cast(BackendClass, point.load())
+    except ImportError as error:
+        if _is_absent(error):
+            advice = f"The {name} backend is not installed. Install it with: {_install_command(point)}."
+        else:
+            advice = f"The {name} backend is installed but cannot be imported: {error}."
+        others = ", ".join(sorted(available_backends())) or "none"
+        raise BackendError(f"{advice} Available here: {others}.") from None
+
+
+def get_backend(name: str = "numpy", *, device: str | None = None, dtype: str = "float32") -> Backend:
+    """A backend on one device in one dtype: an immutable object, passed on explicitly.
+
+    device: None takes the fastest device that is present and passes a small product and gradient check.
+    Raises BackendError for a backend, device or dtype that cannot be had here, saying what can.
+    """
+    found = backend_class(name)
+    devices = found.devices()
+    if not devices:
+        raise BackendError(f"the {name} backend finds no device on this machine")
+    if dtype not in DTYPES:
+        raise BackendError(f"unknown dtype {dtype!r}.{near_matches(dtype, DTYPES)}")
+    if device is not None:
+        if device not in devices:
+            raise BackendError(f"the {name} backend has no device {device!r} here; it has {', '.join(devices)}")
+        if dtype not in found.dtypes(device):
+            raise BackendError(f"{name} on {device} has no {dtype}; it has {', '.join(found.dtypes(device))}")
+        return found(device, dtype)
+    candidates = [candidate for candidate in devices if dtype in found.dtypes(candidate)]
+    if not candidates:
+        raise BackendError(f"no {name} device here ({', '.join(devices)}) has {dtype}")
+    faults = []
+    for candidate in candidates:
+        try:
+            backend = found(candidate, dtype)
+            self_check(backend)
+            return backend
+        # A driver can fail in any way it likes, and the next device may still work.
+        except Exception as error:
+            faults.append(f"{candidate}: {error}")
+    raise BackendError(f"no {name} device passes its self-check: {'; '.join(faults)}")
+
+
+def self_check(backend: Backend) -> None:
+    """A sparse product, its gradient and a softmax against NumPy in float64. Raises BackendError if one differs."""
+    matrix = sp.csr_array(np.array([[0.0, 2.0, 0.0], [1.0, 0.0, 3.0]]))
+    weight = np.array([[0.5, -1.0], [0.25, 2.0], [-0.75, 1.5]])
+    handle = backend.csr(matrix)
+
+    def fn(params: dict[str, object]) -> tuple[object, None]:
+        logits = backend.spmm(handle, params["weight"])
+        return backend.xp.sum(logits * backend.log_softmax(logits)), None
+
+    (loss, _), grads = backend.value_and_grad(fn)({"weight": backend.asarray(weight)})
+    logits = matrix @ weight
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    logp = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    expected = matrix.T @ (logp + logits - np.exp(logp) * logits.sum(axis=1, keepdims=True))
+    loose = 1e-2 if backend.dtype == "bfloat16" else 1e-4
+    if abs(float(backend.to_numpy(loss)) - (logits * logp).sum()) > loose * 10 or not np.allclose(
+        backend.to_numpy(grads["weight"]), expected, rtol=loose, atol=loose * 10
+    ):
+        raise BackendError(f"{backend.name} on {backend.device} computes a wrong product or gradient")
+
+
+def _entry_point(name: str) -> EntryPoint:
+    return next(iter(entry_points(group=GROUP, name=name)))
+
+
+def _examine(point: EntryPoint) -> Registered:
+    try:
+        devices = tuple(point.load().devices())
+    except ImportError as error:
+        problem = "not installed" if _is_absent(error) else f"cannot be imported: {error}"
+        return Registered(point.name, (), problem, _install_command(point))
+    except Exception as error:  # a broken driver or plug-in must not hide the backends that work
+        return Registered(point.name, (), f"fails: {error}", _install_command(point))
+    return Registered(point.name, devices, "" if devices else "finds no device", _install_command(point))
+
+
+def _is_absent(error: ImportError) -> bool:
+    """Whether the import failed because the package is not there, rather than broken inside."""
+    return isinstance(error, ModuleNotFoundError) and error.name is not None and not _importable(error.name)
+
+
+def _importable(name: str) -> bool:
+    try:
+        importlib.import_module(name.partition(".")[0])
+    except ImportError:
+        return False
+    return True
+
+
+def _install_command(point: EntryPoint) -> str:
+    package = point.dist.name if point.dist is not None else point.module.partition(".")[0]
+    extras = f"[{','.join(point.extras)}]" if point.extras else ""
+    return f'pip install "{package}{extras}"'
