@@ -1,0 +1,44 @@
+# make train   a virtual environment with the core alone (.venv), and one training run on the NumPy backend
+# make test    one with the frameworks and tools (.venv-test): ruff, mypy and all tests
+# make lint    ruff and mypy alone
+# make clean   removes both environments and every cache
+#
+# Each environment is installed once, and again when what it was made from changes.
+
+PYTHON ?= python3
+# Options of the training run: make train ARGS="--preset pyg --seed 1"
+ARGS ?=
+# Options of pytest: make test PYTEST_ARGS="-x -k tape"
+PYTEST_ARGS ?=
+
+CORE := .venv
+FULL := .venv-test
+PIP_FLAGS := --quiet --disable-pip-version-check
+
+.PHONY: train test lint clean
+
+train: $(CORE)/.installed
+	$(CORE)/bin/portgnn train $(ARGS)
+
+# One thread a process: the threads of one framework spin while they wait, and starve the other's.
+test: lint
+	OMP_NUM_THREADS=1 $(FULL)/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: $(FULL)/.installed
+	$(FULL)/bin/ruff check .
+	$(FULL)/bin/ruff format --check .
+	$(FULL)/bin/mypy
+
+$(CORE)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(CORE)
+	$(CORE)/bin/python -m pip install $(PIP_FLAGS) -e .
+	touch $@
+
+$(FULL)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(FULL)
+	$(FULL)/bin/python -m pip install $(PIP_FLAGS) -c constraints.txt -e ".[dev,torch,mlx]"
+	touch $@
+
+clean:
+	rm -rf $(CORE) $(FULL) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* dist
+	find portgnn backends tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

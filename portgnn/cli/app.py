@@ -1,0 +1,111 @@
+"""The commands and their options. What a command does is in a module of its own, loaded when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from portgnn.cli.hyperparameters import with_hyperparameters
+
+app = typer.Typer(
+    help="One graph convolutional network on every array backend, with the same numbers on each.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+BackendName = Annotated[str, typer.Option(help="Backend; see portgnn backends.")]
+DeviceName = Annotated[str | None, typer.Option(help="Device; by default the fastest that passes a self-check.")]
+DtypeName = Annotated[str, typer.Option(help="float64, float32 or bfloat16.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import portgnn
+
+        print(f"portgnn {portgnn.__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def portgnn(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="The version.")] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command()
+@with_hyperparameters
+def train(
+    dataset: Annotated[
+        str | None, typer.Option(help="Name or path; by default cora, or csbm-cora where cora cannot be had.")
+    ] = None,
+    backend: BackendName = "numpy",
+    device: DeviceName = None,
+    dtype: DtypeName = "float32",
+    preset: Annotated[str, typer.Option(help="Recipe: kipf, pyg or article.")] = "kipf",
+    seed: Annotated[int, typer.Option(help="Seed of the weights and of dropout.")] = 0,
+    save: Annotated[Path | None, typer.Option(metavar="FILE", help="Save the model as safetensors.")] = None,
+    as_json: AsJson = False,
+    **hyperparameters: Any,
+) -> None:
+    """Train the GCN and test it."""
+    from portgnn.cli.training import run
+
+    run(
+        save=save,
+        as_json=as_json,
+        dataset=dataset,
+        backend=backend,
+        device=device,
+        dtype=dtype,
+        preset=preset,
+        seed=seed,
+        **hyperparameters,
+    )
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model that portgnn train --save wrote.")],
+    dataset: Annotated[str, typer.Option(help="Name or path of the graph.")],
+    backend: BackendName = "numpy",
+    device: DeviceName = None,
+    dtype: DtypeName = "float32",
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one prediction a node: .npz or .csv.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Classify the nodes of a graph with a trained model."""
+    from portgnn.cli.prediction import run
+
+    run(model, dataset, backend=backend, device=device, dtype=dtype, out=out, as_json=as_json)
+
+
+@app.command()
+def backends(as_json: AsJson = False) -> None:
+    """List the backends: devices, dtypes, versions, and how to install those that are absent."""
+    from portgnn.cli.listings import list_backends
+
+    list_backends(as_json)
+
+
+@app.command()
+def datasets(as_json: AsJson = False) -> None:
+    """List the datasets that have a name, and where they are."""
+    from portgnn.cli.listings import list_datasets
+
+    list_datasets(as_json)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Examine this machine: interpreter, frameworks, devices and settings that change numbers or speed."""
+    from portgnn.cli.doctor import run
+
+    run(as_json)

@@ -1,0 +1,104 @@
+"""`portgnn train`: progress while it runs, the result when it is done."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from portgnn.api import TrainResult, train
+from portgnn.cli.output import announce, check_writable, print_json
+from portgnn.presets import preset as named_preset
+from portgnn.training import History
+
+Report = Callable[[History], None]
+
+LINE_EVERY = 20
+"""Epochs from one line of progress to the next where stdout is not a terminal."""
+
+
+def run(*, save: Path | None, as_json: bool, **options: Any) -> None:
+    """Trains with the options of `portgnn.train`."""
+    if save is not None:
+        check_writable(save)
+    with _progress(as_json, options) as report:
+        result = train(announce=announce, on_chunk=report, **options)
+    if save is not None:
+        result.save(save)
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        _print_result(result)
+        if save is not None:
+            print(f"saved to {save}")
+
+
+@contextmanager
+def _progress(as_json: bool, options: dict[str, Any]) -> Iterator[Report | None]:
+    if as_json:
+        yield None
+    elif sys.stdout.isatty():
+        epochs = options["epochs"] or named_preset(options["preset"]).epochs
+        with _bar(epochs) as report:
+            yield report
+    else:
+        yield _lines()
+
+
+def _lines() -> Report:
+    printed = 0
+
+    def report(history: History) -> None:
+        nonlocal printed
+        if len(history) // LINE_EVERY > printed // LINE_EVERY:
+            printed = len(history)
+            print(f"epoch {printed:4d}  {_state(history)}", flush=True)
+
+    return report
+
+
+@contextmanager
+def _bar(epochs: int) -> Iterator[Report]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("epoch"),
+        MofNCompleteColumn(),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[state]}"),
+        TextColumn("at most"),  # early stopping may end it sooner
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(), transient=True) as progress:
+        task = progress.add_task("train", total=epochs, state="")
+
+        def report(history: History) -> None:
+            progress.update(task, completed=len(history), state=_state(history))
+
+        yield report
+
+
+def _state(history: History) -> str:
+    words = [f"train loss {history.train_loss[-1]:.4f}"]
+    if history.val_loss:
+        words += [f"val loss {history.val_loss[-1]:.4f}", f"val accuracy {history.val_accuracy[-1]:.4f}"]
+    return "  ".join([*words, f"{history.epoch_ms[-1]:.2f} ms/epoch"])
+
+
+def _print_result(result: TrainResult) -> None:
+    print(
+        f"{result.dataset}: {result.nodes} nodes, {result.edges} edges; {result.model.config.preset} on "
+        f"{result.backend} ({result.device}, {result.dtype}), seed {result.seed}"
+    )
+    ended = "stopped early after" if result.stopped_early else "ran"
+    best = f", lowest validation loss in epoch {result.best_epoch + 1}" if result.history.val_loss else ""
+    print(f"{ended} {result.epochs_run} epochs{best}")
+    print(
+        f"{result.median_train_ms:.2f} ms/epoch (median; training step and validation), first epoch "
+        f"{result.first_epoch_ms:.1f} ms"
+    )
+    accuracy = "none: the graph has no test split" if result.test_accuracy is None else f"{result.test_accuracy:.4f}"
+    print(f"test accuracy {accuracy}")
