@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 from portgnn.parts import plain_loop
 from portgnn.protocol import Capabilities, Key, LossFn, Params, Run, Step
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold, random_bits
+from portgnn_torch.graphs import GraphRun
 from portgnn_torch.optim import FusedAdam
-from portgnn_torch.sparse import SpMM, TorchCSR, csr_product_works, place
+from portgnn_torch.sparse import Form, SpMM, TorchCSR, best_form, place
 
 
 class TorchBackend:
-    """PyTorch on one device. `csr` chooses the sparse form; by default CSR where the device multiplies it."""
+    """PyTorch on one device.
+
+    csr: True takes torch's own CSR product, False edge lists (as on MPS), None the fastest form that works here.
+    """
 
     name = "torch"
     xp: Any = xp
@@ -29,15 +33,15 @@ class TorchBackend:
         self._device = torch.device(device)
         self._float: torch.dtype = getattr(torch, dtype)
         self._on_host = self._device.type == "cpu"
-        self._has_csr = csr_product_works(self._device, self._float) if csr is None else csr
+        self._form = best_form(self._device, self._float) if csr is None else (Form.CSR if csr else Form.EDGES)
         self._counters: dict[int, Any] = {}
         self.capabilities = Capabilities(
             devices=self.devices(),
             dtypes=self.dtypes(device),
-            native_sparse=self._has_csr,
+            native_sparse=self._form is Form.CSR,
             lazy=not self._on_host,
-            compiled=False,
-            deterministic=self._has_csr or self._on_host,
+            compiled=self._device.type == "cuda",
+            deterministic=self._on_host or self._form is Form.KERNEL,
         )
 
     @staticmethod
@@ -74,13 +78,13 @@ class TorchBackend:
         return np.array(host.numpy(), copy=True)
 
     def csr(self, matrix: sp.csr_array, index: NDArray[np.uint32] | None = None) -> TorchCSR:
-        return place(matrix, index, self._float, self._device, self._has_csr)
+        return place(matrix, index, self._float, self._device, self._form)
 
     def matmul(self, a: Any, b: torch.Tensor) -> torch.Tensor:
         return self.spmm(a, b) if isinstance(a, TorchCSR) else a @ b
 
     def spmm(self, a: TorchCSR, x: torch.Tensor) -> torch.Tensor:
-        product: torch.Tensor = SpMM.apply(a, x)  # type: ignore[no-untyped-call]
+        product: torch.Tensor = SpMM.apply(a, x)
         return product
 
     def relu(self, x: torch.Tensor) -> torch.Tensor:
@@ -100,8 +104,7 @@ class TorchBackend:
         x = x ^ _shifted(x, SHIFTS[1])
         x = x ^ _signed(key[1])
         x = x * _signed(MULTIPLIER_2)
-        x = x ^ _shifted(x, SHIFTS[2])
-        return x
+        return torch.bitwise_xor(x, _shifted(x, SHIFTS[2]))
 
     def _counter(self, n: int) -> Any:
         if n not in self._counters:
@@ -119,11 +122,24 @@ class TorchBackend:
     def dropout(self, x: Any, rate: float, key: Key, index: torch.Tensor | None = None) -> Any:
         if rate == 0.0:
             return x
+        if self._form is Form.KERNEL:
+            return self._dropout_by_kernel(x, rate, key, index)
         if isinstance(x, TorchCSR):
             where = x.nnz if x.index is None else x.index
             return x.with_values(x.values * self._mask(key, where, rate))
         mask = self._mask(key, x.numel() if index is None else index, rate)
         return x * mask.reshape(x.shape)
+
+    def _dropout_by_kernel(self, x: Any, rate: float, key: Key, index: torch.Tensor | None) -> Any:
+        from portgnn_torch.kernels import Dropout, dropped
+
+        if not isinstance(key, torch.Tensor):
+            key = torch.tensor([_signed(key[0]), _signed(key[1])], dtype=torch.int32, device=self._device)
+        if isinstance(x, TorchCSR):
+            assert x.transposed is not None
+            flipped = dropped(x.transposed.values, rate, key, x.transposed.index)
+            return x.with_values(dropped(x.values, rate, key, x.index), flipped)
+        return Dropout.apply(x, rate, key, index)
 
     def _mask(self, key: Key, index: int | torch.Tensor, rate: float) -> torch.Tensor:
         scale = 1.0 / (1.0 - rate)
@@ -161,6 +177,8 @@ class TorchBackend:
             rows = torch.stack([torch.stack([value.to(self._float) for value in row]) for row in metrics])
             return self.to_numpy(rows).astype(np.float64)
 
+        if self._device.type == "cuda":
+            return GraphRun(step, self._device, self._float)
         return plain_loop(step, fetch, lambda *_: None)
 
     def synchronize(self, *arrays: torch.Tensor) -> None:

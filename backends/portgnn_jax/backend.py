@@ -1,0 +1,184 @@
+"""JAX as a portgnn backend: value_and_grad, jit, and several epochs in one compiled loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse as sp
+from jax import lax
+from numpy.typing import NDArray
+
+from portgnn.parts import Adam
+from portgnn.protocol import Capabilities, Key, LossFn, Params, Run, State, Step
+from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold
+from portgnn_jax.sparse import JaxCSR, place
+
+CHUNK = 32
+"""Epochs that one compiled loop can hold; its length is fixed so that no chunk compiles anew."""
+
+
+class JAXBackend:
+    """JAX on one device.
+
+    precision: of dense products. JAX multiplies float32 in TF32 on CUDA unless told otherwise, with relative
+    errors near 3e-4; "highest" means float32.
+    """
+
+    name = "jax"
+    xp: Any = jnp
+
+    def __init__(self, device: str = "cpu", dtype: str = "float32", precision: str = "highest") -> None:
+        if dtype == "float64":
+            # A switch of the whole process; arrays of float32 instances keep their explicit dtype under it.
+            jax.config.update("jax_enable_x64", True)
+        self.device, self.dtype = device, dtype
+        kind, _, number = device.partition(":")
+        self._device = jax.devices(kind)[int(number or 0)]
+        self._precision = precision
+        self.capabilities = Capabilities(
+            devices=self.devices(),
+            dtypes=self.dtypes(device),
+            native_sparse=False,
+            lazy=True,
+            compiled=True,
+            deterministic=kind == "cpu",
+        )
+
+    @staticmethod
+    def devices() -> tuple[str, ...]:
+        found: list[str] = []
+        for kind in ("cuda", "cpu"):
+            try:
+                count = len(jax.devices(kind))
+            except RuntimeError:  # this build or machine has none of the kind
+                continue
+            found += [f"{kind}:{i}" if i else kind for i in range(count)]
+        return tuple(found)
+
+    @staticmethod
+    def dtypes(device: str) -> tuple[str, ...]:
+        return ("float64", "float32")
+
+    @staticmethod
+    def environment() -> dict[str, Any]:
+        return {
+            "version": jax.__version__,
+            "platform": jax.default_backend(),
+            "x64": bool(jax.config.read("jax_enable_x64")),
+        }
+
+    def asarray(self, x: NDArray[Any]) -> jax.Array:
+        host = np.asarray(x)
+        kind = host.dtype.kind
+        if kind == "u":
+            host = host.astype(np.uint32).view(np.int32)
+        # A copy of our own: device_put may keep the caller's memory, which the caller may write to.
+        return self._put(np.array(host, dtype={"f": self.dtype, "i": "int32", "u": "int32", "b": "bool"}[kind]))
+
+    def _put(self, x: NDArray[Any]) -> jax.Array:
+        return jax.device_put(x, self._device)
+
+    def to_numpy(self, x: jax.Array) -> NDArray[Any]:
+        return np.array(x.astype(jnp.float32) if x.dtype == jnp.bfloat16 else x, copy=True)
+
+    def csr(self, matrix: sp.csr_array, index: NDArray[np.uint32] | None = None) -> JaxCSR:
+        return place(matrix, index, self.dtype, self._put)
+
+    def matmul(self, a: Any, b: jax.Array) -> Any:
+        return self.spmm(a, b) if isinstance(a, JaxCSR) else jnp.matmul(a, b, precision=self._precision)
+
+    def spmm(self, a: JaxCSR, x: jax.Array) -> Any:
+        return a.product(x)
+
+    def relu(self, x: jax.Array) -> Any:
+        return jax.nn.relu(x)
+
+    def log_softmax(self, x: jax.Array) -> Any:
+        return jax.nn.log_softmax(x, axis=-1)
+
+    def random_bits(self, key: Key, index: int | jax.Array) -> Any:
+        x = lax.iota(jnp.uint32, index) if isinstance(index, int) else index.view(jnp.uint32)
+        x = x + jnp.uint32(key[0])
+        x = x ^ (x >> SHIFTS[0])
+        x = x * jnp.uint32(MULTIPLIER_1)
+        x = x ^ (x >> SHIFTS[1])
+        x = x ^ jnp.uint32(key[1])
+        x = x * jnp.uint32(MULTIPLIER_2)
+        return lax.bitcast_convert_type(x ^ (x >> SHIFTS[2]), jnp.int32)
+
+    def dropout(self, x: Any, rate: float, key: Key, index: jax.Array | None = None) -> Any:
+        if rate == 0.0:
+            return x
+        if isinstance(x, JaxCSR):
+            return x.with_values(x.values * self._mask(key, x.nnz if x.index is None else x.index, rate))
+        return x * self._mask(key, x.size if index is None else index, rate).reshape(x.shape)
+
+    def _mask(self, key: Key, index: int | jax.Array, rate: float) -> Any:
+        kept = self.random_bits(key, index) < keep_threshold(rate)
+        return kept.astype(self.dtype) * (1.0 / (1.0 - rate))
+
+    def value_and_grad(self, fn: LossFn) -> Callable[..., tuple[tuple[jax.Array, Any], Params]]:
+        return jax.value_and_grad(fn, has_aux=True)
+
+    def adam(
+        self,
+        learning_rate: float,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: Mapping[str, float] | None = None,
+    ) -> Adam:
+        return Adam(self, learning_rate, beta1, beta2, eps, weight_decay)
+
+    def compile(self, step: Step) -> Run:
+        compiled: list[Any] = []
+
+        def run(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
+            if not compiled:
+                compiled.append(_loop(step, state, self._put(keys[0])))
+            rows = []
+            for start in range(0, len(keys), CHUNK):
+                part = keys[start : start + CHUNK]
+                padded = np.zeros((CHUNK, *keys.shape[1:]), dtype=np.uint32)
+                padded[: len(part)] = part
+                state, metrics = compiled[0](state, self._put(padded), len(part))
+                rows.append(np.asarray(metrics, dtype=np.float64)[: len(part)])
+            return state, np.concatenate(rows)
+
+        return run
+
+    def synchronize(self, *arrays: jax.Array) -> None:
+        jax.block_until_ready(arrays)
+
+
+def _loop(step: Step, state: State, key: jax.Array) -> Callable[..., tuple[State, jax.Array]]:
+    """Up to CHUNK steps in one jitted loop, which donates the state.
+
+    The matrices that `step` closes over become arguments: as constants they would be copied into the program,
+    and XLA would spend minutes folding them.
+    """
+    closed, shape = jax.make_jaxpr(step, return_shape=True)(state, key)
+    structure = jax.tree.structure(shape)
+    dtype = next(iter(state.values())).dtype
+
+    def call(constants: list[Any], state: State, key: jax.Array) -> tuple[State, jax.Array]:
+        flat = jax.core.eval_jaxpr(closed.jaxpr, constants, *jax.tree.leaves((state, key)))
+        after, metrics = jax.tree.unflatten(structure, flat)
+        return after, jnp.stack([jnp.asarray(value).astype(dtype) for value in metrics])
+
+    width = len(shape[1])
+
+    def many(constants: list[Any], state: State, keys: jax.Array, epochs: int) -> tuple[State, jax.Array]:
+        def body(epoch: Any, carried: tuple[State, jax.Array]) -> tuple[State, jax.Array]:
+            state, metrics = carried
+            state, measured = call(constants, state, keys[epoch])
+            return state, metrics.at[epoch].set(measured)
+
+        return lax.fori_loop(0, epochs, body, (state, jnp.zeros((CHUNK, width), dtype)))
+
+    jitted = jax.jit(many, donate_argnums=1)
+    return lambda state, keys, epochs: jitted(closed.consts, state, keys, epochs)

@@ -1,0 +1,174 @@
+"""Triton kernels for CUDA: a CSR product, and dropout whose bits are computed where they are used.
+
+Each replaces several launches by one, which is what a training step of a small graph is made of.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+
+from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold
+
+LONG_ROW = 1024
+"""Rows with more stored values are cut into pieces of this many, which separate programs add up."""
+
+_M1 = tl.constexpr(MULTIPLIER_1)
+_M2 = tl.constexpr(MULTIPLIER_2)
+_S0, _S1, _S2 = (tl.constexpr(shift) for shift in SHIFTS)
+
+
+@triton.jit
+def _row_sums(
+    starts,
+    ends,
+    targets,
+    indices,
+    values,
+    x,
+    out,
+    columns,
+    longest,
+    HAS_TARGETS: tl.constexpr,
+    HAS_INDICES: tl.constexpr,
+    WIDE: tl.constexpr,
+    DEEP: tl.constexpr,
+):
+    """out[target] = sum over e in [start, end) of values[e] * x[indices[e]], one program a row.
+
+    WIDE columns and DEEP stored values at a time, so that DEEP gathers are in flight together. Rows longer than
+    `longest` are left to the program that adds their pieces.
+    """
+    row = tl.program_id(0).to(tl.int64)
+    start = tl.load(starts + row)
+    end = tl.load(ends + row)
+    if end - start <= longest:
+        column = tl.program_id(1) * WIDE + tl.arange(0, WIDE)
+        inside = column < columns
+        total = tl.zeros([WIDE], dtype=out.dtype.element_ty)
+        for e in range(start, end, DEEP):
+            at = e + tl.arange(0, DEEP)
+            here = at < end
+            if HAS_INDICES:
+                source = tl.load(indices + at, mask=here, other=0).to(tl.int64)
+                weight = tl.load(values + at, mask=here, other=0.0)
+                both = here[:, None] & inside[None, :]
+                picked = tl.load(x + source[:, None] * columns + column[None, :], mask=both, other=0.0)
+                total += tl.sum(picked * weight[:, None], axis=0)
+            else:
+                both = here[:, None] & inside[None, :]
+                picked = tl.load(x + at.to(tl.int64)[:, None] * columns + column[None, :], mask=both, other=0.0)
+                total += tl.sum(picked, axis=0)
+        target = row
+        if HAS_TARGETS:
+            target = tl.load(targets + row).to(tl.int64)
+        tl.store(out + target * columns + column, total, mask=inside)
+
+
+@triton.jit
+def _dropped(
+    x,
+    out,
+    index,
+    key,
+    count,
+    threshold,
+    scale: tl.constexpr,
+    HAS_INDEX: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """out = x where the element's bits are below the threshold, scaled; else 0."""
+    at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    here = at < count
+    word = tl.load(index + at, mask=here, other=0).to(tl.uint32) if HAS_INDEX else at.to(tl.uint32)
+    word += tl.load(key).to(tl.uint32)
+    word ^= word >> _S0
+    word *= _M1
+    word ^= word >> _S1
+    word ^= tl.load(key + 1).to(tl.uint32)
+    word *= _M2
+    word ^= word >> _S2
+    kept = word.to(tl.int32, bitcast=True) < threshold
+    value = tl.load(x + at, mask=here, other=0.0)
+    tl.store(out + at, tl.where(kept, value * scale, 0.0), mask=here)
+
+
+class RowSums:
+    """How the rows of one CSR pattern are shared among programs: made once, on the device."""
+
+    def __init__(self, indptr: torch.Tensor) -> None:
+        self.rows = int(indptr.shape[0]) - 1
+        self.starts, self.ends = indptr[:-1], indptr[1:]
+        lengths = self.ends - self.starts
+        self.average = float(lengths.double().mean()) if self.rows else 0.0
+        long = (lengths > LONG_ROW).nonzero().squeeze(1)
+        self.long = long.to(torch.int32) if len(long) else None
+        if len(long):
+            pieces = (lengths[long] + LONG_ROW - 1) // LONG_ROW
+            bounds = torch.cumsum(pieces, 0)
+            self.piece_ends_of_row = bounds
+            self.piece_starts_of_row = bounds - pieces
+            number = torch.arange(int(bounds[-1]), device=indptr.device)
+            owner = torch.repeat_interleave(long, pieces)
+            within = number - torch.repeat_interleave(self.piece_starts_of_row, pieces)
+            self.piece_starts = self.starts[owner] + within * LONG_ROW
+            self.piece_ends = torch.minimum(self.piece_starts + LONG_ROW, self.ends[owner])
+
+    def product(self, indices: torch.Tensor, values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """The matrix [rows, n] with these column indices and values, times x [n, k]."""
+        x = x.contiguous()
+        columns = x.shape[1]
+        out = torch.empty((self.rows, columns), dtype=x.dtype, device=x.device)
+        wide = min(max(triton.next_power_of_2(columns), 1), 128)
+        deep = 32 if wide <= 32 else 16
+        while deep > 4 and deep > 2 * self.average:
+            deep //= 2
+        blocks = triton.cdiv(columns, wide)
+        shape: dict[str, Any] = {"WIDE": wide, "DEEP": deep, "num_warps": 1 if wide * deep <= 1024 else 2}
+        if self.rows:
+            _row_sums[(self.rows, blocks)](
+                self.starts, self.ends, self.starts, indices, values, x, out, columns, LONG_ROW,
+                HAS_TARGETS=False, HAS_INDICES=True, **shape,
+            )  # fmt: skip
+        if self.long is not None:
+            shape = {"WIDE": wide, "DEEP": 16, "num_warps": 2}
+            partial = torch.empty((len(self.piece_starts), columns), dtype=x.dtype, device=x.device)
+            _row_sums[(len(self.piece_starts), blocks)](
+                self.piece_starts, self.piece_ends, self.starts, indices, values, x, partial, columns, LONG_ROW,
+                HAS_TARGETS=False, HAS_INDICES=True, **shape,
+            )  # fmt: skip
+            _row_sums[(len(self.long), blocks)](
+                self.piece_starts_of_row, self.piece_ends_of_row, self.long, indices, values, partial, out, columns,
+                2**31 - 1, HAS_TARGETS=True, HAS_INDICES=False, **shape,
+            )  # fmt: skip
+        return out
+
+
+def dropped(x: torch.Tensor, rate: float, key: torch.Tensor, index: torch.Tensor | None) -> torch.Tensor:
+    """x with dropout by the portable bits. key: int32 [2] on the device; index: int32 element numbers of x."""
+    x = x.contiguous()
+    out = torch.empty_like(x)
+    count = x.numel()
+    if count:
+        block = 1024 if count > 2**18 else 256
+        _dropped[(triton.cdiv(count, block),)](
+            x, out, x if index is None else index, key, count, keep_threshold(rate),
+            scale=1.0 / (1.0 - rate), HAS_INDEX=index is not None, BLOCK=block, num_warps=4,
+        )  # fmt: skip
+    return out
+
+
+class Dropout(torch.autograd.Function):
+    """Dropout that keeps no mask: the backward pass computes the same bits again."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, rate: float, key: torch.Tensor, index: torch.Tensor | None) -> torch.Tensor:
+        ctx.rate, ctx.key, ctx.index = rate, key, index
+        return dropped(x, rate, key, index)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        return dropped(grads[0], ctx.rate, ctx.key, ctx.index), None, None, None
