@@ -1,0 +1,318 @@
+"""Finds a published file: in PORTGNN_DATA, in the cache, or on the net; whole and verified, or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from portgnn.errors import DatasetError, DownloadError
+
+Announce = Callable[[str], None]
+
+_MAX_REDIRECTS = 5
+
+
+@dataclass(frozen=True)
+class FileSpec:
+    """One published file: its name, what it must contain, and where it is to be had.
+
+    name: the file's name, in PORTGNN_DATA and in the cache.
+    checksum: "sha256:<hex>", or "git-blob:<hex>" (SHA-1 of "blob <length>\\0" and the content).
+    mirrors: URLs, tried in turn.
+    folder: the subfolder of PORTGNN_DATA and of the cache that it belongs in.
+    max_bytes: a download that grows beyond this is broken off.
+    connect_timeout, read_timeout: seconds to wait for a connection and for the next bytes.
+    total_timeout: seconds for one whole download from one mirror.
+    plain_http_hosts: hosts that may be asked without TLS. The published data needs none.
+    remark: what a user should know when the checksum does not hold.
+    """
+
+    name: str
+    checksum: str
+    mirrors: tuple[str, ...]
+    folder: str
+    max_bytes: int
+    connect_timeout: float = 5.0
+    read_timeout: float = 15.0
+    total_timeout: float = 300.0
+    plain_http_hosts: tuple[str, ...] = ()
+    remark: str = ""
+
+
+def data_folder() -> Path | None:
+    """The folder that PORTGNN_DATA names, None where it is not set. DatasetError if it is no folder."""
+    value = os.environ.get("PORTGNN_DATA", "")
+    if not value:
+        return None
+    folder = Path(value).expanduser()
+    if not folder.is_dir():
+        raise DatasetError(f"PORTGNN_DATA names {folder}, which is not a folder. Name the folder that holds "
+                           "the data, or type: unset PORTGNN_DATA")
+    return folder
+
+
+def cache_folder() -> Path:
+    """PORTGNN_CACHE, else the platform's cache folder for portgnn. It need not exist."""
+    value = os.environ.get("PORTGNN_CACHE", "")
+    if value:
+        return Path(value).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("portgnn"))
+
+
+def offline() -> bool:
+    """Whether PORTGNN_OFFLINE forbids the net."""
+    return os.environ.get("PORTGNN_OFFLINE", "").strip().lower() not in {"", "0", "no", "false", "off"}
+
+
+def locate(spec: FileSpec) -> tuple[str, Path] | None:
+    """("PORTGNN_DATA" or "cache", path) of a file at hand, not yet verified; None if it is not there."""
+    data = data_folder()
+    if data is not None:
+        for path in (data / spec.name, data / spec.folder / spec.name):
+            if path.is_file():
+                return "PORTGNN_DATA", path
+    path = _cached(spec)
+    return ("cache", path) if path.is_file() else None
+
+
+def fetch(spec: FileSpec, *, deadline: float | None = None) -> Path:
+    """The path of a verified copy of the file, downloaded into the cache if it is not at hand.
+
+    deadline: a `time.monotonic()` after which a download gives up.
+
+    Raises DatasetError if the copy in PORTGNN_DATA is not the published file: it is the user's, and is
+    neither used nor touched. Raises DownloadError if the file is not at hand and cannot be had. A damaged
+    copy in the cache is fetched again.
+    """
+    found = locate(spec)
+    if found is not None:
+        origin, path = found
+        wrong = _checksum_fault(spec, path)
+        if wrong is None:
+            return path
+        if origin == "PORTGNN_DATA":
+            raise DatasetError(_sentences(
+                f"{path} (found through PORTGNN_DATA) is not the published {spec.name}: {wrong}.",
+                spec.remark, "Replace it, or move it away to have it fetched."))
+        if offline():
+            raise DownloadError(f"{path} is damaged ({wrong}), and PORTGNN_OFFLINE forbids to fetch it "
+                                f"again. {_way_out(spec, offline_hint=True)}")
+        _remove(path)
+    if offline():
+        raise DownloadError(f"{spec.name} is not at hand, and PORTGNN_OFFLINE forbids to fetch it. "
+                            f"{_way_out(spec, offline_hint=True)}")
+    return _download(spec, deadline)
+
+
+def fetch_all(
+    specs: Sequence[FileSpec], *, within: float | None = None, announce: Announce | None = None
+) -> list[Path]:
+    """`fetch` for each of several files; within: seconds for all together, then DownloadError is raised."""
+    missing = [spec for spec in specs if locate(spec) is None]
+    if missing and announce is not None and not offline():
+        hosts = ", ".join(dict.fromkeys(urlsplit(url).hostname or url for url in missing[0].mirrors))
+        announce(f"Fetching {len(missing)} {'file' if len(missing) == 1 else 'files'} ({missing[0].name}, …) "
+                 f"from {hosts} into {_cached(missing[0]).parent}")
+    if within is None:
+        return [fetch(spec) for spec in specs]
+    deadline = time.monotonic() + within
+    outcome: list[list[Path] | BaseException] = []
+
+    def work() -> None:
+        try:
+            outcome.append([fetch(spec, deadline=deadline) for spec in specs])
+        except BaseException as error:  # handed to the caller's thread, which raises it
+            outcome.append(error)
+
+    # A thread, because no time-out of requests bounds the look-up of a host's name.
+    worker = threading.Thread(target=work, name="portgnn-fetch", daemon=True)
+    worker.start()
+    worker.join(within + 0.5)
+    if not outcome:
+        raise DownloadError(f"{specs[0].name} could not be fetched within {within:g} s. {_way_out(specs[0])}")
+    if isinstance(outcome[0], BaseException):
+        raise outcome[0]
+    return outcome[0]
+
+
+def digest(path: Path, kind: str) -> str:
+    """The hex digest of a file; kind: "sha256" or "git-blob"."""
+    if kind == "git-blob":
+        # Git hashes a header with the length in front of the content, with SHA-1.
+        state = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    elif kind == "sha256":
+        state = hashlib.sha256()
+    else:
+        raise DatasetError(f"unknown kind of checksum {kind!r} for {path.name}; known: git-blob, sha256")
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            state.update(block)
+    return state.hexdigest()
+
+
+def refusal(url: str, plain_http_hosts: Sequence[str] = ()) -> str | None:
+    """Why this URL may not be asked, as a mirror or as the target of a redirect; None if it may."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        return f"refused to go to {url}: {error}"
+    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in plain_http_hosts):
+        return None
+    if parts.scheme == "http":
+        return f"refused to go to {url}: plain http, which anybody on the way can alter"
+    return f"refused to go to {url}: not an https address"
+
+
+def _download(spec: FileSpec, deadline: float | None) -> Path:
+    target = _cached(spec)
+    faults = []
+    for url in spec.mirrors:
+        if deadline is not None and time.monotonic() >= deadline:
+            faults.append(f"{url}: no time left")
+            break
+        try:
+            return _download_from(url, spec, target, deadline)
+        except _MirrorFault as fault:
+            faults.append(f"{url}: {fault}")
+    tried = f"{spec.name} could not be fetched. Tried {'; '.join(faults)}."
+    raise DownloadError(_sentences(tried, spec.remark, _way_out(spec)))
+
+
+class _MirrorFault(Exception):
+    """Why one mirror did not do; never leaves this module."""
+
+
+def _download_from(url: str, spec: FileSpec, target: Path, deadline: float | None) -> Path:
+    """One attempt at one mirror. The file appears under its name whole and verified, or not at all."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(spec, error) from None
+    until = time.monotonic() + spec.total_timeout
+    until = until if deadline is None else min(until, deadline)
+    # In the target's folder, since a rename is atomic only within one file system.
+    part = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    try:
+        _receive(url, spec, part, until)
+        wrong = _checksum_fault(spec, part)
+        if wrong is not None:
+            raise _MirrorFault(f"not the published file: {wrong}")
+        os.replace(part, target)
+    except OSError as error:
+        raise _unwritable(spec, error) from None
+    finally:
+        _remove(part)
+    return target
+
+
+def _receive(url: str, spec: FileSpec, part: Path, until: float) -> None:
+    """Writes the body that `url` leads to into `part`."""
+    import requests
+    import urllib3
+
+    try:
+        with requests.Session() as session, _open(session, url, spec, until) as response:
+            length = response.headers.get("Content-Length", "")
+            expected = int(length) if length.isdigit() else None
+            if expected is not None and expected > spec.max_bytes:
+                raise _MirrorFault(f"too large: {expected} bytes, where at most {spec.max_bytes} were due")
+            # read1 hands over what has come; a whole block could take for ever to fill, drop by drop.
+            read = getattr(response.raw, "read1", response.raw.read)
+            received = 0
+            with part.open("xb") as file:
+                while block := read(1 << 14):
+                    received += len(block)
+                    if received > spec.max_bytes:
+                        raise _MirrorFault(f"too large: more than {spec.max_bytes} bytes")
+                    if time.monotonic() > until:
+                        raise _MirrorFault(f"timed out after {received} bytes")
+                    file.write(block)
+            if expected is not None and received != expected:
+                raise _MirrorFault(f"broke off after {received} of {expected} bytes")
+    # ValueError: a redirect to what is no URL.
+    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+        raise _MirrorFault(_network_fault(error)) from None
+
+
+def _open(session: Any, url: str, spec: FileSpec, until: float) -> Any:
+    """The response with the body, after redirects; every hop is checked before it is asked."""
+    for _ in range(_MAX_REDIRECTS + 1):
+        if (reason := refusal(url, spec.plain_http_hosts)) is not None:
+            raise _MirrorFault(reason)
+        left = max(until - time.monotonic(), 0.05)
+        response = session.get(
+            url, stream=True, allow_redirects=False,
+            timeout=(min(spec.connect_timeout, left), min(spec.read_timeout, left)),
+            # Compressed on the way, Content-Length would not be the file's.
+            headers={"Accept-Encoding": "identity", "User-Agent": "portgnn"},
+        )
+        if response.is_redirect:
+            response.close()
+            url = urljoin(url, response.headers["Location"])
+            continue
+        if response.status_code != 200:
+            response.close()
+            raise _MirrorFault(f"HTTP status {response.status_code} {response.reason}".rstrip())
+        return response
+    raise _MirrorFault(f"more than {_MAX_REDIRECTS} redirects")
+
+
+def _network_fault(error: Exception) -> str:
+    import requests
+    import urllib3
+
+    timeouts = (requests.Timeout, urllib3.exceptions.TimeoutError)
+    if isinstance(error, timeouts) or "timed out" in str(error).lower():
+        return "timed out"
+    if isinstance(error, requests.exceptions.SSLError):
+        return f"the TLS certificate could not be verified ({error})"
+    if "IncompleteRead" in str(error) or isinstance(error, urllib3.exceptions.ProtocolError):
+        return f"the connection broke off ({error})"
+    if "resolve" in str(error).lower():
+        return "the host's name could not be resolved; is there a network?"
+    return f"{type(error).__name__}: {error}"
+
+
+def _checksum_fault(spec: FileSpec, path: Path) -> str | None:
+    kind, _, expected = spec.checksum.partition(":")
+    try:
+        found = digest(path, kind)
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from None
+    return None if found == expected else f"{kind} {found}, expected {expected}"
+
+
+def _cached(spec: FileSpec) -> Path:
+    return cache_folder() / spec.folder / spec.name
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise DownloadError(f"{path} cannot be removed: {error.strerror or error}") from None
+
+
+def _unwritable(spec: FileSpec, error: OSError) -> DownloadError:
+    folder = _cached(spec).parent
+    return DownloadError(f"{spec.name} cannot be stored in {folder}: {error.strerror or error}. "
+                         "Name a folder that can be written to: PORTGNN_CACHE=/path/to/folder")
+
+
+def _sentences(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
+
+
+def _way_out(spec: FileSpec, *, offline_hint: bool = False) -> str:
+    unset = "Type: unset PORTGNN_OFFLINE. Or put" if offline_hint else "Put"
+    return f"{unset} the file at {_cached(spec)}, or set PORTGNN_DATA to a folder that holds it."
