@@ -36,7 +36,7 @@ $(CORE)/.installed: pyproject.toml
 
 $(FULL)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(FULL)
-	$(FULL)/bin/python -m pip install $(PIP_FLAGS) -c constraints.txt -e ".[dev,torch,mlx]"
+	$(FULL)/bin/python -m pip install $(PIP_FLAGS) -c constraints.txt -e ".[dev,torch,mlx,jax]"
 	touch $@
 
 clean:

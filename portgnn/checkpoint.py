@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,9 @@ class Model:
 def write_atomically(target: Path, content: bytes) -> None:
     """Writes `content` beside `target`, flushes it to the disk and renames it. Raises CheckpointError."""
     try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part")
+        # Not tempfile's: its files are for their owner alone, and a result is to be shared as the umask says.
+        name = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
+        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
@@ -110,7 +112,7 @@ def write_atomically(target: Path, content: bytes) -> None:
                 os.fsync(file.fileno())
             os.replace(name, target)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            name.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise CheckpointError(f"cannot write {target}: {error.strerror or error}") from None

@@ -180,6 +180,8 @@ def row_normalized(features: Features) -> Features:
 
 
 def _checked_adjacency(adjacency: Any) -> sp.csr_array:
+    if not sp.issparse(adjacency):
+        adjacency = np.asarray(adjacency)
     if len(adjacency.shape) != 2 or adjacency.shape[0] != adjacency.shape[1]:
         raise GraphError(f"the adjacency must be square, not {list(adjacency.shape)}")
     if adjacency.shape[0] == 0:

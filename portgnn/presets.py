@@ -27,6 +27,22 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "int": ((int,), "an integer"),
+    "float": ((float, int), "a number"),
+    "bool": ((bool,), "True or False"),
+}
+
+
+def _checked(name: str, value: Any, kind: str) -> Any:
+    """The value as a plain int, float or bool, which JSON can hold: a sweep brings NumPy's scalars."""
+    admitted, wanted = _KINDS[kind]
+    plain = value.item() if hasattr(value, "item") else value
+    if type(plain) not in admitted:  # by type: a bool is an int to Python, and layers=True is a slip
+        raise ConfigError(f"{name}={value!r} must be {wanted}")
+    return admitted[0](plain)
+
+
 @dataclass(frozen=True)
 class Config:
     """All hyperparameters of one run. Raises ConfigError for a value that cannot be used."""
@@ -67,6 +83,9 @@ class Config:
     "all": compute every node's, as most libraries do."""
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            if field.type in _KINDS:
+                object.__setattr__(self, field.name, _checked(field.name, getattr(self, field.name), str(field.type)))
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ConfigError(f"{name}={getattr(self, name)!r} is not one of {', '.join(choices)}")
@@ -155,8 +174,4 @@ def preset(name: str, **overrides: Any) -> Config:
         if key not in known:
             raise ConfigError(f"unknown hyperparameter {key!r}.{near_matches(key, known)}")
     given = {key: value for key, value in overrides.items() if value is not None}
-    base = PRESETS[name]
-    try:
-        return replace(base, **given)
-    except TypeError as error:
-        raise ConfigError(f"a hyperparameter has the wrong type: {error}") from None
+    return replace(PRESETS[name], **given)

@@ -1,0 +1,138 @@
+"""Recipes: what each preset is, which values are refused, and when training stops."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError, fields
+from typing import Any
+
+import numpy as np
+import pytest
+
+from portgnn.errors import ConfigError
+from portgnn.presets import DESCRIPTIONS, PRESETS, Config, preset
+
+
+def test_kipf_is_the_recipe_of_the_paper() -> None:
+    kipf = preset("kipf")
+    assert (kipf.layers, kipf.hidden, kipf.dropout_rates()) == (2, 16, (0.5, 0.5))
+    assert (kipf.l2, kipf.weight_decay, kipf.bias, kipf.normalize_features) == (5e-4, 0.0, "none", True)
+    assert (kipf.learning_rate, kipf.epochs, kipf.stopping, kipf.patience) == (0.01, 200, "window", 10)
+    assert not kipf.restore_best
+
+
+def test_pyg_is_the_recipe_of_its_benchmark() -> None:
+    pyg = preset("pyg")
+    assert pyg.dropout_rates() == (0.0, 0.5)
+    assert (pyg.l2, pyg.weight_decay, pyg.bias) == (0.0, 5e-4, "after")
+    assert (pyg.epochs, pyg.stop_after, pyg.patience, pyg.restore_best) == (200, 0.5, 10, True)
+
+
+def test_article_is_three_dense_layers() -> None:
+    article = preset("article")
+    assert (article.layers, article.adjacency, article.rows, article.bias) == (3, "dense", "all", "before")
+    assert (article.weight_decay, article.stopping, article.patience) == (5e-3, "patience", 20)
+
+
+def test_each_preset_bears_its_name_and_a_description() -> None:
+    assert {name: config.preset for name, config in PRESETS.items()} == {name: name for name in PRESETS}
+    assert set(DESCRIPTIONS) == set(PRESETS)
+
+
+def test_overrides_replace_and_none_does_not() -> None:
+    config = preset("pyg", hidden=64, epochs=None)
+    assert (config.hidden, config.epochs, config.preset) == (64, 200, "pyg")
+    assert PRESETS["pyg"].hidden == 16
+
+
+def test_numbers_of_numpy_become_plain_ones() -> None:
+    config = preset("kipf", hidden=np.int64(8), dropout=np.float32(0.25), restore_best=np.bool_(True))
+    assert [type(value) for value in (config.hidden, config.dropout, config.restore_best)] == [int, float, bool]
+
+
+def test_a_recipe_cannot_be_changed() -> None:
+    with pytest.raises(FrozenInstanceError):
+        preset("kipf").hidden = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "message"),
+    [
+        ("kpif", {}, "unknown preset 'kpif'. Did you mean 'kipf'"),
+        ("kipf", {"hiden": 3}, "unknown hyperparameter 'hiden'. Did you mean 'hidden'"),
+        ("kipf", {"preset": "pyg"}, "unknown hyperparameter 'preset'"),
+    ],
+)
+def test_unknown_names_get_near_matches(name: str, overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        preset(name, **overrides)
+
+
+WRONG: list[tuple[str, Any]] = [
+    ("layers", 0),
+    ("layers", 2.5),
+    ("layers", True),
+    ("hidden", 0),
+    ("hidden", "16"),
+    ("epochs", 0),
+    ("epochs", 1.5),
+    ("patience", -1),
+    ("stop_after", 1.5),
+    ("stop_after", -0.1),
+    ("input_dropout", 1.0),
+    ("dropout", -0.1),
+    ("dropout", 1.0),
+    ("dropout", float("nan")),
+    ("l2", -1.0),
+    ("l2", float("inf")),
+    ("weight_decay", -1.0),
+    ("learning_rate", 0.0),
+    ("learning_rate", float("nan")),
+    ("learning_rate", float("inf")),
+    ("learning_rate", "fast"),
+    ("beta1", 1.0),
+    ("beta2", -0.5),
+    ("eps", 0.0),
+    ("bias", "sometimes"),
+    ("stopping", "never"),
+    ("features", "ragged"),
+    ("adjacency", "list"),
+    ("rows", "some"),
+    ("restore_best", "yes"),
+    ("normalize_features", 2),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_values_that_cannot_be_used_are_refused(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=name):
+        preset("kipf", **{name: value})
+
+
+def test_every_hyperparameter_has_a_wrong_value_above() -> None:
+    assert {name for name, _ in WRONG} == {field.name for field in fields(Config)} - {"preset"}
+
+
+def test_window_stops_above_the_mean_of_the_epochs_before() -> None:
+    config = Config(stopping="window", patience=3)
+    # tkipf/gcn: epoch > window and cost[-1] > mean(cost[-(window + 1):-1])
+    assert not config.stops([1.0, 1.0, 1.0, 9.0])  # epoch 3 is not above the window
+    assert config.stops([9.0, 1.0, 2.0, 3.0, 2.1])
+    assert not config.stops([9.0, 1.0, 2.0, 3.0, 2.0])  # equal to the mean
+    assert not config.stops([9.0, 3.0, 2.0, 1.0, 0.5])
+
+
+def test_patience_counts_from_the_best_epoch() -> None:
+    config = Config(stopping="patience", patience=2)
+    assert not config.stops([1.0])
+    assert not config.stops([1.0, 2.0])
+    assert config.stops([1.0, 2.0, 3.0])
+    assert not config.stops([1.0, 2.0, 0.5, 3.0])
+    assert config.stops([1.0, 2.0, 0.5, 3.0, 0.5])  # a tie is no improvement
+
+
+def test_nothing_stops_before_stop_after_or_without_patience() -> None:
+    rising = [float(x) for x in range(60)]
+    assert Config(epochs=100, patience=5, stop_after=0.5).stops(rising[:51])
+    assert not Config(epochs=100, patience=5, stop_after=0.5).stops(rising[:50])
+    assert not Config(patience=0).stops(rising)
+    assert not Config(patience=0, stopping="patience").stops(rising)

@@ -1,0 +1,113 @@
+"""Portable randomness: pinned bits, uniform and uncorrelated masks, keys that stand alone."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portgnn.random import dropout_keys, glorot_uniform, keep_threshold, random_bits
+
+N = 1 << 16
+SIGMA = 1 / np.sqrt(N)
+
+
+def _mask(seed: int, epoch: int, layer: int, rate: float = 0.5) -> np.ndarray:
+    key = dropout_keys(seed, range(epoch, epoch + 1), 3)[0, layer]
+    return random_bits((int(key[0]), int(key[1])), np.arange(N, dtype=np.uint32)) < keep_threshold(rate)
+
+
+def test_bits_are_pinned() -> None:
+    """Published runs depend on these: a change here changes every result."""
+    got = random_bits((0x12345678, 0x9ABCDEF0), np.arange(4, dtype=np.uint32))
+    assert got.tolist() == [_lowbias(i) for i in range(4)]
+    assert dropout_keys(0, range(1), 1).tolist() == [[[2968811710, 3677149159]]]
+
+
+def _lowbias(i: int) -> int:
+    """The hash once more, in Python's own integers."""
+    word = 2**32 - 1
+    x = (i + 0x12345678) & word
+    x ^= x >> 16
+    x = (x * 0x7FEB352D) & word
+    x ^= x >> 15
+    x ^= 0x9ABCDEF0
+    x = (x * 0x846CA68B) & word
+    x ^= x >> 16
+    return x - 2**32 if x >= 2**31 else x
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_masks_keep_the_share_they_should(rate: float) -> None:
+    for seed, epoch, layer in itertools.product(range(3), range(3), range(3)):
+        share = _mask(seed, epoch, layer, rate).mean()
+        # Five standard deviations: 27 draws pass by chance, a biased hash does not.
+        assert abs(share - (1 - rate)) < 5 * SIGMA * np.sqrt(rate * (1 - rate))
+
+
+def test_neighbouring_masks_are_uncorrelated() -> None:
+    masks = [_mask(*where) for where in itertools.product(range(3), range(3), range(3))]
+    correlation = np.corrcoef(np.array(masks, dtype=np.float64))
+    off_diagonal = correlation[~np.eye(len(masks), dtype=bool)]
+    assert np.abs(off_diagonal).max() < 5 * SIGMA
+
+
+def test_neighbouring_elements_are_uncorrelated() -> None:
+    mask = _mask(0, 0, 0).astype(np.float64)
+    for lag in (1, 2, 16, 1433):
+        assert abs(np.corrcoef(mask[:-lag], mask[lag:])[0, 1]) < 5 * SIGMA
+
+
+def test_masks_are_not_shifted_copies() -> None:
+    one, other = _mask(0, 0, 0).astype(np.float64), _mask(0, 1, 0).astype(np.float64)
+    for lag in range(1, 64):
+        assert abs(np.corrcoef(one[:-lag], other[lag:])[0, 1]) < 6 * SIGMA
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
+def test_bits_depend_on_the_element_alone(first: int, second: int, element: int) -> None:
+    alone = random_bits((first, second), np.array([element], dtype=np.uint32))
+    among = random_bits((first, second), np.array([[7, element], [element, 0]], dtype=np.uint32))
+    assert among[0, 1] == among[1, 0] == alone[0]
+    assert alone.dtype == np.int32
+
+
+def test_bits_leave_the_index_alone() -> None:
+    index = np.arange(5, dtype=np.uint32)
+    random_bits((1, 2), index)
+    assert index.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_keys_of_an_epoch_stand_alone() -> None:
+    together = dropout_keys(3, range(10), 2)
+    assert together.shape == (10, 2, 2)
+    assert together.dtype == np.uint32
+    np.testing.assert_array_equal(dropout_keys(3, range(4, 7), 2), together[4:7])
+    assert len(np.unique(together.reshape(-1, 2), axis=0)) == 20
+    assert dropout_keys(3, range(0), 2).shape == (0, 2, 2)
+
+
+@pytest.mark.parametrize(("rate", "bound"), [(0.0, 2**31 - 1), (0.5, 0), (0.75, -(2**30))])
+def test_thresholds(rate: float, bound: int) -> None:
+    assert keep_threshold(rate) == bound
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0, 2.0, float("nan")])
+def test_thresholds_refuse_other_rates(rate: float) -> None:
+    with pytest.raises(ValueError, match="dropout rate"):
+        keep_threshold(rate)
+
+
+def test_glorot_draws_a_stream_for_each_parameter() -> None:
+    both = glorot_uniform({"weight0": (300, 20), "weight1": (20, 7)}, 1)
+    assert both["weight0"].dtype == np.float64
+    np.testing.assert_array_equal(both["weight0"], glorot_uniform({"weight0": (300, 20)}, 1)["weight0"])
+    for name, (rows, columns) in {"weight0": (300, 20), "weight1": (20, 7)}.items():
+        bound = np.sqrt(6 / (rows + columns))
+        assert bound * 0.9 < np.abs(both[name]).max() <= bound
+    # The variance of a uniform distribution is bound**2 / 3.
+    assert both["weight0"].var() == pytest.approx(6 / 320 / 3, rel=0.05)
+    assert not np.array_equal(both["weight0"], glorot_uniform({"weight0": (300, 20)}, 2)["weight0"])
