@@ -1,0 +1,147 @@
+"""`portgnn verify`: what a backend computes on this machine, held against an independent float64 statement of it.
+
+A check runs on fixed inputs here and on drawn ones in the conformance kit, `portgnn.testing`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from portgnn.protocol import Backend
+from portgnn.verification import gradients, network, optimizer, randomness, verbs, waiting
+from portgnn.verification.check import Check, checks_of
+from portgnn.verification.gaps import gap
+from portgnn.verification.measure import Departure, Measured
+from portgnn.verification.resolve import resolve
+from portgnn.verification.tolerances import tolerance
+
+__all__ = ["CHECKS", "CheckResult", "VerifyReport", "run_check", "verify"]
+
+CHECKS: tuple[Check, ...] = (
+    *(one for module in (verbs, gradients, randomness, optimizer, network) for one in checks_of(module)),
+    *checks_of(waiting),
+    *network.TRAJECTORIES,
+)
+"""All checks, in the order in which one builds on another: the first that fails is nearest to the cause."""
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One check. max_error: None where there is no number: wrong in kind, or the backend raised."""
+
+    name: str
+    max_error: float | None
+    tolerance: float
+    passed: bool
+    hint: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What `verify` found."""
+
+    backend: str
+    device: str
+    dtype: str
+    checks: tuple[CheckResult, ...]
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.checks) and all(check.passed for check in self.checks)
+
+    @property
+    def first_failure(self) -> str | None:
+        """The name of the first operation that departs."""
+        return next((check.name for check in self.checks if not check.passed), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as one JSON document."""
+        return {
+            "backend": self.backend,
+            "device": self.device,
+            "dtype": self.dtype,
+            "passed": self.passed,
+            "first_failure": self.first_failure,
+            "checks": [
+                {
+                    "name": check.name,
+                    "max_error": check.max_error,
+                    "tolerance": check.tolerance,
+                    "passed": check.passed,
+                    "hint": check.hint,
+                }
+                for check in self.checks
+            ],
+        }
+
+
+def verify(
+    backend: str | Backend = "numpy",
+    *,
+    device: str | None = None,
+    dtype: str = "float32",
+    only: Callable[[str], bool] | None = None,
+    stop_at_first: bool = False,
+    on_check: Callable[[CheckResult], None] | None = None,
+) -> VerifyReport:
+    """Runs every check on fixed inputs, in seconds.
+
+    backend: a registered name, "package.module:Class" of one that is not registered, or a Backend.
+    only: whether to run the check of a name. stop_at_first: leave out what follows the first failure.
+    on_check: called with each result as it comes.
+
+    Raises BackendError for a backend, device or dtype that cannot be had. What the backend itself raises in a
+    check is that check's failure.
+    """
+    on = resolve(backend, device, dtype)
+    results: list[CheckResult] = []
+    for check in CHECKS:
+        if not check.cases or on.dtype not in check.dtypes or not (only is None or only(check.name)):
+            continue
+        results.append(run_check(on, check, check.cases))
+        if on_check:
+            on_check(results[-1])
+        if stop_at_first and not results[-1].passed:
+            break
+    return VerifyReport(on.name, on.device, on.dtype, tuple(results))
+
+
+def run_check(backend: Backend, check: Check, cases: tuple[Any, ...]) -> CheckResult:
+    """One check on some cases: the largest error of them; ends at the first case that fails."""
+    allowed = tolerance(check.name, backend.dtype, backend.device).value
+    clock = time.perf_counter()
+    largest, hint, number = 0.0, "", True
+    for case in cases:
+        try:
+            measured = check(backend, case)
+            largest = max(largest, measured.error)
+            if not measured.error <= allowed:
+                hint = _explained(measured)
+                break
+        except Departure as departure:
+            hint, number = str(departure), False
+            break
+        # An adapter may fail in any way; that is a finding, not a crash.
+        except Exception as error:
+            hint, number = f"{type(error).__name__}: {error}", False
+            break
+    passed = number and largest <= allowed
+    expected = None if passed else gap(backend, check.name)
+    if expected is not None:
+        hint = f"known: {expected.reason}"
+    finite = number and math.isfinite(largest)
+    return CheckResult(
+        check.name, largest if finite else None, allowed, passed, hint, time.perf_counter() - clock
+    )  # fmt: skip
+
+
+def _explained(measured: Measured) -> str:
+    try:
+        return measured.explain()
+    except Exception as error:  # a broken backend may break the search for the cause as well
+        return f"{type(error).__name__}: {error}"

@@ -1,0 +1,159 @@
+"""What checks compute on: shapes and seeds, from which all arrays follow. `verify` fixes them, the kit draws them."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from portgnn.graph import Graph, canonical_csr
+from portgnn.operands import Prepared
+from portgnn.presets import Config, preset
+from portgnn.verification.measure import Floats
+from portgnn.verification.oracle import Course, Network
+
+FORMS = ("sparse", "dense")
+ADJACENCIES = ("csr", "dense")
+PRESETS = ("kipf", "pyg", "article")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A sparse matrix [rows, inner] and dense arrays that fit it, drawn from a seed.
+
+    density: share of stored values. The first row and column of larger matrices stay empty.
+    """
+
+    rows: int
+    inner: int
+    columns: int
+    density: float = 0.3
+    seed: int = 0
+
+    def random(self, purpose: str) -> np.random.Generator:
+        """A stream for each purpose, so that one array does not depend on which others were drawn."""
+        return np.random.default_rng([self.seed, zlib.crc32(purpose.encode())])
+
+    def array(self, purpose: str, *shape: int) -> Floats:
+        """Normal numbers that float32 holds exactly: the error measured is the backend's, not the rounding's."""
+        return self.random(purpose).standard_normal(shape).astype(np.float32).astype(np.float64)
+
+    @cached_property
+    def _parts(self) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
+        random = self.random("matrix")
+        count = int(np.ceil(self.density * self.rows * self.inner)) * 2
+        r = random.integers(min(self.rows > 2, self.rows - 1), self.rows, count)
+        c = random.integers(min(self.inner > 2, self.inner - 1), self.inner, count)
+        return random.standard_normal(count).astype(np.float32).astype(np.float64), r, c
+
+    @cached_property
+    def matrix(self) -> sp.csr_array:
+        """Canonical, made from triplets of which many name the same place."""
+        values, r, c = self._parts
+        return canonical_csr(sp.coo_array((values, (r, c)), shape=(self.rows, self.inner)))
+
+    @cached_property
+    def dense(self) -> Floats:
+        """The same matrix, without SciPy."""
+        values, r, c = self._parts
+        out = np.zeros((self.rows, self.inner))
+        np.add.at(out, (r, c), values)
+        return out
+
+    @property
+    def key(self) -> tuple[int, int]:
+        words = self.random("key").integers(0, 2**32, 2)
+        return int(words[0]), int(words[1])
+
+    def element_numbers(self, purpose: str, *shape: int) -> NDArray[np.uint32]:
+        """Element numbers from the whole 32-bit range."""
+        return self.random(purpose).integers(0, 2**32, shape, dtype=np.uint32)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A preset on a graph. nodes: 0 for the bundled graph of Cora's size, else a random directed one."""
+
+    preset: str = "kipf"
+    adjacency: str = "csr"
+    features: str = "sparse"
+    nodes: int = 40
+    width: int = 30
+    classes: int = 4
+    hidden: int = 16
+    epochs: int = 20
+    seed: int = 0
+
+    @property
+    def config(self) -> Config:
+        return preset(
+            self.preset, adjacency=self.adjacency, features=self.features, hidden=self.hidden, epochs=self.epochs
+        )
+
+    @property
+    def graph(self) -> Graph:
+        return _graph(self.nodes, self.width, self.classes, self.seed if self.nodes else 0)
+
+    @property
+    def prepared(self) -> Prepared:
+        return Prepared.of(self.graph, self.config)
+
+    @property
+    def oracle(self) -> Network:
+        # Without dropout on the features their form changes no number, and the sparse one is faster.
+        sparse = self.features == "sparse" or not self.config.input_dropout
+        return Network(self.graph, self.config, sparse)
+
+    @property
+    def course(self) -> Course:
+        sparse = self.features == "sparse" or not self.config.input_dropout
+        shape = (self.nodes, self.width, self.classes, self.hidden, self.epochs, self.seed)
+        return _course(self.preset, sparse, shape)
+
+
+def recipes(**fields: int) -> tuple[Recipe, ...]:
+    """Every preset in every form."""
+    return tuple(
+        Recipe(name, adjacency, form, **fields) for name in PRESETS for adjacency in ADJACENCIES for form in FORMS
+    )
+
+
+@lru_cache(maxsize=32)
+def _course(name: str, sparse: bool, shape: tuple[int, int, int, int, int, int]) -> Course:
+    nodes, width, classes, hidden, epochs, seed = shape
+    form = "sparse" if sparse else "dense"
+    recipe = Recipe(name, "csr", form, nodes, width, classes, hidden, epochs, seed)
+    return recipe.oracle.train(seed, epochs)
+
+
+@lru_cache(maxsize=32)
+def _graph(nodes: int, width: int, classes: int, seed: int) -> Graph:
+    if not nodes:
+        from portgnn.datasets.bundled import csbm_cora
+
+        return csbm_cora()
+    random = np.random.default_rng([seed, nodes, width, classes])
+    count = 3 * nodes
+    source, target = random.integers(0, nodes, (2, count))
+    linked = (target != nodes - 1) & (source != nodes - 1)  # the last node is isolated
+    weights = random.integers(1, 4, count) / 2.0
+    adjacency = sp.coo_array((weights[linked], (target[linked], source[linked])), shape=(nodes, nodes))
+    present = random.random((nodes, width)) < 0.3
+    features = np.where(present, random.integers(1, 9, (nodes, width)) / 4.0, 0.0)
+    labels = random.integers(0, classes, nodes)
+    order = random.permutation(nodes)
+    third = max(nodes // 3, 1)
+    val = order[third : 2 * third] if nodes > 1 else None
+    return Graph(
+        adjacency=adjacency,
+        features=sp.csr_array(features),
+        labels=labels,
+        train=order[:third],
+        val=val,
+        name=f"random-{nodes}",
+        class_names=tuple(f"class {c}" for c in range(classes)),
+    )

@@ -1,0 +1,214 @@
+"""The whole recipe once more, in float64 NumPy and by hand: what every backend is held against.
+
+It shares no code with the model, the objective, the loop, the optimizer or any adapter, and takes no short
+cut: all nodes, gradients written out, Adam as Kingma & Ba (2015), Algorithm 1, prints it. Its own gradients
+are held against finite differences by the tests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from portgnn.graph import Graph
+from portgnn.presets import Config
+from portgnn.verification.measure import Floats
+
+Values = dict[str, Floats]
+Words = NDArray[np.uint64]
+
+_LOW = np.uint64(0xFFFFFFFF)
+
+
+def hash_bits(key: tuple[int, int], index: NDArray[Any]) -> Words:
+    """The dropout hash in 64-bit integers cut back to 32, as unsigned words."""
+    x = (index.astype(np.int64).astype(np.uint64) + np.uint64(key[0])) & _LOW
+    x ^= x >> np.uint64(16)
+    x = (x * np.uint64(0x7FEB352D)) & _LOW
+    x ^= x >> np.uint64(15)
+    x ^= np.uint64(key[1])
+    x = (x * np.uint64(0x846CA68B)) & _LOW
+    return x ^ (x >> np.uint64(16))
+
+
+def signed(words: Words) -> NDArray[np.int32]:
+    return words.astype(np.uint32).view(np.int32)
+
+
+def mask(key: Any, index: NDArray[Any], rate: float) -> Floats:
+    """1/(1 - rate) where the bits, read as a signed number, lie in the lowest 1 - rate of their range; else 0."""
+    if not rate:
+        return np.ones(index.shape)
+    lifted = hash_bits((int(key[0]), int(key[1])), index) ^ np.uint64(1 << 31)
+    return (lifted < np.uint64(round((1 - rate) * 2**32))) / (1 - rate)
+
+
+def epoch_keys(seed: int, epoch: int, layers: int) -> NDArray[np.uint32]:
+    return np.random.SeedSequence([seed, epoch]).generate_state(2 * layers).reshape(layers, 2)
+
+
+def log_softmax(x: Floats, axis: int = -1) -> Floats:
+    shifted = x - x.max(axis=axis, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True)))
+
+
+def initial(config: Config, widths: tuple[int, ...], seed: int) -> Values:
+    """Glorot-uniform weights, a Philox stream each, and zero biases."""
+    params: Values = {}
+    for layer, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+        stream = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, layer])))
+        bound = (6.0 / (fan_in + fan_out)) ** 0.5
+        params[f"weight{layer}"] = stream.uniform(-bound, bound, (fan_in, fan_out))
+        if config.bias != "none":
+            params[f"bias{layer}"] = np.zeros(fan_out)
+    return params
+
+
+@dataclass
+class Adam:
+    """Algorithm 1 and, switched on one by one, the mistakes that are made with it."""
+
+    rate: float
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    decay: dict[str, float] | None = None
+    corrected: bool = True
+    eps_inside: bool = False
+    decoupled: bool = False
+
+    def __post_init__(self) -> None:
+        self.m: Values = {}
+        self.v: Values = {}
+        self.t = 0
+
+    def step(self, params: Values, grads: Values) -> Values:
+        self.t += 1
+        after: Values = {}
+        for name, value in params.items():
+            decay = (self.decay or {}).get(name, 0.0)
+            g = grads[name] + (0.0 if self.decoupled else decay * value)
+            self.m[name] = self.beta1 * self.m.get(name, np.zeros_like(g)) + (1 - self.beta1) * g
+            self.v[name] = self.beta2 * self.v.get(name, np.zeros_like(g)) + (1 - self.beta2) * g * g
+            m, v = self.m[name], self.v[name]
+            if self.corrected:
+                m, v = m / (1 - self.beta1**self.t), v / (1 - self.beta2**self.t)
+            root = np.sqrt(v + self.eps) if self.eps_inside else np.sqrt(v) + self.eps
+            after[name] = value - self.rate * m / root - (self.rate * decay * value if self.decoupled else 0.0)
+        return after
+
+
+class Network:
+    """One graph under one recipe. features: in the form, dense or sparse, whose elements dropout numbers."""
+
+    def __init__(self, graph: Graph, config: Config, sparse: bool) -> None:
+        self.graph, self.config = graph, config
+        loops = sp.diags_array((graph.adjacency.diagonal() == 0).astype(np.float64))
+        with_loops = sp.csr_array(graph.adjacency + loops)
+        root = sp.diags_array(1 / np.sqrt(with_loops.sum(axis=1)))
+        self.adjacency = sp.csr_array(root @ with_loops @ root)
+        features = sp.csr_array(graph.features, dtype=np.float64)
+        if config.normalize_features:
+            sums = features.sum(axis=1)
+            features = sp.csr_array(sp.diags_array(1 / np.where(sums == 0, 1, sums)) @ features)
+        features.sort_indices()
+        self.features: Any = features if sparse else features.toarray()
+        hidden = (config.hidden,) * (config.layers - 1)
+        self.widths = (graph.num_features, *hidden, graph.num_classes)
+
+    def forward(self, params: Values, keys: Any = None) -> tuple[Floats, list[tuple[Any, Any, Floats]]]:
+        """Logits [n, c] and, for each layer, its input after dropout, the mask (None on the features) and output."""
+        config, trace = self.config, []
+        hidden: Any = self.features
+        for layer in range(config.layers):
+            rate = (config.dropout if layer else config.input_dropout) if keys is not None else 0.0
+            kept: Any = None
+            if rate and sp.issparse(hidden):
+                data = hidden.data * mask(keys[layer], np.arange(hidden.nnz), rate)
+                hidden = sp.csr_array((data, hidden.indices, hidden.indptr), shape=hidden.shape)
+            elif rate:
+                kept = mask(keys[layer], np.arange(hidden.size), rate).reshape(hidden.shape)
+                hidden = hidden * kept
+            product = np.asarray(hidden @ params[f"weight{layer}"])
+            if config.bias == "before":
+                product = product + params[f"bias{layer}"]
+            out = self.adjacency @ product
+            if config.bias == "after":
+                out = out + params[f"bias{layer}"]
+            trace.append((hidden, kept, out))
+            hidden = np.maximum(out, 0.0)
+        return out, trace
+
+    def loss(self, logits: Floats, params: Values, nodes: Any) -> float:
+        """Mean cross-entropy over `nodes`, and l2/2 ||W0||^2."""
+        labels = self.graph.labels
+        assert labels is not None
+        data = -log_softmax(logits)[nodes, labels[nodes]].mean()
+        return float(data + self.config.l2 / 2 * (params["weight0"] ** 2).sum())
+
+    def correct(self, logits: Floats, nodes: Any) -> tuple[int, int]:
+        """How many of `nodes` are right, and how many are so close to a tie that rounding may decide them."""
+        labels = self.graph.labels
+        assert labels is not None
+        rows = logits[nodes]
+        ordered = np.sort(rows, axis=1)
+        gap = ordered[:, -1] - ordered[:, -2] if rows.shape[1] > 1 else np.full(len(rows), np.inf)
+        return int((rows.argmax(axis=1) == labels[nodes]).sum()), int((gap < 1e-3 * np.abs(rows).max()).sum())
+
+    def gradient(self, params: Values, keys: Any, nodes: Any) -> tuple[float, Values]:
+        """The training loss and its gradient, by hand."""
+        config, labels = self.config, self.graph.labels
+        assert labels is not None
+        logits, trace = self.forward(params, keys)
+        grad = np.zeros_like(logits)
+        grad[nodes] = np.exp(log_softmax(logits))[nodes]
+        grad[nodes, labels[nodes]] -= 1.0
+        grad /= len(nodes)
+        grads: Values = {}
+        for layer in reversed(range(config.layers)):
+            hidden, kept, _ = trace[layer]
+            if config.bias == "after":
+                grads[f"bias{layer}"] = grad.sum(axis=0)
+            grad = self.adjacency.T @ grad
+            if config.bias == "before":
+                grads[f"bias{layer}"] = grad.sum(axis=0)
+            grads[f"weight{layer}"] = np.asarray(hidden.T @ grad)
+            if layer:
+                grad = grad @ params[f"weight{layer}"].T
+                grad = (grad if kept is None else grad * kept) * (trace[layer - 1][2] > 0)
+        grads["weight0"] = grads["weight0"] + config.l2 * params["weight0"]
+        return self.loss(logits, params, nodes), grads
+
+    def train(self, seed: int, epochs: int) -> Course:
+        """Training from a seed without early stopping."""
+        config, graph = self.config, self.graph
+        params = initial(config, self.widths, seed)
+        optimizer = Adam(config.learning_rate, config.beta1, config.beta2, config.eps,
+                         dict.fromkeys(params, config.weight_decay))  # fmt: skip
+        course = Course([], [], [])
+        for epoch in range(epochs):
+            keys = epoch_keys(seed, epoch, config.layers)
+            loss, grads = self.gradient(params, keys, graph.train)
+            params = optimizer.step(params, grads)
+            row, close = [loss], 0
+            if graph.val is not None:
+                logits, _ = self.forward(params)
+                right, close = self.correct(logits, graph.val)
+                row += [self.loss(logits, params, graph.val), float(right)]
+            course.metrics.append(row)
+            course.close.append(close)
+            course.params.append(params)
+        return course
+
+
+@dataclass
+class Course:
+    """What training did: metrics a row an epoch, validation nodes near a tie, and parameters after each epoch."""
+
+    metrics: list[list[float]]
+    close: list[int]
+    params: list[Values]

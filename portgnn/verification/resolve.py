@@ -1,0 +1,31 @@
+"""Which backend is meant."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, cast
+
+from portgnn.errors import BackendError
+from portgnn.protocol import Backend
+from portgnn.registry import get_backend
+
+
+def resolve(backend: str | Backend, device: str | None = None, dtype: str = "float32") -> Backend:
+    """A backend from an instance, a registered name, or "package.module:Class" before it is registered.
+
+    Raises BackendError where it cannot be had.
+    """
+    if not isinstance(backend, str):
+        return backend
+    if ":" not in backend:
+        return get_backend(backend, device=device, dtype=dtype)
+    module, _, attribute = backend.partition(":")
+    try:
+        found: Any = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise BackendError(f"there is no backend class {backend}: {error}") from None
+    devices = found.devices()
+    on = device or next((one for one in devices if dtype in found.dtypes(one)), None)
+    if on not in devices or dtype not in found.dtypes(on):
+        raise BackendError(f"{backend} has no {dtype} on {device or 'any device'}; devices: {', '.join(devices)}")
+    return cast(Backend, found(on, dtype))

@@ -1,0 +1,60 @@
+"""How far each check may be off, as data: (check, dtype, device kind) -> tolerance, with the reason for a loose one.
+
+Errors are as `portgnn.verification.measure` defines them: relative to the largest value or to the size of the
+terms. The last row that matches counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    check: str
+    dtype: str
+    device: str
+    """Kind of device: "cpu", "gpu" or "*"."""
+    value: float
+    reason: str = ""
+
+
+TOLERANCES = (
+    Tolerance("*", "float64", "*", 1e-12),
+    Tolerance("*", "float32", "cpu", 1e-5),
+    Tolerance("*", "float32", "gpu", 1e-4, "other summation orders and intrinsics; a sixth of TF32's 3e-4 at most"),
+    Tolerance("*", "bfloat16", "*", 3e-2, "bfloat16 stores 8 bits, 4e-3; a few operations follow one another"),
+    Tolerance(
+        "value_and_grad.finite-differences",
+        "float64",
+        "*",
+        1e-6,
+        "central differences with step 1e-5 are right to about 1e-9 themselves, less near a kink of relu",
+    ),
+    Tolerance("csr", "*", "*", 0.0, "exact or wrong"),
+    Tolerance("xp.argmax", "*", "*", 0.0, "exact or wrong"),
+    Tolerance("dropout.bits", "*", "*", 0.0, "the share of bits that differ: none may"),
+    Tolerance("dropout.keys", "*", "*", 0.0, "the share of keys that differ: none may"),
+    Tolerance("dropout.mean", "*", "*", 5.0, "standard deviations; a fair coin stays within 5"),
+    Tolerance("dropout.correlation", "*", "*", 5.0, "standard deviations; independent bits stay within 5"),
+    Tolerance("synchronize", "*", "*", 0.5, "share of the time: near 0 where it waits, near 1 where it does not"),
+)
+
+
+def device_kind(device: str) -> str:
+    """"cpu" or "gpu"."""
+    return "cpu" if device.partition(":")[0] == "cpu" else "gpu"
+
+
+def tolerance(check: str, dtype: str, device: str) -> Tolerance:
+    """The row for a check. device: as the backend names it."""
+    kind = device_kind(device)
+    found = [
+        row
+        for row in TOLERANCES
+        if fnmatchcase(check, row.check) and row.dtype in ("*", dtype) and row.device in ("*", kind)
+    ]
+    if not found:
+        raise KeyError(f"no tolerance for {check} in {dtype} on {kind}")
+    return found[-1]
