@@ -1,0 +1,1 @@
+"""The benchmark: verified first, timed fairly, side by side with what users would otherwise pick."""

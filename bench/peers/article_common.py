@@ -1,0 +1,17 @@
+"""What the article's code can be asked for, on either framework."""
+
+from __future__ import annotations
+
+from bench.contender import Recipe, Unsupported
+from bench.graphs import BenchGraph
+
+DENSE_LIMIT = 20_000
+"""Nodes beyond which a dense adjacency (float32) would take more than 1.6 GB."""
+
+
+def check_dense(graph: BenchGraph, recipe: Recipe) -> None:
+    """Raises Unsupported for what the article's code has no switch for, or no memory."""
+    if recipe.input_dropout:
+        raise Unsupported("the article's code drops out hidden layers only")
+    if graph.nodes > DENSE_LIMIT:
+        raise Unsupported(f"a dense adjacency of {graph.nodes} nodes takes {graph.nodes**2 * 4 / 1e9:.0f} GB")
