@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any
@@ -11,10 +12,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.parts import Adam, plain_loop
+from portgnn.parts import Adam
 from portgnn.protocol import Capabilities, Key, LossFn, Params, Run, State, Step
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold, random_bits
-from portgnn_mlx.sparse import EdgeCSR, HostCSR, edge_csr, host_csr
+from portgnn_mlx.kernels import kernel_is_right
+from portgnn_mlx.sparse import EdgeCSR, HostCSR, KernelCSR, edge_csr, host_csr, kernel_csr
 
 
 class MLXBackend:
@@ -32,14 +34,18 @@ class MLXBackend:
         self._device = mx.Device(mx.gpu if device == "gpu" else mx.cpu)
         self._float: mx.Dtype = getattr(mx, dtype)
         self._on_host = device == "cpu" if shared_memory is None else shared_memory
+        self._has_kernel = False
+        if not self._on_host and device == "gpu":
+            with mx.stream(self._device):
+                self._has_kernel = kernel_is_right()
         self._counters: dict[int, Any] = {}
         self.capabilities = Capabilities(
             devices=self.devices(),
             dtypes=self.dtypes(device),
             native_sparse=False,
             lazy=True,
-            compiled=False,
-            deterministic=device == "cpu",
+            compiled=not self._on_host,
+            deterministic=device == "cpu" or self._has_kernel,
         )
 
     @staticmethod
@@ -52,7 +58,12 @@ class MLXBackend:
 
     @staticmethod
     def environment() -> dict[str, Any]:
-        return {"version": version("mlx"), "metal": mx.metal.is_available(), "gpu": mx.is_available(mx.gpu)}
+        return {
+            "version": version("mlx"),
+            "metal": mx.metal.is_available(),
+            "gpu": mx.is_available(mx.gpu),
+            "tf32": os.environ.get("MLX_ENABLE_TF32", "1") != "0",
+        }
 
     def asarray(self, x: NDArray[Any]) -> mx.array:
         host = np.asarray(x)
@@ -66,16 +77,17 @@ class MLXBackend:
         with mx.stream(self._device):
             return np.array(x.astype(mx.float32) if x.dtype == mx.bfloat16 else x, copy=True)
 
-    def csr(self, matrix: sp.csr_array, index: NDArray[np.uint32] | None = None) -> HostCSR | EdgeCSR:
+    def csr(self, matrix: sp.csr_array, index: NDArray[np.uint32] | None = None) -> Any:
         if self._on_host:
             return host_csr(matrix.astype(self.dtype), index)
         with mx.stream(self._device):
-            return edge_csr(matrix, index, self._float)
+            place = kernel_csr if self._has_kernel and matrix.nnz else edge_csr
+            return place(matrix, index, self._float)
 
     def matmul(self, a: Any, b: mx.array) -> mx.array:
-        return self.spmm(a, b) if isinstance(a, HostCSR | EdgeCSR) else a @ b
+        return self.spmm(a, b) if isinstance(a, HostCSR | EdgeCSR | KernelCSR) else a @ b
 
-    def spmm(self, a: HostCSR | EdgeCSR, x: mx.array) -> mx.array:
+    def spmm(self, a: HostCSR | EdgeCSR | KernelCSR, x: mx.array) -> Any:
         return a.product(x)
 
     def relu(self, x: mx.array) -> mx.array:
@@ -112,9 +124,10 @@ class MLXBackend:
             return x
         if isinstance(x, HostCSR):
             return x.with_mask(self._host_mask(key, x.nnz if x.index is None else x.index, rate))
-        if isinstance(x, EdgeCSR):
+        if isinstance(x, EdgeCSR | KernelCSR):
             return x.with_mask(self._mask(key, x.nnz if x.index is None else x.index, rate))
-        return x * self._mask(key, x.size if index is None else index, rate).reshape(x.shape)
+        mask = self._mask(key, x.size if index is None else index, rate)
+        return x * mask.reshape(x.shape)
 
     def _host_mask(self, key: Key, index: Any, rate: float) -> NDArray[Any]:
         kept = (self._host_bits(key, index) < keep_threshold(rate)).astype(self.dtype)
@@ -148,17 +161,18 @@ class MLXBackend:
         return Adam(self, learning_rate, beta1, beta2, eps, weight_decay)
 
     def compile(self, step: Step) -> Run:
-        def fetch(metrics: list[tuple[mx.array, ...]]) -> NDArray[np.float64]:
-            return np.array([[value.item() for value in row] for row in metrics], dtype=np.float64)
-
-        def settle(state: State, metrics: tuple[mx.array, ...]) -> None:
-            mx.eval(state, metrics)
-
-        loop = plain_loop(step, fetch, settle)
+        fused = step if self._on_host else mx.compile(step)
 
         def run(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
+            rows = []
             with mx.stream(self._device):
-                return loop(state, keys)
+                for key in keys.tolist() if self._on_host else mx.array(keys):
+                    state, measured = fused(state, key)
+                    rows.append(mx.stack([value.astype(self._float) for value in measured]))
+                    # A lazy graph must not grow from epoch to epoch; a GPU works on one while the next is made.
+                    (mx.eval if self._on_host else mx.async_eval)(state, rows[-1])
+                metrics = self.to_numpy(mx.stack(rows))
+            return state, metrics.astype(np.float64)
 
         return run
 
@@ -171,7 +185,9 @@ def _exp(x: mx.array) -> mx.array:
     """exp. MLX 0.32's float64 exp is right to 3e-7 only; its log is exact, so one second-order step mends it."""
     if x.dtype != mx.float64:
         return mx.exp(x)
-    x = mx.maximum(x, -700.0)  # where exp is still above 0 and has a logarithm
+    # It also has single precision's range. Below -80, exp is nothing beside the largest term of a softmax, 1;
+    # at 0 its logarithm would turn the whole row into NaN.
+    x = mx.maximum(x, -80.0)
     y = mx.exp(x)
     error = x - mx.log(y)
     return y + y * (error + error * error * 0.5)

@@ -1,0 +1,127 @@
+"""A CSR product for MLX's GPUs: one body of source for Metal and CUDA, where only how a thread finds itself differs.
+
+A thread sums VECTOR neighbouring columns of one row, so that threads of a row read neighbouring memory. Rows of
+more than LONG_ROW stored values are cut into pieces, which a second launch adds up.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import cache
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+LONG_ROW = 512
+THREADS = 256
+
+_HEADER = """
+template <typename T, int N> struct alignas(sizeof(T) * N) Pack { T at[N]; };
+"""
+
+# sizes: rows, columns, longest row that is summed here. `thread` comes from the device's own preamble.
+_BODY = """
+    const unsigned int lanes = sizes[1] / VECTOR;
+    const unsigned int row = thread / lanes;
+    if (row >= (unsigned int)sizes[0]) return;
+    const int first = starts[row];
+    const int last = ends[row];
+    if (last - first > sizes[2]) return;
+    const unsigned int lane = thread % lanes;
+    float total[VECTOR];
+    for (int c = 0; c < VECTOR; ++c) total[c] = 0.0f;
+    #pragma unroll 4
+    for (int e = first; e < last; ++e) {
+        const size_t source = INDEXED ? (size_t)indices[e] : (size_t)e;
+        const float weight = INDEXED ? (float)values[e] : 1.0f;
+        const Pack<T, VECTOR> found = ((const SPACE Pack<T, VECTOR>*)x)[source * lanes + lane];
+        for (int c = 0; c < VECTOR; ++c) total[c] += weight * (float)found.at[c];
+    }
+    Pack<T, VECTOR> sum;
+    for (int c = 0; c < VECTOR; ++c) sum.at[c] = (T)total[c];
+    ((SPACE Pack<T, VECTOR>*)out)[(size_t)row * lanes + lane] = sum;
+"""
+
+_INPUTS = ["starts", "ends", "indices", "values", "x", "sizes"]
+
+
+@cache
+def _kernel() -> Any:
+    if mx.metal.is_available():
+        preamble = "const unsigned int thread = thread_position_in_grid.x;"
+        source = preamble + _BODY.replace("SPACE", "device")
+        return mx.fast.metal_kernel(
+            name="portgnn_spmm", input_names=_INPUTS, output_names=["out"], header=_HEADER, source=source
+        )
+    preamble = "const unsigned int thread = blockIdx.x * blockDim.x + threadIdx.x;"
+    source = preamble + _BODY.replace("SPACE", "")
+    return mx.fast.cuda_kernel(
+        name="portgnn_spmm", input_names=_INPUTS, output_names=["out"], header=_HEADER, source=source
+    )
+
+
+class RowSums:
+    """How the rows of one CSR pattern are shared among threads: made once, from host arrays."""
+
+    def __init__(self, indptr: NDArray[Any]) -> None:
+        self.rows = len(indptr) - 1
+        starts, ends = indptr[:-1].astype(np.int32), indptr[1:].astype(np.int32)
+        self.starts, self.ends = mx.array(starts), mx.array(ends)
+        lengths = ends - starts
+        long = np.flatnonzero(lengths > LONG_ROW).astype(np.int32)
+        self.long = mx.array(long) if len(long) else None
+        if len(long):
+            pieces = -(-lengths[long] // LONG_ROW)
+            bounds = np.cumsum(pieces).astype(np.int32)
+            within = np.arange(bounds[-1]) - np.repeat(bounds - pieces, pieces)
+            begin = (np.repeat(starts[long], pieces) + within * LONG_ROW).astype(np.int32)
+            self.pieces = mx.array(begin), mx.array(np.minimum(begin + LONG_ROW, np.repeat(ends[long], pieces)))
+            self.sums = mx.array((bounds - pieces).astype(np.int32)), mx.array(bounds)
+
+    def product(self, indices: mx.array, values: mx.array, x: mx.array) -> mx.array:
+        """The matrix [rows, n] with these column indices and values, times x [n, k]."""
+        out = _launch(self.starts, self.ends, indices, values, x, LONG_ROW, True)
+        if self.long is not None:
+            partial = _launch(*self.pieces, indices, values, x, LONG_ROW, True)
+            out[self.long] = _launch(*self.sums, indices, values, partial, 2**31 - 1, False)
+        return out
+
+
+def _launch(
+    starts: mx.array, ends: mx.array, indices: mx.array, values: mx.array, x: mx.array, longest: int, indexed: bool
+) -> mx.array:
+    rows, columns = starts.shape[0], x.shape[1]
+    vector = next(width for width in (4, 2, 1) if columns % width == 0)
+    result: mx.array = _kernel()(
+        inputs=[starts, ends, indices, values, x, mx.array([rows, columns, longest], mx.int32)],
+        template=[("T", x.dtype), ("VECTOR", vector), ("INDEXED", indexed)],
+        grid=(rows * (columns // vector), 1, 1),
+        threadgroup=(THREADS, 1, 1),
+        output_shapes=[(rows, columns)],
+        output_dtypes=[x.dtype],
+    )[0]
+    return result
+
+
+@cache
+def kernel_is_right() -> bool:
+    """Whether the kernel multiplies as it should on this machine's GPU; warns once where it does not."""
+    generator = np.random.default_rng(0)
+    matrix = sp.random_array((40, 2000), density=0.02, format="csr", rng=generator) + sp.csr_array(
+        (generator.random(1500), (np.full(1500, 7), np.arange(1500))), shape=(40, 2000)
+    )
+    x = generator.standard_normal((2000, 6))
+    try:
+        indices, values = mx.array(matrix.indices.astype(np.int32)), mx.array(matrix.data, mx.float32)
+        product = RowSums(matrix.indptr).product(indices, values, mx.array(x, mx.float32))
+        if np.allclose(np.array(product), matrix @ x, rtol=1e-4, atol=1e-3):
+            return True
+        problem = "computes a wrong product"
+    # A compiler or driver can fail in any way, and nobody's training may break on a kernel.
+    except Exception as error:
+        problem = f"does not run ({error})"
+    warnings.warn(f"portgnn's sparse kernel {problem} on this GPU; a slower product is used", stacklevel=2)
+    return False
