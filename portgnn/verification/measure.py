@@ -59,7 +59,7 @@ def compare(
     def explain() -> str:
         for reason, alternative in (suspects or {}).items():
             other = alternative()
-            if other.shape == result.shape and distance(result, other, scale) <= CLOSER * error:
+            if other.shape == result.shape and distance(result, other, scale) <= CLOSER * min(error, 1e9):
                 return reason
         if not np.isfinite(result).all():
             bad = np.argwhere(~np.isfinite(result))

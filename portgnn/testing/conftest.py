@@ -1,0 +1,51 @@
+"""Which checks a run collects, and which of them are expected to fail."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from portgnn.protocol import Backend
+from portgnn.testing.plugin import BACKEND
+from portgnn.verification import CHECKS
+from portgnn.verification.cases import Recipe
+from portgnn.verification.check import Check
+from portgnn.verification.gaps import gap
+
+
+@pytest.fixture(scope="session")
+def backend(pytestconfig: pytest.Config) -> Backend:
+    return pytestconfig.stash[BACKEND]
+
+
+@pytest.fixture(scope="session")
+def examples(pytestconfig: pytest.Config) -> int:
+    return int(pytestconfig.getoption("--examples"))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test for each check that means something in this dtype; a known gap is a strict expected failure."""
+    on = metafunc.config.stash.get(BACKEND, None)
+    if on is None:
+        raise pytest.UsageError("name the backend to test: --backend NAME (see `portgnn backends`)")
+    checks = [check for check in CHECKS if on.dtype in check.dtypes]
+    if "drawn" in metafunc.fixturenames:
+        metafunc.parametrize("drawn", [_param(on, check) for check in checks if check.full is None])
+    if "fixed" in metafunc.fixturenames:
+        epochs = int(metafunc.config.getoption("--epochs"))
+        metafunc.parametrize(
+            ("fixed", "case"),
+            [_param(on, check, case, epochs) for check in checks for case in check.full or ()],
+        )
+
+
+def _param(on: Backend, check: Check, case: Any = None, epochs: int = 200) -> Any:
+    expected = gap(on, check.name)
+    marks = [pytest.mark.xfail(reason=expected.reason, strict=True)] if expected else []
+    if case is None:
+        return pytest.param(check, id=check.name, marks=marks)
+    if isinstance(case, Recipe):
+        return pytest.param(check, replace(case, epochs=min(case.epochs, epochs)), id=check.name, marks=marks)
+    return pytest.param(check, case, id=f"{check.name}-{case}", marks=marks)

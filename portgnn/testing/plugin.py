@@ -1,0 +1,44 @@
+"""The kit's options. pytest reads no conftest of a package named with --pyargs in time for its options."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from portgnn.protocol import Backend
+
+BACKEND: pytest.StashKey[Backend] = pytest.StashKey()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
+    """Adds the options where the kit is what runs: others' plugins may want the same names elsewhere."""
+    if not any(argument.replace("/", ".").rstrip(".").partition("::")[0].find("portgnn.testing") >= 0 for argument in args):
+        return
+    group = parser.getgroup("portgnn", "portgnn's conformance kit")
+    group.addoption("--backend", help="registered name, or package.module:Class")
+    group.addoption("--device", help="device; by default the fastest that works")
+    group.addoption("--dtype", default="float32", help="float64, float32 (default) or bfloat16")
+    group.addoption("--examples", type=int, default=20, help="drawn cases a check (default 20)")
+    group.addoption("--epochs", type=int, default=200, help="epochs of a trajectory (default 200)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Finds the backend before anything is collected, so that one that does not exist fails the run."""
+    name = config.getoption("--backend", None)
+    if name is None or not hasattr(config.option, "examples"):
+        return
+    from portgnn.errors import BackendError
+    from portgnn.verification.resolve import resolve
+
+    try:
+        config.stash[BACKEND] = resolve(name, config.getoption("--device"), config.getoption("--dtype"))
+    except BackendError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    backend = config.stash.get(BACKEND, None)
+    return backend and f"portgnn: {backend.name} on {backend.device}, {backend.dtype}"

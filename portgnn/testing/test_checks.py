@@ -1,0 +1,17 @@
+"""Every check: drawn cases where cases can be drawn, else its full list (trajectories over all epochs)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from portgnn.protocol import Backend
+from portgnn.testing.properties import hold, require
+from portgnn.verification.check import Check
+
+
+def test_drawn(drawn: Check, backend: Backend, examples: int) -> None:
+    hold(backend, drawn, examples)
+
+
+def test_fixed(fixed: Check, case: Any, backend: Backend) -> None:
+    require(backend, fixed, case)
