@@ -76,6 +76,10 @@ class WorkerProcess:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def ask(self, op: str, *, timeout: float | None = None, **arguments: Any) -> Any:
         """One operation's result. The worker is ended where it does not answer in time."""
         assert self._process.stdin is not None

@@ -11,6 +11,7 @@ from typing import Any
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from bench.quiet import BUSY
 from bench.timing import round_ratios
 
 REFERENCES = {"pyg": "PyG", "article-torch": "article torch", "article-mlx": "article MLX", "mlx-graphs": "mlx-graphs",
@@ -96,7 +97,8 @@ def group_markdown(run: dict[str, Any], key: tuple[Any, ...], rows: list[dict[st
     lines = [
         f"### {dataset}, recipe `{recipe}`, hidden {hidden}",
         "",
-        f"{facts['nodes']:,} nodes, {facts['stored_edges']:,} stored edges, {facts['features']:,} features. {where(run)}",
+        f"{facts['nodes']:,} nodes, {facts['stored_edges']:,} stored edges, {facts['features']:,} features. "
+        f"{where(run)}{disturbed(rows)}",
         "",
         "| " + " | ".join(head) + " |",
         "|" + "|".join([" --- "] * 3 + [" ---: "] * (len(head) - 3)) + "|",
@@ -136,6 +138,13 @@ def where(run: dict[str, Any]) -> str:
         f"{machine['processor']}, {cores} cores{gpu}; Python {machine['python']}; {plan['rounds']} rounds interleaved, "
         f"chunks of up to {plan['chunk']} epochs; {run['made'][:10]}, revision {commit}."
     )
+
+
+def disturbed(rows: Iterable[dict[str, Any]]) -> str:
+    """A warning where other processes had a part of the machine while these rows were timed."""
+    others = [row["others_cores"] for row in rows if row.get("others_cores") is not None]
+    worst = max(others, default=0.0)
+    return f" NOT QUIET: other processes took up to {worst:.1f} cores." if worst > BUSY else ""
 
 
 def absences(run: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench.client import WorkerError, WorkerProcess
+from bench.quiet import Meter, wait_for_quiet
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Plan:
     # Idle pools spin for some milliseconds (OpenMP) up to 200 (Intel's runtime) before they sleep, and a pool that
     # spins on a core which the next worker needs slows it many times over.
     pause: float = 0.25
+    # Seconds that a turn may wait for other processes to leave the machine alone.
+    quiet_wait: float = 5.0
     verify_epochs: int = 20
     accuracy_seconds: float = 60.0
 
@@ -48,6 +51,7 @@ class Entry:
     chunks: int = 0
     train: list[list[float]] = field(default_factory=list)
     evaluate: list[list[float]] = field(default_factory=list)
+    others: list[float] = field(default_factory=list)
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:
@@ -100,7 +104,7 @@ def run_rounds(
         order = list(alive)
         shuffle(order)
         for entry in order:
-            sleep(plan.pause)
+            wait_for_quiet(plan.pause, plan.quiet_wait, sleep)
             try:
                 _turn(entry, plan)
             except WorkerError as error:
@@ -118,13 +122,19 @@ def finish(entry: Entry) -> None:
     row["train_ms_rounds"] = [[round(value, 6) for value in readings] for readings in per_epoch]
     evaluations = [[seconds * 1e3 for seconds in readings] for readings in entry.evaluate]
     row["evaluate_ms"] = summary([value for readings in evaluations for value in readings])
+    # The median turn: one disturbed turn shows in the quartiles, a disturbed run must be told to the reader.
+    row["others_cores"] = round(float(np.median(entry.others)), 3) if entry.others else None
     row["status"] = "timed"
 
 
 def _turn(entry: Entry, plan: Plan) -> None:
+    meter = Meter(entry.worker.pid)
     # One untimed chunk: the turn before belonged to another process, and caches and cores have to come back.
     times = entry.worker.ask("time", case=entry.case, chunk=entry.chunk, chunks=entry.chunks, warm=entry.chunk)
     entry.train.append(times["seconds"])
     epoch = min(times["seconds"]) / entry.chunk
     repeats = max(1, min(plan.evaluations, int(plan.turn_seconds / 2 / max(epoch, 1e-9))))
     entry.evaluate.append(entry.worker.ask("evaluate", case=entry.case, repeats=repeats)["seconds"])
+    others = meter.others_cores()
+    if others is not None:
+        entry.others.append(others)

@@ -40,12 +40,14 @@ class Worker:
         return facts | {"baseline_bytes": peak_memory_bytes()}
 
     def prepare(
-        self, case: str, graph: str, recipe: dict[str, Any], device: str, options: dict[str, Any]
+        self, case: str, graph: str, recipe: dict[str, Any], device: str, options: dict[str, Any], keep: bool = True
     ) -> dict[str, Any]:
-        if graph not in self._graphs:
-            self._graphs[graph] = BenchGraph.load(graph)
+        """Builds the program. keep: hold on to the file's arrays for the next case; not where memory is measured."""
+        loaded = self._graphs.get(graph) or BenchGraph.load(graph)
+        if keep:
+            self._graphs[graph] = loaded
         started = time.perf_counter()
-        self._programs[case] = self._contender.build(self._graphs[graph], Recipe(**recipe), device, options)
+        self._programs[case] = self._contender.build(loaded, Recipe(**recipe), device, options)
         return {"seconds": time.perf_counter() - started, "options": self._programs[case].options}
 
     def verify(self, case: str, epochs: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import mlx.core as mx
@@ -21,7 +22,7 @@ class DenseGCN(nn.Module):
 
     def __init__(self, dimensions: tuple[int, ...], dropout: float) -> None:
         super().__init__()
-        self.linears = [nn.Linear(a, b) for a, b in zip(dimensions[:-1], dimensions[1:], strict=True)]
+        self.linears = [nn.Linear(a, b) for a, b in pairwise(dimensions)]
         self.dropout = nn.Dropout(dropout)
 
     def __call__(self, x: mx.array, adjacency: mx.array) -> mx.array:

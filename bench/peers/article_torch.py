@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -21,8 +22,7 @@ class DenseGCN(torch.nn.Module):
     def __init__(self, dimensions: tuple[int, ...], dropout: float) -> None:
         super().__init__()
         self.weights = torch.nn.ParameterList(
-            torch.nn.init.xavier_uniform_(torch.empty(a, b))
-            for a, b in zip(dimensions[:-1], dimensions[1:], strict=True)
+            torch.nn.init.xavier_uniform_(torch.empty(a, b)) for a, b in pairwise(dimensions)
         )
         self.biases = torch.nn.ParameterList(torch.zeros(width) for width in dimensions[1:])
         self.rate = dropout

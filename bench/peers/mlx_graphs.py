@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from itertools import pairwise
 from typing import Any
 
 import mlx.core as mx
@@ -23,7 +24,7 @@ class Network(nn.Module):
 
     def __init__(self, dimensions: tuple[int, ...], dropout: float, bias: bool) -> None:
         super().__init__()
-        self.convs = [GCNConv(a, b, bias=bias) for a, b in zip(dimensions[:-1], dimensions[1:], strict=True)]
+        self.convs = [GCNConv(a, b, bias=bias) for a, b in pairwise(dimensions)]
         self.dropout = nn.Dropout(dropout)
 
     def __call__(self, edges: mx.array, x: mx.array) -> mx.array:
