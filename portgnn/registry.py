@@ -66,8 +66,10 @@ def backend_class(name: str) -> BackendClass:
             advice = f"The {name} backend is not installed. Install it with: {_install_command(point)}."
         else:
             advice = f"The {name} backend is installed but cannot be imported: {error}."
-        others = ", ".join(sorted(available_backends())) or "none"
-        raise BackendError(f"{advice} Available here: {others}.") from None
+    except Exception as error:  # another package's module can fail in any way it likes
+        advice = f"The {name} backend is installed but cannot be imported: {error}."
+    others = ", ".join(sorted(available_backends())) or "none"
+    raise BackendError(f"{advice} Available here: {others}.")
 
 
 def get_backend(name: str = "numpy", *, device: str | None = None, dtype: str = "float32") -> Backend:
@@ -77,7 +79,10 @@ def get_backend(name: str = "numpy", *, device: str | None = None, dtype: str = 
     Raises BackendError for a backend, device or dtype that cannot be had here, saying what can.
     """
     found = backend_class(name)
-    devices = found.devices()
+    try:
+        devices = found.devices()
+    except Exception as error:  # and so can a driver
+        raise BackendError(f"the {name} backend cannot look for devices: {error}") from error
     if not devices:
         raise BackendError(f"the {name} backend finds no device on this machine")
     if dtype not in DTYPES:

@@ -17,6 +17,8 @@ Report = Callable[[History], None]
 
 LINE_EVERY = 20
 """Epochs from one line of progress to the next where stdout is not a terminal."""
+BAR_FROM = 100
+"""Columns from which a terminal has room for a bar beside the numbers."""
 
 
 def run(*, save: Path | None, as_json: bool, **options: Any) -> None:
@@ -64,21 +66,31 @@ def _bar(epochs: int) -> Iterator[Report]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    console = Console()
     columns = (
         TextColumn("epoch"),
         MofNCompleteColumn(),
-        BarColumn(bar_width=20),
+        *((BarColumn(bar_width=20),) if console.width >= BAR_FROM else ()),
         TextColumn("{task.fields[state]}"),
         TextColumn("at most"),  # early stopping may end it sooner
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(), transient=True) as progress:
+    # Messages go above the bar where both are on the terminal; a stderr that is a file keeps them.
+    with Progress(*columns, console=console, transient=True, redirect_stderr=sys.stderr.isatty()) as progress:
         task = progress.add_task("train", total=epochs, state="")
 
         def report(history: History) -> None:
-            progress.update(task, completed=len(history), state=_state(history))
+            progress.update(task, completed=len(history), state=_brief(history))
 
         yield report
+
+
+def _brief(history: History) -> str:
+    """The state in 45 columns, so that the line fits a terminal of 80."""
+    words = f"loss {history.train_loss[-1]:.4f}"
+    if history.val_loss:
+        words += f" val {history.val_loss[-1]:.4f} acc {history.val_accuracy[-1]:.4f}"
+    return f"{words} {history.epoch_ms[-1]:.2f} ms"
 
 
 def _state(history: History) -> str:
