@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
 from typing import Any
 
@@ -9,11 +10,12 @@ import torch
 
 from bench.contender import Program, Recipe
 from bench.graphs import BenchGraph
-from bench.peers import torch_common
+from bench.peers import article_protocol, torch_common
 from bench.peers.article_common import check_dense
+from bench.peers.article_protocol import renumbered
 from bench.peers.torch_common import devices, environment
 
-__all__ = ["DenseGCN", "build", "devices", "environment"]
+__all__ = ["DenseGCN", "build", "compat", "devices", "environment", "hooks"]
 
 
 class DenseGCN(torch.nn.Module):
@@ -49,3 +51,58 @@ def build(graph: BenchGraph, recipe: Recipe, device: str, options: dict[str, Any
         lambda module: module(x, adjacency),
         exact,
     )
+
+
+class TorchHooks:
+    """The article's loop for torch. Its weight decay and Adam are right; it is the other framework's that differ."""
+
+    flaws_without_effect = frozenset({"l2-norm", "adam-uncorrected"})
+
+    def __init__(self, graph: BenchGraph, recipe: Recipe, device: str, flaws: frozenset[str], seed: int) -> None:
+        torch.manual_seed(seed)
+        self._device = device
+        self._x = torch.tensor(graph.dense_features(recipe.normalize_features), device=device)
+        self._adjacency = torch.tensor(graph.normalised().toarray(), device=device)
+        self._labels = torch.tensor(renumbered(graph, flaws, seed), device=device)
+        self._index = {name: torch.tensor(getattr(graph, name), device=device) for name in ("train", "val", "test")}
+        self._module = DenseGCN(recipe.dimensions(graph), recipe.dropout).to(device)
+        self._optimizer = torch.optim.Adam(
+            self._module.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+
+    def step(self) -> torch.Tensor:
+        self._module.train()
+        self._optimizer.zero_grad()
+        logits: torch.Tensor = self._module(self._x, self._adjacency)
+        index = self._index["train"]
+        torch.nn.functional.cross_entropy(logits[index], self._labels[index]).backward()
+        self._optimizer.step()
+        return logits.detach()
+
+    def validation(self, logits: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        return self._score(logits, "val")
+
+    def wait(self, *handles: Any) -> None:
+        torch_common.synchronize(self._device)
+
+    def number(self, handle: torch.Tensor) -> float:
+        return float(handle.item())
+
+    def test_accuracy(self, logits: torch.Tensor | None) -> float:
+        return self.number(self._score(logits, "test")[1])
+
+    @torch.no_grad()
+    def _score(self, logits: torch.Tensor | None, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+        if logits is None:
+            self._module.eval()
+            logits = self._module(self._x, self._adjacency)
+        picked, labels = logits[self._index[split]], self._labels[self._index[split]]
+        return torch.nn.functional.cross_entropy(picked, labels), (picked.argmax(dim=1) == labels).float().mean()
+
+
+def hooks(graph: BenchGraph, recipe: Recipe, device: str, flaws: frozenset[str], seed: int) -> TorchHooks:
+    return TorchHooks(graph, recipe, device, flaws, seed)
+
+
+def compat(**arguments: Any) -> dict[str, Any]:
+    return article_protocol.compat(sys.modules[__name__], **arguments)
