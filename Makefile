@@ -20,7 +20,8 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 train: $(CORE)/.installed
 	$(CORE)/bin/portgnn train $(ARGS)
 
-# One thread a process: the threads of one framework spin while they wait, and starve the other's.
+# One thread a process: the threads of one framework spin while they wait, and starve the other's. One process:
+# on two cores two of them (-n 2) took as long, and the tests of start-up times are steadier alone.
 test: lint
 	OMP_NUM_THREADS=1 $(FULL)/bin/python -m pytest $(PYTEST_ARGS)
 

@@ -44,12 +44,12 @@ def test_normalisation_leaves_its_input_alone() -> None:
 
 @pytest.mark.parametrize("form", [np.asarray, sp.csr_array])
 def test_rows_are_divided_by_their_sum_and_zero_rows_stay(form: Any) -> None:
-    features = form(np.array([[1.0, 3.0], [0.0, 0.0], [0.0, 5.0]]))
+    features = form(np.array([[1.0, 3.0], [0.0, 0.0], [0.0, 5.0], [0.25, 0.25]]))
     got = row_normalized(features)
     dense = got.toarray() if sp.issparse(got) else got
     assert sp.issparse(got) == sp.issparse(features)
-    np.testing.assert_array_equal(dense, [[0.25, 0.75], [0, 0], [0, 1]])
-    assert features.sum() == 9  # the input is not changed
+    np.testing.assert_array_equal(dense, [[0.25, 0.75], [0, 0], [0, 1], [0.5, 0.5]])
+    assert features.sum() == 9.5  # the input is not changed
 
 
 def test_csr_becomes_canonical_without_touching_the_input() -> None:
