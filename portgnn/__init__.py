@@ -16,17 +16,20 @@ if TYPE_CHECKING:
     from portgnn.errors import PortgnnError
     from portgnn.graph import Graph
     from portgnn.registry import available_backends, get_backend
+    from portgnn.verification import VerifyReport, verify
 
 _HOMES = {
     "Graph": "portgnn.graph",
     "Model": "portgnn.checkpoint",
     "PortgnnError": "portgnn.errors",
     "TrainResult": "portgnn.api",
+    "VerifyReport": "portgnn.verification",
     "available_backends": "portgnn.registry",
     "get_backend": "portgnn.registry",
     "load_graph": "portgnn.datasets",
     "predict": "portgnn.api",
     "train": "portgnn.api",
+    "verify": "portgnn.verification",
 }
 
 __all__ = [
@@ -34,11 +37,13 @@ __all__ = [
     "Model",
     "PortgnnError",
     "TrainResult",
+    "VerifyReport",
     "available_backends",
     "get_backend",
     "load_graph",
     "predict",
     "train",
+    "verify",
 ]
 
 

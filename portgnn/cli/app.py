@@ -88,6 +88,19 @@ def predict(
 
 
 @app.command()
+def verify(
+    backend: BackendName = "numpy",
+    device: DeviceName = None,
+    dtype: DtypeName = "float32",
+    as_json: AsJson = False,
+) -> None:
+    """Prove that a backend computes the same numbers here; name the first operation that does not."""
+    from portgnn.cli.verification import run
+
+    raise typer.Exit(run(backend, device, dtype, as_json))
+
+
+@app.command()
 def backends(as_json: AsJson = False) -> None:
     """List the backends: devices, dtypes, versions, and how to install those that are absent."""
     from portgnn.cli.listings import list_backends

@@ -15,7 +15,9 @@ BACKEND: pytest.StashKey[Backend] = pytest.StashKey()
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
     """Adds the options where the kit is what runs: others' plugins may want the same names elsewhere."""
-    if not any(argument.replace("/", ".").rstrip(".").partition("::")[0].find("portgnn.testing") >= 0 for argument in args):
+    if not any(
+        argument.replace("/", ".").rstrip(".").partition("::")[0].find("portgnn.testing") >= 0 for argument in args
+    ):
         return
     group = parser.getgroup("portgnn", "portgnn's conformance kit")
     group.addoption("--backend", help="registered name, or package.module:Class")
@@ -41,4 +43,4 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str | None:
     backend = config.stash.get(BACKEND, None)
-    return backend and f"portgnn: {backend.name} on {backend.device}, {backend.dtype}"
+    return None if backend is None else f"portgnn: {backend.name} on {backend.device}, {backend.dtype}"

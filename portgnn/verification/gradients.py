@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,13 @@ def of_matmul(backend: Backend, case: Case) -> Measured:
         compare("the gradient in b", both["b"], a.T @ c, product_scale(a.T, c)),
         compare("the gradient in b", right["b"], a.T @ c, product_scale(a.T, c)),
     )
-    return Measured(worst_of.error, lambda: worst_of.explain() or lost_precision(backend))
+
+    def product(x: Floats, y: Floats) -> Floats:
+        left, start = backend.asarray(x.T), np.zeros((x.shape[0], y.shape[1]))
+        grads = pulled(backend, lambda p: backend.matmul(left, p["b"]), {"b": start}, y)[1]
+        return np.asarray(grads["b"])
+
+    return Measured(worst_of.error, lambda: worst_of.explain() or lost_precision(backend, product))
 
 
 @check("spmm.gradient")
@@ -64,7 +71,9 @@ def of_spmm(backend: Backend, case: Case) -> Measured:
     for verb in (backend.spmm, backend.matmul):
         value, grads = pulled(backend, lambda p, verb=verb: verb(handle, p["x"]), {"x": x}, c)  # type: ignore[misc]
         measured.append(compare("the gradient", grads["x"], want, scale, suspects))
-        measured.append(compare("the loss", value, np.asarray((a @ x * c).sum()), float((abs(a) @ abs(x) * abs(c)).sum())))
+        measured.append(
+            compare("the loss", value, np.asarray((a @ x * c).sum()), float((abs(a) @ abs(x) * abs(c)).sum()))
+        )
     return worst(*measured)
 
 
@@ -133,23 +142,26 @@ def rules(backend: Backend, case: Case) -> Measured:
     call = backend.value_and_grad(loss)
     factor = backend.asarray(b)
     measured = []
-    results = []
+    results, total = [], np.zeros_like(a)
     for given, host in ((params, a), (params, a), (other, b), (params, a)):
         (value, aux), grads = call(given, factor)
         if set(grads) != {"a", "unused"}:
             raise Departure(f"gradients are given for {sorted(grads)}, not for ['a', 'unused']")
+        total = total + 2 * host * b
         zero = fetch(backend, grads["unused"], "the gradient of an unused parameter")
         measured += [
             compare("the loss", fetch(backend, value, "the loss"), np.asarray((host**2 * b).sum()),
                     float((host**2 * abs(b)).sum())),
             compare("the gradient", fetch(backend, grads["a"], "the gradient"), 2 * host * b,
-                    suspects={"gradients accumulate from call to call": lambda n=len(results) + 1: n * 2 * a * b}),
+                    suspects={"gradients accumulate from call to call": partial(np.copy, total)}),
             compare("an unused parameter's gradient", zero, np.zeros(case.inner), 1.0),
             compare("aux", backend.to_numpy(aux[0]), host**2),
             compare("aux", backend.to_numpy(aux[1]), b),
         ]  # fmt: skip
         results.append(backend.to_numpy(grads["a"]))
     repeats = [results[i] for i in (0, 1, 3)]
+    if worst(*measured).error > 0.01:
+        return worst(*measured)
     if backend.capabilities.deterministic and any((again != repeats[0]).any() for again in repeats):
         raise Departure("the same call gives other bits the second time, though the backend says it is deterministic")
     inputs = worst(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,10 @@ def _expected(case: Case, steps: int, decay: dict[str, float], **mistake: Any) -
     return params
 
 
+def _one(name: str, case: Case, steps: int, decay: dict[str, float], mistake: dict[str, Any]) -> Floats:
+    return _expected(case, steps, decay, **mistake)[name]
+
+
 def _steps(backend: Backend, case: Case, steps: int, decay: dict[str, float], through_host: bool = False) -> Any:
     optimizer = backend.adam(RATE, weight_decay=decay)
     params = {name: backend.asarray(value) for name, value in _start(case).items()}
@@ -67,15 +72,12 @@ def _measure(backend: Backend, case: Case, params: Any, steps: int, decay: dict[
     start, want = _start(case), _expected(case, steps, decay)
     measured = []
     for name in SIZES:
-        suspects = {
-            reason: lambda name=name, kind=kind: _expected(case, steps, decay, **kind)[name]  # type: ignore[misc]
-            for reason, kind in MISTAKES.items()
-        }
+        suspects = {reason: partial(_one, name, case, steps, decay, kind) for reason, kind in MISTAKES.items()}
         if decay:
-            suspects["weight decay is missing"] = lambda name=name: _expected(case, steps, {})[name]  # type: ignore[misc]
             everywhere = dict.fromkeys(SIZES, max(decay.values()))
-            suspects["weight decay acts on parameters that have none"] = lambda name=name: (  # type: ignore[misc]
-                _expected(case, steps, everywhere)[name]
+            suspects["weight decay is missing"] = partial(_one, name, case, steps, {}, {})
+            suspects["weight decay acts on parameters that have none"] = partial(
+                _one, name, case, steps, everywhere, {}
             )
         got = fetch(backend, params[name], f"the parameter after {steps} steps")
         # Storing a parameter of size 1 costs more than computing its step of size 0.01.

@@ -8,6 +8,7 @@ are held against finite differences by the tests.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,8 @@ def mask(key: Any, index: NDArray[Any], rate: float) -> Floats:
 
 
 def epoch_keys(seed: int, epoch: int, layers: int) -> NDArray[np.uint32]:
-    return np.random.SeedSequence([seed, epoch]).generate_state(2 * layers).reshape(layers, 2)
+    words: NDArray[np.uint32] = np.random.SeedSequence([seed, epoch]).generate_state(2 * layers).astype(np.uint32)
+    return words.reshape(layers, 2)
 
 
 def log_softmax(x: Floats, axis: int = -1) -> Floats:
@@ -59,7 +61,7 @@ def log_softmax(x: Floats, axis: int = -1) -> Floats:
 def initial(config: Config, widths: tuple[int, ...], seed: int) -> Values:
     """Glorot-uniform weights, a Philox stream each, and zero biases."""
     params: Values = {}
-    for layer, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+    for layer, (fan_in, fan_out) in enumerate(pairwise(widths)):
         stream = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, layer])))
         bound = (6.0 / (fan_in + fan_out)) ** 0.5
         params[f"weight{layer}"] = stream.uniform(-bound, bound, (fan_in, fan_out))

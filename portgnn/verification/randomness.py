@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,10 @@ def _dropped(case: Case, values: Floats) -> Floats:
     return np.asarray(sp.csr_array((values, matrix.indices, matrix.indptr), shape=matrix.shape).toarray())
 
 
+def _product(case: Case, values: Floats, x: Floats) -> Floats:
+    return np.asarray(_dropped(case, values) @ x)
+
+
 def _handles(backend: Backend, case: Case) -> Iterator[tuple[str, Any, Any]]:
     yield "a handle", backend.csr(case.matrix), np.arange(case.matrix.nnz)
     numbers = case.element_numbers("numbers", case.matrix.nnz)
@@ -107,14 +112,9 @@ def handle(backend: Backend, case: Case) -> Measured:
             got = fetch(backend, backend.spmm(lighter, placed), f"dropout on {what}")
             by_column = np.empty(len(data))
             by_column[order] = mask(case.key, np.arange(len(data)), rate)
-            suspects = {
-                reason: lambda make=make: _dropped(case, make()) @ x  # type: ignore[misc]
-                for reason, make in _wrong_masks(case, data, case.key, rate, ids).items()
-            } | {
-                "the mask meets the stored values in another order: unsorted indices": lambda by=by_column: (
-                    _dropped(case, data * by) @ x
-                )
-            }
+            wrong = {reason: make() for reason, make in _wrong_masks(case, data, case.key, rate, ids).items()}
+            wrong["the mask meets the stored values in another order: unsorted indices"] = data * by_column
+            suspects = {reason: partial(_product, case, values, x) for reason, values in wrong.items()}
             want = _dropped(case, data * mask(case.key, ids, rate)) @ x
             measured.append(compare(f"dropout on {what}", got, want, scale / (1 - rate), suspects))
         again = fetch(backend, backend.spmm(whole, placed), what)
@@ -133,9 +133,11 @@ def gradient(backend: Backend, case: Case) -> Measured:
     w = case.array("w", case.inner, case.columns)
     for what, whole, ids in _handles(backend, case):
         a = _dropped(case, case.matrix.data * mask(case.key, ids, 0.5))
-        _, grads = pulled(
-            backend, lambda p, whole=whole: backend.spmm(backend.dropout(whole, 0.5, case.key), p["w"]), {"w": w}, c
-        )  # type: ignore[misc]
+
+        def through(p: dict[str, Any], whole: Any = whole) -> Any:
+            return backend.spmm(backend.dropout(whole, 0.5, case.key), p["w"])
+
+        _, grads = pulled(backend, through, {"w": w}, c)
         stale = {"the backward pass multiplies with the values from before dropout": lambda: case.dense.T @ c}
         measured.append(
             compare(f"the gradient through {what}", grads["w"], a.T @ c, product_scale(2 * case.dense.T, c), stale)

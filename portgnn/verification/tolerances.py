@@ -43,7 +43,7 @@ TOLERANCES = (
 
 
 def device_kind(device: str) -> str:
-    """"cpu" or "gpu"."""
+    """ "cpu" or "gpu"."""
     return "cpu" if device.partition(":")[0] == "cpu" else "gpu"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from portgnn.protocol import CSR, Backend
@@ -19,18 +21,20 @@ def product_scale(a: Floats, b: Floats) -> float:
 def rounded(x: Floats, bits: int) -> Floats:
     """x to `bits` significant bits."""
     fraction, exponent = np.frexp(x)
-    return np.ldexp(np.round(np.ldexp(fraction, bits)), exponent - bits)
+    return np.asarray(np.ldexp(np.round(np.ldexp(fraction, bits)), exponent - bits))
 
 
-def lost_precision(backend: Backend) -> str:
-    """Where products round their inputs, what to: exact for inputs of that many bits, and wrong for longer ones."""
+def lost_precision(backend: Backend, product: Callable[[Floats, Floats], Floats]) -> str:
+    """Where products round their inputs, what to: exact for inputs of that many bits, and wrong for longer ones.
+
+    product: a [m, k], b [k, n] on the host -> what the backend makes of a @ b.
+    """
     case = Case(64, 64, 16, density=1.0, seed=77)
     a, b = case.array("a", 64, 64), case.array("b", 64, 16)
 
     def error(bits: int) -> float:
         x, y = rounded(a, bits), rounded(b, bits)
-        got = backend.to_numpy(backend.matmul(backend.asarray(x), backend.asarray(y)))
-        return float(np.abs(got - x @ y).max()) / product_scale(x, y)
+        return float(np.abs(product(x, y) - x @ y).max()) / product_scale(x, y)
 
     if backend.dtype == "bfloat16" or error(24) < 1e-5:
         return ""
@@ -58,7 +62,7 @@ def asarray(backend: Backend, case: Case) -> Measured:
     floats = case.array("floats", case.rows, case.columns)
     integers = case.random("integers").integers(-(2**31), 2**31, (case.rows, case.columns))
     words = case.element_numbers("words", case.rows)
-    source = floats.copy()
+    source, scalar = floats.copy(), np.array(2.5)
     placed, first = backend.asarray(source), backend.asarray(case.array("first", case.rows, case.columns))
     source[:] = -1.0
     exact = [
@@ -75,7 +79,7 @@ def asarray(backend: Backend, case: Case) -> Measured:
         compare("asarray", host, floats, suspects={"asarray keeps the caller's memory": lambda: source}),
         compare("asarray", fetch(backend, placed, "asarray"), floats),
         compare("asarray", fetch(backend, first, "asarray"), case.array("first", case.rows, case.columns)),
-        compare("asarray", fetch(backend, backend.asarray(np.float32(2.5)), "asarray of a scalar"), np.array(2.5)),
+        compare("asarray", fetch(backend, backend.asarray(scalar), "asarray of a scalar"), scalar),
     )
 
 
@@ -100,7 +104,11 @@ def matmul(backend: Backend, case: Case) -> Measured:
     a, b = case.array("a", case.rows, case.inner), case.array("b", case.inner, case.columns)
     got = fetch(backend, backend.matmul(backend.asarray(a), backend.asarray(b)), "matmul")
     measured = compare("matmul", got, a @ b, product_scale(a, b))
-    return Measured(measured.error, lambda: measured.explain() or lost_precision(backend))
+
+    def product(x: Floats, y: Floats) -> Floats:
+        return np.asarray(backend.to_numpy(backend.matmul(backend.asarray(x), backend.asarray(y))))
+
+    return Measured(measured.error, lambda: measured.explain() or lost_precision(backend, product))
 
 
 @check("spmm")

@@ -1,0 +1,53 @@
+"""How a broken backend, or a broken part of the library, is planted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from portgnn_numpy import NumPyBackend
+from portgnn_numpy.tape import value_of
+
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+@dataclass(frozen=True)
+class Planted:
+    """first: names of which the first failure of `verify` is one. hint: words that its hint must hold."""
+
+    name: str
+    first: str
+    backend: Callable[[str], Any] = lambda dtype: NumPyBackend("cpu", dtype)
+    patch: Patch = lambda monkeypatch: None
+    hint: str = ""
+    dtype: str = "float32"
+
+
+PLANTED: list[Planted] = []
+
+
+def adapter(name: str, first: str, hint: str = "", dtype: str = "float32") -> Callable[[type], type]:
+    def add(kind: type) -> type:
+        PLANTED.append(Planted(name, first, lambda dtype: kind("cpu", dtype), hint=hint, dtype=dtype))
+        return kind
+
+    return add
+
+
+def library(name: str, first: str, hint: str = "") -> Callable[[Patch], Patch]:
+    def add(patch: Patch) -> Patch:
+        PLANTED.append(Planted(name, first, patch=patch, hint=hint))
+        return patch
+
+    return add
+
+
+def with_value(product: Any, value: Any) -> Any:
+    """A product with another value and the right gradient."""
+    if product is value_of(product):
+        return value
+    product.value = value
+    return product
