@@ -73,7 +73,7 @@ def run_compat(options: Options, plan: Plan, progress: Progress) -> dict[str, An
                     wait_for_quiet(plan.pause, plan.quiet_wait)
                     arguments = {"graph": str(path), "recipe": recipe.to_dict(), "device": device, "flaws": flaws}
                     how = {"epochs": epochs, "patience": PATIENCE, "seed": options.seed + repeat}
-                    answer = worker.ask("call", name="compat", **arguments, **how)
+                    answer = worker.ask("call", operation="compat", **arguments, **how)
                     found.setdefault((name, device, variant), []).append(answer)
                     progress.advance(f"{name} {device} {variant}")
     for (name, device, variant), answers in found.items():

@@ -46,7 +46,7 @@ def peer_spec(name: str, pythons: dict[str, str]) -> WorkerSpec:
     return WorkerSpec(name, f"bench.peers.{peer.module}", peer.argument, python, peer.env)
 
 
-def own_cases(name: str, devices: Sequence[str], graph: BenchGraph, recipe: Recipe, forms: Sequence[str]) -> list[Case]:
+def own_cases(name: str, devices: Sequence[str], graph: BenchGraph, forms: Sequence[str]) -> list[Case]:
     """csr with the needed rows and with all of them, dense, and edge lists where the adapter has a switch."""
     found = []
     for device in devices:

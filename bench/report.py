@@ -35,7 +35,7 @@ def charts(run: dict[str, Any]) -> dict[str, bytes]:
     """PNG images by name."""
     if run.get("kind") == "growth":
         return {"growth": plots.growth(run)} if _timed(run) else {}
-    if run.get("kind") == "article-compat":
+    if run.get("kind") in ("article-compat", "startup"):
         return {}
     return {"bars": plots.bars(run)} if _timed(run) else {}
 

@@ -50,7 +50,7 @@ class Runner:
         self.options, self.plan, self.progress = options, plan, progress
         self.rows: list[dict[str, Any]] = []
         self.workers: dict[str, dict[str, Any]] = {}
-        self._own = self._find_own()
+        self.backends = self._find_own()
 
     def run(self) -> dict[str, Any]:
         started = time.time()
@@ -100,7 +100,7 @@ class Runner:
             self.rows += [entry.row for entry in entries]
 
     def _specs(self) -> list[tuple[WorkerSpec, str]]:
-        own = [(cases.own_spec(name), OURS) for name in self._own]
+        own = [(cases.own_spec(name), OURS) for name in self.backends]
         return own + [
             (cases.peer_spec(n, self.options.peer_pythons), "peer") for n in cases.peer_names(self.options.peers)
         ]
@@ -124,7 +124,7 @@ class Runner:
         self.workers[spec.name] = facts
         devices = [d for d in facts["devices"] if self.options.devices is None or d in self.options.devices]
         if kind == OURS:
-            found = cases.own_cases(spec.name, devices, graph, recipe, self.options.forms)
+            found = cases.own_cases(spec.name, devices, graph, self.options.forms)
         else:
             found = [Case(spec.name, kind, title, device) for device in devices]
         entries = []

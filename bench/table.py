@@ -82,6 +82,11 @@ def markdown(runs: Sequence[dict[str, Any]]) -> str:
 
             parts.append(growth_markdown(run))
             continue
+        if run.get("kind") == "startup":
+            from bench.startup import startup_markdown
+
+            parts.append(startup_markdown(run))
+            continue
         for key, rows in groups(run).items():
             parts.append(group_markdown(run, key, rows))
         parts.append(absences(run))

@@ -76,9 +76,9 @@ class Worker:
     def memory(self) -> dict[str, Any]:
         return {"peak_bytes": peak_memory_bytes()}
 
-    def call(self, name: str, **arguments: Any) -> Any:
+    def call(self, operation: str, **arguments: Any) -> Any:
         """An operation of the contender's own, for example the bandwidth of its sparse product."""
-        return getattr(self._contender, name)(**arguments)
+        return getattr(self._contender, operation)(**arguments)
 
     def release(self) -> dict[str, Any]:
         self._programs.clear()
