@@ -9,7 +9,7 @@ from portgnn.protocol import Array, Backend, Params
 
 def cross_entropy(backend: Backend, logits: Array, operands: Operands) -> Array:
     """Mean over the counted rows of -log softmax(logits)[label]; 0-d."""
-    return -backend.xp.sum(operands.targets * backend.log_softmax(logits))
+    return backend.xp.sum(operands.targets * backend.log_softmax(logits))
 
 
 def l2_penalty(backend: Backend, params: Params, config: Config) -> Array:

@@ -54,7 +54,7 @@ class Operands:
     features: dense or CSR [rows of layer 0, f].
     adjacency: one a layer, dense or CSR; None where the product with the features is already in them.
     index: one a layer, the element numbers of its dense input for dropout; None for 0, 1, 2, ….
-    targets: [rows, c], 1/count at the label of each counted row and 0 elsewhere.
+    targets: [rows, c], -1/count at the label of each counted row and 0 elsewhere.
     labels: int32 [rows], -1 where the row is not counted.
     count: number of counted rows.
     """
@@ -102,7 +102,7 @@ def place(backend: Backend, prepared: Prepared, nodes: NDArray[np.int64] | None,
         assert graph.labels is not None
         at = np.arange(len(nodes)) if rows is nodes else nodes
         labels[at] = graph.labels[nodes]
-        targets[at, graph.labels[nodes]] = 1.0 / len(nodes)
+        targets[at, graph.labels[nodes]] = -1.0 / len(nodes)
         count = len(nodes)
     return Operands(
         features=backend.csr(features, numbers) if sp.issparse(features) else backend.asarray(features),

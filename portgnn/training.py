@@ -23,7 +23,7 @@ from portgnn.protocol import Array, Backend, Optimizer, Params, Run, State
 from portgnn.random import dropout_keys
 
 CHUNK_SECONDS = 0.1
-CHUNK_EPOCHS = 25
+CHUNK_EPOCHS = 64
 
 _PARAM = "param."
 

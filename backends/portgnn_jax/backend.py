@@ -17,21 +17,24 @@ from portgnn.protocol import Capabilities, Key, LossFn, Params, Run, State, Step
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold
 from portgnn_jax.sparse import JaxCSR, place
 
-CHUNK = 32
-"""Epochs that one compiled loop can hold; its length is fixed so that no chunk compiles anew."""
+CHUNK = 64
+"""Epochs in one compiled loop; its size is fixed so that no chunk compiles anew."""
 
 
 class JAXBackend:
     """JAX on one device.
 
     precision: of dense products. JAX multiplies float32 in TF32 on CUDA unless told otherwise, with relative
-    errors near 3e-4; "highest" means float32.
+    errors near 3e-4; "highest" means float32. pieces: the sparse form that `portgnn_jax.sparse` describes; None takes
+    it on GPUs only.
     """
 
     name = "jax"
     xp: Any = jnp
 
-    def __init__(self, device: str = "cpu", dtype: str = "float32", precision: str = "highest") -> None:
+    def __init__(
+        self, device: str = "cpu", dtype: str = "float32", precision: str = "highest", pieces: bool | None = None
+    ) -> None:
         if dtype == "float64":
             # A switch of the whole process; arrays of float32 instances keep their explicit dtype under it.
             jax.config.update("jax_enable_x64", True)
@@ -39,13 +42,14 @@ class JAXBackend:
         kind, _, number = device.partition(":")
         self._device = jax.devices(kind)[int(number or 0)]
         self._precision = precision
+        self._pieces = kind != "cpu" if pieces is None else pieces
         self.capabilities = Capabilities(
             devices=self.devices(),
             dtypes=self.dtypes(device),
             native_sparse=False,
             lazy=True,
             compiled=True,
-            deterministic=kind == "cpu",
+            deterministic=kind == "cpu" or self._pieces,
         )
 
     @staticmethod
@@ -86,7 +90,7 @@ class JAXBackend:
         return np.array(x.astype(jnp.float32) if x.dtype == jnp.bfloat16 else x, copy=True)
 
     def csr(self, matrix: sp.csr_array, index: NDArray[np.uint32] | None = None) -> JaxCSR:
-        return place(matrix, index, self.dtype, self._put)
+        return place(matrix, index, self.dtype, self._put, self._pieces)
 
     def matmul(self, a: Any, b: jax.Array) -> Any:
         return self.spmm(a, b) if isinstance(a, JaxCSR) else jnp.matmul(a, b, precision=self._precision)
@@ -114,7 +118,7 @@ class JAXBackend:
         if rate == 0.0:
             return x
         if isinstance(x, JaxCSR):
-            return x.with_values(x.values * self._mask(key, x.nnz if x.index is None else x.index, rate))
+            return x.with_dropout(lambda numbers: self._mask(key, numbers, rate))
         return x * self._mask(key, x.size if index is None else index, rate).reshape(x.shape)
 
     def _mask(self, key: Key, index: int | jax.Array, rate: float) -> Any:
@@ -135,19 +139,22 @@ class JAXBackend:
         return Adam(self, learning_rate, beta1, beta2, eps, weight_decay)
 
     def compile(self, step: Step) -> Run:
-        compiled: list[Any] = []
+        loops: dict[bool, Callable[..., tuple[State, jax.Array]]] = {}
+        # After each turn of a loop of open length, a GPU asks the host whether to go on: full chunks have their own.
+        has_fixed = self._device.platform != "cpu"
 
         def run(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
-            if not compiled:
-                compiled.append(_loop(step, state, self._put(keys[0])))
             rows = []
             for start in range(0, len(keys), CHUNK):
                 part = keys[start : start + CHUNK]
+                fixed = has_fixed and len(part) == CHUNK
+                if fixed not in loops:
+                    loops[fixed] = _loop(step, state, self._put(keys[0]), fixed)
                 padded = np.zeros((CHUNK, *keys.shape[1:]), dtype=np.uint32)
                 padded[: len(part)] = part
-                state, metrics = compiled[0](state, self._put(padded), len(part))
-                rows.append(np.asarray(metrics, dtype=np.float64)[: len(part)])
-            return state, np.concatenate(rows)
+                state, metrics = loops[fixed](state, self._put(padded), len(part))
+                rows.append((metrics, len(part)))
+            return state, np.concatenate([np.asarray(row, dtype=np.float64)[:size] for row, size in rows])
 
         return run
 
@@ -155,8 +162,8 @@ class JAXBackend:
         jax.block_until_ready(arrays)
 
 
-def _loop(step: Step, state: State, key: jax.Array) -> Callable[..., tuple[State, jax.Array]]:
-    """Up to CHUNK steps in one jitted loop, which donates the state.
+def _loop(step: Step, state: State, key: jax.Array, fixed: bool) -> Callable[..., tuple[State, jax.Array]]:
+    """Up to CHUNK steps (always CHUNK, where `fixed`) in one jitted loop, which donates the state.
 
     The matrices that `step` closes over become arguments: as constants they would be copied into the program,
     and XLA would spend minutes folding them.
@@ -178,7 +185,7 @@ def _loop(step: Step, state: State, key: jax.Array) -> Callable[..., tuple[State
             state, measured = call(constants, state, keys[epoch])
             return state, metrics.at[epoch].set(measured)
 
-        return lax.fori_loop(0, epochs, body, (state, jnp.zeros((CHUNK, width), dtype)))
+        return lax.fori_loop(0, CHUNK if fixed else epochs, body, (state, jnp.zeros((CHUNK, width), dtype)))
 
     jitted = jax.jit(many, donate_argnums=1)
     return lambda state, keys, epochs: jitted(closed.consts, state, keys, epochs)

@@ -6,6 +6,6 @@ import os
 # A user's own setting stands; `portgnn verify` then names it.
 os.environ.setdefault("MLX_ENABLE_TF32", "0")
 
-from portgnn_mlx.backend import MLXBackend  # noqa: E402
+from portgnn_mlx.backend import MLXBackend
 
 __all__ = ["MLXBackend"]

@@ -18,6 +18,9 @@ from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold, r
 from portgnn_mlx.kernels import kernel_is_right
 from portgnn_mlx.sparse import EdgeCSR, HostCSR, KernelCSR, edge_csr, host_csr, kernel_csr
 
+EPOCHS_A_CALL = 4
+"""Epochs that one compiled call runs, so that they share its cost."""
+
 
 class MLXBackend:
     """MLX on its "gpu" (Metal or CUDA) or "cpu" device.
@@ -95,6 +98,8 @@ class MLXBackend:
         return mx.where(x > 0, x, mx.zeros((), x.dtype))
 
     def log_softmax(self, x: mx.array) -> mx.array:
+        if x.dtype != mx.float64:
+            return x - mx.logsumexp(x, axis=-1, keepdims=True)
         shifted = x - mx.stop_gradient(mx.max(x, axis=-1, keepdims=True))
         return shifted - mx.log(mx.sum(_exp(shifted), axis=-1, keepdims=True))
 
@@ -127,7 +132,8 @@ class MLXBackend:
         if isinstance(x, EdgeCSR | KernelCSR):
             return x.with_mask(self._mask(key, x.nnz if x.index is None else x.index, rate))
         mask = self._mask(key, x.size if index is None else index, rate)
-        return x * mask.reshape(x.shape)
+        dropped: mx.array = x * mask.reshape(x.shape)
+        return dropped
 
     def _host_mask(self, key: Key, index: Any, rate: float) -> NDArray[Any]:
         kept = (self._host_bits(key, index) < keep_threshold(rate)).astype(self.dtype)
@@ -161,18 +167,30 @@ class MLXBackend:
         return Adam(self, learning_rate, beta1, beta2, eps, weight_decay)
 
     def compile(self, step: Step) -> Run:
-        fused = step if self._on_host else mx.compile(step)
+        def several(state: State, keys: Any) -> tuple[State, list[mx.array]]:
+            measured: list[mx.array] = []
+            for key in keys:
+                state, metrics = step(state, key)
+                measured += metrics
+                if self._on_host:  # a lazy graph must not grow from epoch to epoch
+                    mx.eval(state, *metrics)
+            return state, measured
+
+        fused = several if self._on_host else mx.compile(several)
 
         def run(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
-            rows = []
+            measured = []
             with mx.stream(self._device):
-                for key in keys.tolist() if self._on_host else mx.array(keys):
-                    state, measured = fused(state, key)
-                    rows.append(mx.stack([value.astype(self._float) for value in measured]))
-                    # A lazy graph must not grow from epoch to epoch; a GPU works on one while the next is made.
-                    (mx.eval if self._on_host else mx.async_eval)(state, rows[-1])
-                metrics = self.to_numpy(mx.stack(rows))
-            return state, metrics.astype(np.float64)
+                start = 0
+                while start < len(keys):
+                    size = EPOCHS_A_CALL if len(keys) - start >= EPOCHS_A_CALL else 1
+                    words = keys[start : start + size].tolist()
+                    state, metrics = fused(state, words if self._on_host else _scalars(words))
+                    mx.async_eval(state, metrics)  # a GPU works on these while the next are made
+                    measured += metrics
+                    start += size
+                rows = np.array([value.item() for value in measured], dtype=np.float64)
+            return state, rows.reshape(len(keys), -1)
 
         return run
 
@@ -182,15 +200,18 @@ class MLXBackend:
 
 
 def _exp(x: mx.array) -> mx.array:
-    """exp. MLX 0.32's float64 exp is right to 3e-7 only; its log is exact, so one second-order step mends it."""
-    if x.dtype != mx.float64:
-        return mx.exp(x)
+    """exp in float64. MLX 0.32's is right to 3e-7 only; its log is exact, so one second-order step mends it."""
     # It also has single precision's range. Below -80, exp is nothing beside the largest term of a softmax, 1;
     # at 0 its logarithm would turn the whole row into NaN.
     x = mx.maximum(x, -80.0)
     y = mx.exp(x)
     error = x - mx.log(y)
     return y + y * (error + error * error * 0.5)
+
+
+def _scalars(words: Any) -> Any:
+    """Key words as 0-d arrays: a compiled function must not take them for constants."""
+    return [_scalars(word) for word in words] if isinstance(words, list) else mx.array(words, mx.uint32)
 
 
 def _word(value: Any) -> mx.array:

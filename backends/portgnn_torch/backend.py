@@ -15,7 +15,7 @@ from portgnn.parts import plain_loop
 from portgnn.protocol import Capabilities, Key, LossFn, Params, Run, Step
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold, random_bits
 from portgnn_torch.graphs import GraphRun
-from portgnn_torch.optim import FusedAdam
+from portgnn_torch.optim import FusedAdam, KernelAdam
 from portgnn_torch.sparse import Form, SpMM, TorchCSR, best_form, place
 
 
@@ -168,7 +168,9 @@ class TorchBackend:
         beta2: float = 0.999,
         eps: float = 1e-8,
         weight_decay: Mapping[str, float] | None = None,
-    ) -> FusedAdam:
+    ) -> FusedAdam | KernelAdam:
+        if self._form is Form.KERNEL:
+            return KernelAdam(learning_rate, beta1, beta2, eps, weight_decay)
         fused = self._device.type in ("cpu", "cuda", "mps")
         return FusedAdam(learning_rate, beta1, beta2, eps, weight_decay, fused)
 

@@ -96,6 +96,37 @@ def _dropped(
     tl.store(out + at, tl.where(kept, value * scale, 0.0), mask=here)
 
 
+@triton.jit
+def _adam(
+    param,
+    grad,
+    m,
+    v,
+    steps,
+    count,
+    rate: tl.constexpr,
+    beta1: tl.constexpr,
+    beta2: tl.constexpr,
+    eps: tl.constexpr,
+    decay: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """One step of bias-corrected Adam in place. steps: how many have been taken, this one included."""
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    here = at < count
+    # In float64: 1 - beta2**t keeps four digits of float32 in the first steps.
+    t = tl.load(steps).to(tl.float64)
+    c1 = (1.0 - tl.exp(t * tl.log(tl.full([], beta1, tl.float64)))).to(param.dtype.element_ty)
+    c2 = (1.0 - tl.exp(t * tl.log(tl.full([], beta2, tl.float64)))).to(param.dtype.element_ty)
+    p = tl.load(param + at, mask=here, other=0.0)
+    g = tl.load(grad + at, mask=here, other=0.0) + decay * p
+    m1 = tl.load(m + at, mask=here, other=0.0) * beta1 + g * (1.0 - beta1)
+    v1 = tl.load(v + at, mask=here, other=0.0) * beta2 + g * g * (1.0 - beta2)
+    tl.store(m + at, m1, mask=here)
+    tl.store(v + at, v1, mask=here)
+    tl.store(param + at, p - m1 * (rate / c1) / (tl.sqrt(v1 / c2) + eps), mask=here)
+
+
 class RowSums:
     """How the rows of one CSR pattern are shared among programs: made once, on the device."""
 
@@ -103,7 +134,7 @@ class RowSums:
         self.rows = int(indptr.shape[0]) - 1
         self.starts, self.ends = indptr[:-1], indptr[1:]
         lengths = self.ends - self.starts
-        self.average = float(lengths.double().mean()) if self.rows else 0.0
+        self.longest = int(lengths.max()) if self.rows else 0
         long = (lengths > LONG_ROW).nonzero().squeeze(1)
         self.long = long.to(torch.int32) if len(long) else None
         if len(long):
@@ -123,8 +154,9 @@ class RowSums:
         columns = x.shape[1]
         out = torch.empty((self.rows, columns), dtype=x.dtype, device=x.device)
         wide = min(max(triton.next_power_of_2(columns), 1), 128)
-        deep = 32 if wide <= 32 else 16
-        while deep > 4 and deep > 2 * self.average:
+        # On an H100: short tiles keep a big product's gathers in flight, tall ones cut a small product's longest row.
+        deep = 64 if wide <= 32 else 16
+        while deep > 4 and self.longest <= deep // 2:
             deep //= 2
         blocks = triton.cdiv(columns, wide)
         shape: dict[str, Any] = {"WIDE": wide, "DEEP": deep, "num_warps": 1 if wide * deep <= 1024 else 2}
@@ -145,6 +177,20 @@ class RowSums:
                 2**31 - 1, HAS_TARGETS=True, HAS_INDICES=False, **shape,
             )  # fmt: skip
         return out
+
+
+def adam_step(
+    param: torch.Tensor,
+    grad: torch.Tensor,
+    m: torch.Tensor,
+    v: torch.Tensor,
+    steps: torch.Tensor,
+    rates: dict[str, float],
+) -> None:
+    """Adam in place on one parameter. rates: rate, beta1, beta2, eps, decay."""
+    count = param.numel()
+    if count:
+        _adam[(triton.cdiv(count, 512),)](param, grad.contiguous(), m, v, steps, count, BLOCK=512, **rates)
 
 
 def dropped(x: torch.Tensor, rate: float, key: torch.Tensor, index: torch.Tensor | None) -> torch.Tensor:
