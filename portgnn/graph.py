@@ -45,6 +45,7 @@ class Graph:
     class_names: c names; by default "0", "1", ….
     node_ids: n names of nodes; by default their numbers.
     notes: what was done to the data on the way in (symmetrised, duplicates merged…), for people to read.
+    feature_names: f names of features; empty where they have none.
 
     Raises GraphError naming the first fault.
     """
@@ -59,6 +60,7 @@ class Graph:
     class_names: tuple[str, ...] = ()
     node_ids: NDArray[np.str_] | None = None
     notes: tuple[str, ...] = field(default=())
+    feature_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         def put(name: str, value: Any) -> None:
@@ -81,6 +83,9 @@ class Graph:
                     f"node_ids has shape {ids.shape}; it needs one name for each of {self.num_nodes} nodes"
                 )
             put("node_ids", ids)
+        put("feature_names", tuple(str(name) for name in self.feature_names))
+        if self.feature_names and len(self.feature_names) != self.num_features:
+            raise GraphError(f"feature_names holds {len(self.feature_names)} names for {self.num_features} features")
 
     @property
     def num_nodes(self) -> int:
@@ -153,6 +158,58 @@ class Graph:
         if undirected:
             adjacency = adjacency.maximum(adjacency.T)
         return cls(adjacency, features, None if labels is None else np.asarray(labels), **fields)
+
+    @classmethod
+    def from_scipy(cls, matrix: Any, features: Any, labels: ArrayLike | None = None, **fields: Any) -> Graph:
+        """A graph of a SciPy matrix or array [n, n] with the weight of an edge from i to j at (i, j), as
+        `scipy.sparse.csgraph` has it. fields: the other fields of `Graph`.
+        """
+        return cls(matrix.T, features, None if labels is None else np.asarray(labels), **fields)
+
+    def to_scipy(self) -> sp.csr_array:
+        """CSR float64 [n, n] with the weight of an edge from i to j at (i, j); a copy."""
+        return canonical_csr(self.adjacency.T)
+
+    @classmethod
+    def from_networkx(
+        cls, graph: Any, features: Any = "features", label: str = "label", weight: str = "weight", **fields: Any
+    ) -> Graph:
+        """See `portgnn.datasets.convert.from_networkx`."""
+        from portgnn.datasets import convert
+
+        return convert.from_networkx(graph, features, label, weight, **fields)
+
+    def to_networkx(self) -> Any:
+        """See `portgnn.datasets.convert.to_networkx`."""
+        from portgnn.datasets import convert
+
+        return convert.to_networkx(self)
+
+    @classmethod
+    def from_pyg(cls, data: Any, **fields: Any) -> Graph:
+        """See `portgnn.datasets.convert.from_pyg`."""
+        from portgnn.datasets import convert
+
+        return convert.from_pyg(data, **fields)
+
+    def to_pyg(self) -> Any:
+        """See `portgnn.datasets.convert.to_pyg`."""
+        from portgnn.datasets import convert
+
+        return convert.to_pyg(self)
+
+    @classmethod
+    def from_dgl(cls, graph: Any, features: str = "feat", label: str = "label", **fields: Any) -> Graph:
+        """See `portgnn.datasets.convert.from_dgl`."""
+        from portgnn.datasets import convert
+
+        return convert.from_dgl(graph, features, label, **fields)
+
+    def to_dgl(self) -> Any:
+        """See `portgnn.datasets.convert.to_dgl`."""
+        from portgnn.datasets import convert
+
+        return convert.to_dgl(self)
 
 
 def normalized_adjacency(adjacency: sp.csr_array) -> sp.csr_array:

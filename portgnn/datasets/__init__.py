@@ -1,14 +1,16 @@
-"""Datasets by name: Cora, Citeseer and Pubmed as published, and two graphs that come with portgnn."""
+"""Graphs by name or by path: published ones, two that come with portgnn, and a user's own files."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from portgnn.datasets.catalog import DATASETS, Dataset
-from portgnn.errors import DatasetError, DownloadError, near_matches
+from portgnn.datasets.splits import with_split
+from portgnn.errors import ConfigError, DatasetError, DownloadError, near_matches
 from portgnn.graph import Graph
 
 __all__ = ["Dataset", "dataset_names", "describe_datasets", "load_graph"]
@@ -19,28 +21,75 @@ PATIENCE = 5.0
 """Seconds that fetching the default dataset may take before its stand-in is used."""
 
 
-def load_graph(dataset: str | None = None, *, announce: Callable[[str], None] | None = None) -> Graph:
-    """A graph by name; see `dataset_names`.
+def load_graph(
+    dataset: str | os.PathLike[str] | None = None,
+    *,
+    split: str | None = None,
+    undirected: bool = False,
+    announce: Callable[[str], None] | None = None,
+) -> Graph:
+    """A graph by name (see `dataset_names`) or by path.
 
-    dataset: a name. None means cora if it is at hand (PORTGNN_DATA, cache) or can be fetched within seconds,
-        and else csbm-cora; `announce` and the graph's notes then say so. A dataset that was named is never
-        replaced.
+    dataset: a name; or a folder with nodes.csv and edges.csv (or both as .parquet); or an .npz file in the
+        layout of Shchur et al. 2018, a .graphml or a .gml file. docs/data.md describes each. None means cora if
+        it is at hand (PORTGNN_DATA, cache) or can be fetched within seconds, and else csbm-cora; `announce` and
+        the graph's notes then say so. A dataset that was named is never replaced.
+    split: how to split the nodes; see `portgnn.datasets.splits.with_split`. None keeps what the data has.
+    undirected: store each edge in both directions, where the data is directed. The graph's notes say so.
     announce: called with what a user should know while this goes on.
 
     Raises DatasetError if there is no such dataset or its files are not what they should be, DownloadError (a
-    DatasetError) if a file of a named dataset cannot be fetched.
+    DatasetError) if a file of a named dataset cannot be fetched, ConfigError or GraphError for a split that
+    cannot be made.
     """
+    graph = _load(None if dataset is None else os.fspath(dataset), announce)
+    if undirected and not graph.is_undirected:
+        graph = graph.symmetrized()
+    if split is None:
+        return graph
+    if split == "public" and dataset is not None and dataset not in DATASETS:
+        raise ConfigError(f"{dataset} has no public split; type --split given for the one in its files, or "
+                          f"--split random:20:30. Public splits: {', '.join(DATASETS)}.")
+    return with_split(graph, split)
+
+
+def _load(dataset: str | None, announce: Callable[[str], None] | None) -> Graph:
     if dataset is None:
         return _default_graph(announce)
     if dataset in DATASETS:
         return DATASETS[dataset].load(announce=announce)
-    # Readers for a user's own files branch off here, on what the path holds.
-    if dataset and Path(dataset).exists():
-        raise DatasetError(f"{dataset} is a path; load_graph takes the name of a dataset."
-                           f"{near_matches(dataset, DATASETS)} For a graph of your own, make one with "
-                           "portgnn.Graph.from_edges.")
-    raise DatasetError(f"There is no dataset {dataset!r}, and no file or folder of that name."
-                       f"{near_matches(dataset, DATASETS)}")
+    path = Path(dataset)
+    if not dataset or not path.exists():
+        raise DatasetError(f"There is no dataset {dataset!r}, and no file or folder of that name."
+                           f"{near_matches(dataset, DATASETS)}")
+    graph = _read(path)
+    if not graph.is_undirected:
+        one_way = int((graph.adjacency != 0).astype(int).maximum((graph.adjacency != 0).T.astype(int)).nnz
+                      - graph.adjacency.nnz)
+        graph = replace(graph, notes=(*graph.notes, f"directed: {one_way} of {graph.adjacency.nnz} edges go one way, "
+                                      "or the two ways differ in weight"))
+    return graph
+
+
+def _read(path: Path) -> Graph:
+    if path.is_dir():
+        from portgnn.datasets.tables import read_folder
+
+        return read_folder(path)
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        from portgnn.datasets.npz import read_npz
+
+        return read_npz(path)
+    if suffix in (".graphml", ".gml"):
+        from portgnn.datasets.graphml import read_markup
+
+        return read_markup(path)
+    if suffix in (".csv", ".parquet"):
+        raise DatasetError(f"{path} is one table of two; name the folder that holds nodes{suffix} and "
+                           f"edges{suffix}: {path.parent}")
+    raise DatasetError(f"{path} is a file of no known kind; known: a folder with nodes.csv and edges.csv, .npz, "
+                       ".graphml, .gml")
 
 
 def dataset_names() -> tuple[str, ...]:

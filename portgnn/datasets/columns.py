@@ -1,0 +1,263 @@
+"""Columns of text and of numbers out of CSV and Parquet files, each value with a place to name in a message."""
+
+from __future__ import annotations
+
+import csv
+import mmap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portgnn.errors import DatasetError
+
+_ROWS_AT_ONCE = 1 << 12
+_MAX_COLUMNS = 100_000
+_MAX_FIELD = 1 << 17
+MAX_RATIO = 100
+ALWAYS_ADMITTED = 256 << 20
+
+IsText = Callable[[str], bool]
+
+
+@dataclass(eq=False)
+class Table:
+    """text: column -> one string a row. numbers: column -> float64 [rows], all finite. In file order."""
+
+    path: Path
+    names: list[str]
+    rows: int = 0
+    text: dict[str, list[str]] = field(default_factory=dict)
+    numbers: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def where(self, row: int, column: str) -> str:
+        """The place of a value, for a message: file, line (or row) and column."""
+        if self.path.suffix != ".csv":
+            return f"{self.path}, row {row + 1}, column {column!r}"
+        # Only for a message: to keep every row's line would cost each file that is in order.
+        with _opened(self.path) as file:
+            reader = csv.reader(file, strict=True)
+            filled = (reader.line_num for values in reader if values)
+            line = next(islice(filled, row + 1, None))
+        return f"{self.path}, line {line}, column {column!r}"
+
+
+def read_csv(path: Path, is_text: IsText) -> Table:
+    """Reads a CSV file with a header: UTF-8, commas, double quotes. is_text: which columns are not numbers.
+
+    With pyarrow if it is installed, and else with Python's csv module: the same result either way. Raises
+    DatasetError with line and column for what cannot be read.
+    """
+    try:
+        with _opened(path) as file:
+            names = _header(path, file)
+        fast = _with_arrow(path, names, is_text)
+        if fast is not None:
+            return fast
+        with _opened(path) as file:
+            return _with_csv(path, file, names, is_text)
+    except UnicodeDecodeError:
+        raise DatasetError(f"{path}, line {_undecodable_line(path)}: not UTF-8; save the file as UTF-8") from None
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _opened(path: Path) -> TextIO:
+    return path.open(encoding="utf-8-sig", newline="")
+
+
+def _with_csv(path: Path, file: TextIO, names: list[str], is_text: IsText) -> Table:
+    table = Table(path, names, text={name: [] for name in names if is_text(name)})
+    parts: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names if not is_text(name)}
+    reader = csv.reader(file, strict=True)
+    line = 1
+    try:
+        line = next((reader.line_num for row in reader if row), 1)
+        while block := list(islice(reader, _ROWS_AT_ONCE)):
+            if set(map(len, block)) != {len(names)}:
+                block = _filled(path, block, names, line)
+            for name, values in zip(names, zip(*block, strict=True), strict=bool(block)):
+                if is_text(name):
+                    table.text[name].extend(values)
+                else:
+                    parts[name].append(_numbers(table, name, values))
+            table.rows += len(block)
+            line = reader.line_num
+    except csv.Error as error:
+        raise DatasetError(f"{path}, line {max(reader.line_num, 1)}: {error}") from None
+    table.numbers = {name: np.concatenate(blocks) if blocks else np.empty(0) for name, blocks in parts.items()}
+    return table
+
+
+def _filled(path: Path, block: list[list[str]], names: list[str], before: int) -> list[list[str]]:
+    """The rows that are not empty. Raises DatasetError for one with too few or too many values."""
+    for number, row in enumerate(block):
+        if row and len(row) != len(names):
+            raise DatasetError(f"{path}, line {_line_of(path, before, number)}: {len(row)} values, where the header "
+                               f"names {len(names)} columns")
+    return [row for row in block if row]
+
+
+def _line_of(path: Path, before: int, number: int) -> int:
+    """The line on which the `number`-th row after line `before` ends."""
+    with _opened(path) as file:
+        reader = csv.reader(file, strict=True)
+        after = (reader.line_num for _ in reader if reader.line_num > before)
+        return next(islice(after, number, None))
+
+
+def _numbers(table: Table, name: str, values: Sequence[str]) -> NDArray[np.float64]:
+    try:
+        numbers = np.array(values, dtype=object).astype(np.float64)
+        if np.isfinite(numbers).all():
+            return numbers
+    except ValueError:
+        pass
+    row = next(row for row, value in enumerate(values) if not _finite(value))
+    raise DatasetError(f"{table.where(table.rows + row, name)}: {values[row][:40]!r} is not a finite number")
+
+
+def _finite(value: str) -> bool:
+    try:
+        return bool(np.isfinite(float(value)))
+    except ValueError:
+        return False
+
+
+def _undecodable_line(path: Path) -> int:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
+    return 1
+
+
+def _header(path: Path, file: TextIO) -> list[str]:
+    try:
+        names = next(filter(None, csv.reader(file, strict=True)), [])
+    except csv.Error as error:
+        raise DatasetError(f"{path}, header: {error}") from None
+    names = [name.strip() for name in names]
+    if not names:
+        raise DatasetError(f"{path} is empty; its first line must name the columns")
+    if len(names) > _MAX_COLUMNS:
+        raise DatasetError(f"{path} has {len(names)} columns, where at most {_MAX_COLUMNS} are admitted; put the "
+                           "features into features.npz")
+    check_names(path, names)
+    return names
+
+
+def check_names(path: Path, names: list[str]) -> None:
+    """Raises DatasetError where a column has no name or shares one."""
+    seen: set[str] = set()
+    for number, name in enumerate(names, start=1):
+        if not name:
+            raise DatasetError(f"{path}: column {number} has no name in the header")
+        if name in seen:
+            raise DatasetError(f"{path}: two columns are named {name[:40]!r}")
+        seen.add(name)
+
+
+def _with_arrow(path: Path, names: list[str], is_text: IsText) -> Table | None:
+    """The table by pyarrow; None where that is not installed, or does not read the file as a matter of course."""
+    try:
+        import pyarrow as pa
+        from pyarrow import csv as arrow_csv
+    except ImportError:
+        return None
+    # Two parsers can differ over quotes, and over fields too long for one of them.
+    if _has_quotes(path):
+        return None
+    kinds = {name: pa.string() if is_text(name) else pa.float64() for name in names}
+    try:
+        read = arrow_csv.read_csv(
+            path,
+            read_options=arrow_csv.ReadOptions(block_size=4 << 20),
+            parse_options=arrow_csv.ParseOptions(quote_char=False),
+            convert_options=arrow_csv.ConvertOptions(column_types=kinds, null_values=[]),
+        )
+    # The careful reader decides: it has the better message, if there is a fault at all.
+    except (pa.ArrowException, ValueError, OSError):
+        return None
+    return _from_arrow(path, names, read, is_text) if read.column_names == names else None
+
+
+def _has_quotes(path: Path) -> bool:
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.find(b'"') >= 0
+    except (OSError, ValueError):
+        return True
+
+
+def _from_arrow(path: Path, names: list[str], read: Any, is_text: IsText) -> Table | None:
+    table = Table(path, names, rows=read.num_rows)
+    for name in names:
+        column = read[name]
+        if is_text(name):
+            table.text[name] = column.to_pylist()
+            if path.suffix == ".csv" and max(map(len, table.text[name]), default=0) > _MAX_FIELD // 4:
+                return None
+        else:
+            table.numbers[name] = column.to_numpy()
+            if not np.isfinite(table.numbers[name]).all():
+                return None
+    return table
+
+
+def read_parquet(path: Path, is_text: IsText) -> Table:
+    """Reads a Parquet file: columns of numbers, and of anything that has a text form where is_text says so.
+
+    Raises DatasetError without pyarrow, for a damaged file, for a column that is neither, and for a file that
+    says that it would unpack to more than 256 MiB and 100 times its own size.
+    """
+    try:
+        import pyarrow as pa
+        from pyarrow import compute, parquet
+    except ImportError:
+        raise DatasetError(f'{path} needs pyarrow. Install it with: pip install "portgnn[data]"') from None
+    try:
+        with parquet.ParquetFile(path) as file:
+            names = list(file.schema_arrow.names)
+            check_names(path, names)
+            size = path.stat().st_size
+            bound = max(ALWAYS_ADMITTED, MAX_RATIO * size)
+            meta = file.metadata
+            declared = max(sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups)),
+                           8 * meta.num_rows * len(names))
+            if not 0 <= declared <= bound:
+                raise DatasetError(f"{path} would unpack to {declared} bytes, where at most {bound} are admitted for "
+                                   "a file of its size")
+            read = file.read()
+        columns = []
+        for name in names:
+            column = read[name]
+            if column.null_count and not is_text(name):
+                at = int(compute.index(compute.is_null(column), True).as_py())
+                raise DatasetError(f"{path}, row {at + 1}, column {name!r}: there is no value")
+            if not is_text(name) and not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+                                          or pa.types.is_boolean(column.type)):
+                raise DatasetError(f"{path}, column {name!r}: {column.type}, where numbers are needed")
+            column = column.cast(pa.string() if is_text(name) else pa.float64(), safe=False)
+            columns.append(compute.fill_null(column, "") if is_text(name) else column)
+        table = _from_arrow(path, names, pa.table(columns, names=names), is_text)
+    except DatasetError:
+        raise
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read as Parquet: {str(error)[:200]}") from None
+    except (pa.ArrowException, ValueError, TypeError, KeyError, MemoryError, OverflowError) as error:
+        raise DatasetError(f"{path} cannot be read as Parquet: {str(error)[:200]}") from None
+    if table is None:
+        for name in names:
+            values = np.asarray(read[name].cast(pa.float64(), safe=False).to_numpy()) if not is_text(name) else None
+            if values is not None and not np.isfinite(values).all():
+                at = int(np.flatnonzero(~np.isfinite(values))[0])
+                raise DatasetError(f"{path}, row {at + 1}, column {name!r}: {values[at]} is not a finite number")
+        raise AssertionError("unreachable: only a number that is not finite has no table")
+    return table
