@@ -172,7 +172,7 @@ def document(
     from portgnn.environment import machine
 
     _, dropped = worker_environment(None, {})
-    shown = asdict(options)
+    shown: dict[str, Any] = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(options).items()}
     shown["peer_pythons"] = sorted(options.peer_pythons)  # names only: paths say nothing to a reader
     return {
         "format": FORMAT,

@@ -1,0 +1,101 @@
+"""Whole runs: what is timed, what is refused, and what the result says about both."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import peers, runner
+from bench.cli import main
+from bench.progress import Progress
+from bench.runner import Options, Runner
+from bench.table import absences
+from bench.timing import Plan
+
+
+def produce(plan: Plan, **options: Any) -> dict[str, Any]:
+    chosen: dict[str, Any] = {"datasets": ["karate"], "recipes": ["pyg"], "peers": ["none"], "forms": ("csr",)}
+    with Progress(quiet=True) as progress:
+        return Runner(Options(**(chosen | options)), plan, progress).run()
+
+
+def test_a_verified_backend_is_timed_beside_a_peer(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(peers.PEERS, "fake", peers.Peer("fake", "a fake", "nothing"))
+    spec = runner.cases.WorkerSpec("fake", "fake_peer")
+    monkeypatch.setattr(runner.cases, "peer_spec", lambda name, pythons: spec)
+    found = produce(plan, backends=["numpy"], peers=["fake"])
+    timed = [row for row in found["rows"] if row["status"] == "timed"]
+    assert [(row["contender"], row["options"]["rows"]) for row in timed] == [
+        ("numpy", "needed"),
+        ("numpy", "all"),
+        ("fake", "all"),
+    ]
+    for row in timed:
+        assert row["verification"]["passed"]
+        assert len(row["train_ms_rounds"]) == plan.rounds
+        assert row["train_ms"]["q1"] <= row["train_ms"]["median"] <= row["train_ms"]["q3"]
+        assert row["first_epoch_ms"] > 0
+        assert row["chunk_epochs"] >= 1
+    assert timed[0]["test_accuracy"] == timed[1]["test_accuracy"]
+    assert timed[0]["verification"]["checks"] > 10
+    assert {"machine", "git", "plan", "options", "workers", "made"} <= set(found)
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_an_adapter_that_fails_a_check_is_refused(plan: Plan) -> None:
+    found = produce(plan, backends=["wrong_adapter:ForgetsScale"])
+    assert {row["status"] for row in found["rows"]} == {"refused"}
+    assert all("dropout" in row["reason"] for row in found["rows"])
+    assert not any("train_ms" in row for row in found["rows"])
+
+
+def test_an_adapter_that_is_wrong_on_this_graph_alone_is_refused(plan: Plan) -> None:
+    found = produce(plan, backends=["wrong_adapter:WrongOnLargeGraphs"], datasets=["csbm-cora"])
+    assert "refused" in {row["status"] for row in found["rows"]}
+    refused = [row for row in found["rows"] if row["status"] == "refused"]
+    assert all("loss" in row["reason"] for row in refused)
+    assert "all" in {row["case"]["rows"] for row in refused}
+
+
+def test_an_absent_peer_is_listed_with_its_reason(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(peers.PEERS, "missing", peers.Peer("missing", "a missing peer", "a-library"))
+    spec = runner.cases.WorkerSpec("missing", "absent_peer")
+    monkeypatch.setattr(runner.cases, "peer_spec", lambda name, pythons: spec)
+    found = produce(plan, backends=["none"], peers=["missing"])
+    (row,) = found["rows"]
+    assert row["status"] == "absent"
+    assert "a_library_that_nobody_has" in absences(found)
+    assert "needs a-library" in row["reason"]
+
+
+def test_a_dataset_that_cannot_be_had_is_listed_and_the_others_are_timed(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(peers.PEERS, "fake", peers.Peer("fake", "a fake", "nothing"))
+    spec = runner.cases.WorkerSpec("fake", "fake_peer")
+    monkeypatch.setattr(runner.cases, "peer_spec", lambda name, pythons: spec)
+    found = produce(plan, backends=["none"], peers=["fake"], datasets=["no-such-graph", "karate"])
+    assert [(row["dataset"], row["status"]) for row in found["rows"]] == [
+        ("no-such-graph", "absent"),
+        ("karate", "timed"),
+    ]
+
+
+def test_an_unknown_peer_is_a_wrong_call(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--peers", "pygg"])
+    assert caught.value.code == 2
+    assert "pygg" in capsys.readouterr().err
+
+
+def test_a_report_without_matplotlib_says_what_to_install(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as caught:
+        main(["--report", str(tmp_path / "out.html")])
+    assert caught.value.code == 2
+    assert 'pip install "portgnn[plot]"' in capsys.readouterr().err

@@ -1,0 +1,26 @@
+"""Adapters with a planted fault: the harness must refuse to time them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from portgnn_numpy import NumPyBackend
+
+
+class ForgetsScale(NumPyBackend):
+    """Dropout without the factor 1 / (1 - rate)."""
+
+    name = "forgets-scale"
+
+    def _mask(self, bits: Any, rate: float) -> Any:
+        return super()._mask(bits, rate) * (1.0 - rate)
+
+
+class WrongOnLargeGraphs(NumPyBackend):
+    """Right on the small matrices of every check, wrong from a thousand rows on."""
+
+    name = "wrong-on-large-graphs"
+
+    def spmm(self, a: Any, x: Any) -> Any:
+        product = super().spmm(a, x)
+        return product * 1.001 if a.shape[0] > 1000 else product
