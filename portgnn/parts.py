@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.protocol import Array, Params, Run, State, Step
+from portgnn.protocol import Array, Optimizer, Params, Run, State, Step
 
 
 class Adam:
@@ -20,22 +19,23 @@ class Adam:
 
     def __init__(
         self,
-        backend: Any,
+        zeros: Callable[[tuple[int, ...]], Array],
+        sqrt: Callable[[Array], Array],
         learning_rate: float,
         beta1: float,
         beta2: float,
         eps: float,
         weight_decay: Mapping[str, float] | None,
     ) -> None:
-        self._asarray: Callable[[NDArray[Any]], Array] = backend.asarray
-        self._sqrt: Callable[[Array], Array] = backend.xp.sqrt
+        """zeros: makes zeros of a shape on the device. sqrt: the namespace's square root."""
+        self._zeros, self._sqrt = zeros, sqrt
         self._rate, self._beta1, self._beta2, self._eps = learning_rate, beta1, beta2, eps
         self._decay = {name: value for name, value in (weight_decay or {}).items() if value}
 
     def init(self, params: Params) -> State:
-        state = {f"m.{name}": self._asarray(np.zeros(value.shape)) for name, value in params.items()}
-        state |= {f"v.{name}": self._asarray(np.zeros(value.shape)) for name, value in params.items()}
-        return state | {"c1": self._asarray(np.zeros(())), "c2": self._asarray(np.zeros(()))}
+        state = {f"m.{name}": self._zeros(value.shape) for name, value in params.items()}
+        state |= {f"v.{name}": self._zeros(value.shape) for name, value in params.items()}
+        return state | {"c1": self._zeros(()), "c2": self._zeros(())}
 
     def step(self, params: Params, grads: Params, state: State) -> tuple[Params, State]:
         c1 = state["c1"] * self._beta1 + (1.0 - self._beta1)
@@ -52,6 +52,29 @@ class Adam:
             updated[name] = value - (m * rate) / (self._sqrt(v / c2) + self._eps)
             after[f"m.{name}"], after[f"v.{name}"] = m, v
         return updated, after
+
+
+class MasterWeights:
+    """An optimizer for parameters stored in bfloat16: it works on float32 copies, which its state keeps.
+
+    A step changes a weight by less than bfloat16 can show, and a second moment in bfloat16 never decays.
+    """
+
+    def __init__(self, inner: Optimizer, widen: Callable[[Array], Array], narrow: Callable[[Array], Array]) -> None:
+        """inner: works in float32. widen, narrow: to float32, and back to the storage dtype."""
+        self._inner, self._widen, self._narrow = inner, widen, narrow
+
+    def init(self, params: Params) -> State:
+        masters = {name: self._widen(value) for name, value in params.items()}
+        return self._inner.init(masters) | {f"master.{name}": value for name, value in masters.items()}
+
+    def step(self, params: Params, grads: Params, state: State) -> tuple[Params, State]:
+        masters = {name: state[f"master.{name}"] for name in params}
+        rest = {name: value for name, value in state.items() if not name.startswith("master.")}
+        wide = {name: self._widen(value) for name, value in grads.items()}
+        masters, rest = self._inner.step(masters, wide, rest)
+        after = {name: self._narrow(value) for name, value in masters.items()}
+        return after, rest | {f"master.{name}": value for name, value in masters.items()}
 
 
 def plain_loop(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,8 +13,8 @@ import scipy.sparse as sp
 from jax import lax
 from numpy.typing import NDArray
 
-from portgnn.parts import Adam
-from portgnn.protocol import Capabilities, Key, LossFn, Params, Run, State, Step
+from portgnn.parts import Adam, MasterWeights
+from portgnn.protocol import Capabilities, Key, LossFn, Optimizer, Params, Run, State, Step
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold
 from portgnn_jax.sparse import JaxCSR, place
 
@@ -39,6 +40,7 @@ class JAXBackend:
             # A switch of the whole process; arrays of float32 instances keep their explicit dtype under it.
             jax.config.update("jax_enable_x64", True)
         self.device, self.dtype = device, dtype
+        self._float = jnp.dtype(dtype)
         kind, _, number = device.partition(":")
         self._device = jax.devices(kind)[int(number or 0)]
         self._precision = precision
@@ -65,7 +67,7 @@ class JAXBackend:
 
     @staticmethod
     def dtypes(device: str) -> tuple[str, ...]:
-        return ("float64", "float32")
+        return ("float64", "float32", "bfloat16")
 
     @staticmethod
     def environment() -> dict[str, Any]:
@@ -81,7 +83,8 @@ class JAXBackend:
         if kind == "u":
             host = host.astype(np.uint32).view(np.int32)
         # A copy of our own: device_put may keep the caller's memory, which the caller may write to.
-        return self._put(np.array(host, dtype={"f": self.dtype, "i": "int32", "u": "int32", "b": "bool"}[kind]))
+        kinds: dict[str, Any] = {"f": self._float, "i": "int32", "u": "int32", "b": "bool"}
+        return self._put(np.array(host, dtype=kinds[kind]))
 
     def _put(self, x: NDArray[Any]) -> jax.Array:
         return jax.device_put(x, self._device)
@@ -90,19 +93,22 @@ class JAXBackend:
         return np.array(x.astype(jnp.float32) if x.dtype == jnp.bfloat16 else x, copy=True)
 
     def csr(self, matrix: sp.csr_array, index: NDArray[np.uint32] | None = None) -> JaxCSR:
-        return place(matrix, index, self.dtype, self._put, self._pieces)
+        # Stored values are few beside the sums: in float32 they cost little, and the sums need it.
+        stored = np.dtype("float32") if self.dtype == "bfloat16" else self._float
+        return place(matrix, index, stored, self._put, self._pieces)
 
     def matmul(self, a: Any, b: jax.Array) -> Any:
         return self.spmm(a, b) if isinstance(a, JaxCSR) else jnp.matmul(a, b, precision=self._precision)
 
     def spmm(self, a: JaxCSR, x: jax.Array) -> Any:
-        return a.product(x)
+        return a.product(x.astype(jnp.float32)).astype(x.dtype) if self.dtype == "bfloat16" else a.product(x)
 
     def relu(self, x: jax.Array) -> Any:
         return jax.nn.relu(x)
 
     def log_softmax(self, x: jax.Array) -> Any:
-        return jax.nn.log_softmax(x, axis=-1)
+        wide = x.astype(jnp.float32) if self.dtype == "bfloat16" else x
+        return jax.nn.log_softmax(wide, axis=-1).astype(x.dtype)
 
     def random_bits(self, key: Key, index: int | jax.Array) -> Any:
         x = lax.iota(jnp.uint32, index) if isinstance(index, int) else index.view(jnp.uint32)
@@ -123,7 +129,7 @@ class JAXBackend:
 
     def _mask(self, key: Key, index: int | jax.Array, rate: float) -> Any:
         kept = self.random_bits(key, index) < keep_threshold(rate)
-        return kept.astype(self.dtype) * (1.0 / (1.0 - rate))
+        return kept.astype(self._float) * (1.0 / (1.0 - rate))
 
     def value_and_grad(self, fn: LossFn) -> Callable[..., tuple[tuple[jax.Array, Any], Params]]:
         return jax.value_and_grad(fn, has_aux=True)
@@ -135,8 +141,13 @@ class JAXBackend:
         beta2: float = 0.999,
         eps: float = 1e-8,
         weight_decay: Mapping[str, float] | None = None,
-    ) -> Adam:
-        return Adam(self, learning_rate, beta1, beta2, eps, weight_decay)
+    ) -> Optimizer:
+        wide = jnp.dtype("float32" if self.dtype == "bfloat16" else self.dtype)
+        zeros = partial(jnp.zeros, dtype=wide, device=self._device)
+        adam = Adam(zeros, jnp.sqrt, learning_rate, beta1, beta2, eps, weight_decay)
+        if self.dtype != "bfloat16":
+            return adam
+        return MasterWeights(adam, lambda x: x.astype(wide), lambda x: x.astype(self._float))
 
     def compile(self, step: Step) -> Run:
         loops: dict[bool, Callable[..., tuple[State, jax.Array]]] = {}

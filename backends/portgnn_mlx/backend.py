@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -12,8 +13,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.parts import Adam
-from portgnn.protocol import Capabilities, Key, LossFn, Params, Run, State, Step
+from portgnn.parts import Adam, MasterWeights
+from portgnn.protocol import Capabilities, Key, LossFn, Optimizer, Params, Run, State, Step
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold, random_bits
 from portgnn_mlx.kernels import kernel_is_right
 from portgnn_mlx.sparse import EdgeCSR, HostCSR, KernelCSR, edge_csr, host_csr, kernel_csr
@@ -36,7 +37,8 @@ class MLXBackend:
         self.device, self.dtype = device, dtype
         self._device = mx.Device(mx.gpu if device == "gpu" else mx.cpu)
         self._float: mx.Dtype = getattr(mx, dtype)
-        self._on_host = device == "cpu" if shared_memory is None else shared_memory
+        # NumPy has no bfloat16.
+        self._on_host = (device == "cpu" and dtype != "bfloat16") if shared_memory is None else shared_memory
         self._has_kernel = False
         if not self._on_host and device == "gpu":
             with mx.stream(self._device):
@@ -57,7 +59,7 @@ class MLXBackend:
 
     @staticmethod
     def dtypes(device: str) -> tuple[str, ...]:
-        return ("float64", "float32") if device == "cpu" else ("float32",)
+        return ("float64", "float32", "bfloat16") if device == "cpu" else ("float32", "bfloat16")
 
     @staticmethod
     def environment() -> dict[str, Any]:
@@ -73,6 +75,8 @@ class MLXBackend:
         kind = {"f": self._float, "i": mx.int32, "u": mx.int32, "b": mx.bool_}[host.dtype.kind]
         if host.dtype.kind in "iu":
             host = host.astype(np.uint32 if host.dtype.kind == "u" else np.int32).view(np.int32)
+        if kind == mx.bfloat16:
+            host = host.astype(np.float32)
         with mx.stream(self._device):
             return mx.array(host, dtype=kind)
 
@@ -85,13 +89,14 @@ class MLXBackend:
             return host_csr(matrix.astype(self.dtype), index)
         with mx.stream(self._device):
             place = kernel_csr if self._has_kernel and matrix.nnz else edge_csr
-            return place(matrix, index, self._float)
+            # Stored values are few beside the sums: in float32 they cost little, and the sums need it.
+            return place(matrix, index, mx.float32 if self._float == mx.bfloat16 else self._float)
 
     def matmul(self, a: Any, b: mx.array) -> mx.array:
         return self.spmm(a, b) if isinstance(a, HostCSR | EdgeCSR | KernelCSR) else a @ b
 
     def spmm(self, a: HostCSR | EdgeCSR | KernelCSR, x: mx.array) -> Any:
-        return a.product(x)
+        return a.product(x.astype(mx.float32)).astype(x.dtype) if x.dtype == mx.bfloat16 else a.product(x)
 
     def relu(self, x: mx.array) -> mx.array:
         # mx.maximum would send half the gradient through at 0.
@@ -99,7 +104,8 @@ class MLXBackend:
 
     def log_softmax(self, x: mx.array) -> mx.array:
         if x.dtype != mx.float64:
-            return x - mx.logsumexp(x, axis=-1, keepdims=True)
+            wide = x.astype(mx.float32)
+            return (wide - mx.logsumexp(wide, axis=-1, keepdims=True)).astype(x.dtype)
         shifted = x - mx.stop_gradient(mx.max(x, axis=-1, keepdims=True))
         return shifted - mx.log(mx.sum(_exp(shifted), axis=-1, keepdims=True))
 
@@ -162,9 +168,13 @@ class MLXBackend:
         beta2: float = 0.999,
         eps: float = 1e-8,
         weight_decay: Mapping[str, float] | None = None,
-    ) -> Adam:
+    ) -> Optimizer:
         # mlx.optimizers.Adam leaves the bias correction off unless asked and holds its state inside.
-        return Adam(self, learning_rate, beta1, beta2, eps, weight_decay)
+        wide = mx.float32 if self._float == mx.bfloat16 else self._float
+        adam = Adam(partial(mx.zeros, dtype=wide), mx.sqrt, learning_rate, beta1, beta2, eps, weight_decay)
+        if self._float == wide:
+            return adam
+        return MasterWeights(adam, lambda x: x.astype(wide), lambda x: x.astype(self._float))
 
     def compile(self, step: Step) -> Run:
         def several(state: State, keys: Any) -> tuple[State, list[mx.array]]:

@@ -44,6 +44,7 @@ class HostCSR:
 
 def host_csr(matrix: sp.csr_array, index: NDArray[np.uint32] | None) -> HostCSR:
     dtype = getattr(mx, str(matrix.dtype))
+    transposed = matrix.T
 
     @mx.custom_function
     def product(x: mx.array) -> mx.array:
@@ -51,7 +52,7 @@ def host_csr(matrix: sp.csr_array, index: NDArray[np.uint32] | None) -> HostCSR:
 
     @product.vjp
     def pull(primals: Any, cotangent: mx.array, output: mx.array) -> mx.array:
-        return mx.array(matrix.T @ np.array(cotangent, copy=False), dtype)
+        return mx.array(transposed @ np.array(cotangent, copy=False), dtype)
 
     return HostCSR(matrix, index, product)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -155,7 +155,8 @@ class TapeBackend:
         eps: float = 1e-8,
         weight_decay: Mapping[str, float] | None = None,
     ) -> Adam:
-        return Adam(self, learning_rate, beta1, beta2, eps, weight_decay)
+        zeros = partial(self._ns.zeros, dtype=self._float)
+        return Adam(zeros, self._ns.sqrt, learning_rate, beta1, beta2, eps, weight_decay)
 
     def compile(self, step: Step) -> Run:
         def fetch(metrics: list[tuple[Array, ...]]) -> NDArray[np.float64]:

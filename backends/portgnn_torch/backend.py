@@ -11,12 +11,12 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
-from portgnn.parts import plain_loop
-from portgnn.protocol import Capabilities, Key, LossFn, Params, Run, Step
+from portgnn.parts import MasterWeights, plain_loop
+from portgnn.protocol import Capabilities, Key, LossFn, Optimizer, Params, Run, Step
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold, random_bits
 from portgnn_torch.graphs import GraphRun
 from portgnn_torch.optim import FusedAdam, KernelAdam
-from portgnn_torch.sparse import Form, SpMM, TorchCSR, best_form, place
+from portgnn_torch.sparse import Form, SpMM, TorchCSR, best_form, place, stored_dtype
 
 
 class TorchBackend:
@@ -33,7 +33,9 @@ class TorchBackend:
         self._device = torch.device(device)
         self._float: torch.dtype = getattr(torch, dtype)
         self._on_host = self._device.type == "cpu"
-        self._form = best_form(self._device, self._float) if csr is None else (Form.CSR if csr else Form.EDGES)
+        self._form = (
+            best_form(self._device, stored_dtype(self._float)) if csr is None else (Form.CSR if csr else Form.EDGES)
+        )
         self._counters: dict[int, Any] = {}
         self.capabilities = Capabilities(
             devices=self.devices(),
@@ -53,7 +55,7 @@ class TorchBackend:
 
     @staticmethod
     def dtypes(device: str) -> tuple[str, ...]:
-        return ("float32",) if device == "mps" else ("float64", "float32")
+        return ("float32",) if device == "mps" else ("float64", "float32", "bfloat16")
 
     @staticmethod
     def environment() -> dict[str, Any]:
@@ -78,7 +80,7 @@ class TorchBackend:
         return np.array(host.numpy(), copy=True)
 
     def csr(self, matrix: sp.csr_array, index: NDArray[np.uint32] | None = None) -> TorchCSR:
-        return place(matrix, index, self._float, self._device, self._form)
+        return place(matrix, index, stored_dtype(self._float), self._device, self._form)
 
     def matmul(self, a: Any, b: torch.Tensor) -> torch.Tensor:
         return self.spmm(a, b) if isinstance(a, TorchCSR) else a @ b
@@ -91,6 +93,8 @@ class TorchBackend:
         return torch.relu(x)
 
     def log_softmax(self, x: torch.Tensor) -> torch.Tensor:
+        if x.dtype == torch.bfloat16:
+            return torch.log_softmax(x, dim=-1, dtype=torch.float32).to(x.dtype)
         return torch.log_softmax(x, dim=-1)
 
     def random_bits(self, key: Key, index: int | torch.Tensor) -> torch.Tensor:
@@ -168,11 +172,12 @@ class TorchBackend:
         beta2: float = 0.999,
         eps: float = 1e-8,
         weight_decay: Mapping[str, float] | None = None,
-    ) -> FusedAdam | KernelAdam:
-        if self._form is Form.KERNEL:
-            return KernelAdam(learning_rate, beta1, beta2, eps, weight_decay)
-        fused = self._device.type in ("cpu", "cuda", "mps")
-        return FusedAdam(learning_rate, beta1, beta2, eps, weight_decay, fused)
+    ) -> Optimizer:
+        rates = (learning_rate, beta1, beta2, eps, weight_decay)
+        adam: Optimizer = KernelAdam(*rates) if self._form is Form.KERNEL else FusedAdam(*rates)
+        if self._float != torch.bfloat16:
+            return adam
+        return MasterWeights(adam, lambda x: x.float(), lambda x: x.to(self._float))
 
     def compile(self, step: Step) -> Run:
         def fetch(metrics: list[tuple[torch.Tensor, ...]]) -> NDArray[np.float64]:

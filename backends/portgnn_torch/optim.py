@@ -24,11 +24,9 @@ class FusedAdam:
         beta2: float,
         eps: float,
         decay: Mapping[str, float] | None,
-        fused: bool,
     ) -> None:
         self._rate, self._beta1, self._beta2, self._eps = rate, beta1, beta2, eps
         self._decay = dict(decay or {})
-        self._fused = fused
 
     def init(self, params: Params) -> State:
         state: State = {}
@@ -52,7 +50,7 @@ class FusedAdam:
                 [],
                 [state[f"step.{name}"] for name in names],
                 foreach=False,
-                fused=self._fused,
+                fused=True,
                 amsgrad=False,
                 beta1=self._beta1,
                 beta2=self._beta2,

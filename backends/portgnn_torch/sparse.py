@@ -58,6 +58,7 @@ class TorchCSR:
     def product(self, x: torch.Tensor) -> torch.Tensor:
         """self @ x, x [columns, k], without a gradient."""
         product: torch.Tensor
+        kind, x = x.dtype, x.to(self.values.dtype)
         if self.form is Form.CSR:
             product = self.plan @ x
         elif self.form is Form.KERNEL:
@@ -65,7 +66,12 @@ class TorchCSR:
         else:
             messages = x.index_select(0, self.indices) * self.values.unsqueeze(1)
             product = x.new_zeros((self.shape[0], x.shape[1])).index_add_(0, self.plan, messages)
-        return product
+        return product.to(kind)
+
+
+def stored_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype of a matrix's values and sums: float32 for bfloat16, since values are few and sums need it."""
+    return torch.float32 if dtype == torch.bfloat16 else dtype
 
 
 def _csr_tensor(indptr: Any, indices: Any, values: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
