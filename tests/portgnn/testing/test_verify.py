@@ -1,0 +1,168 @@
+"""The report, its JSON, the command, and what tolerances and gaps promise."""
+
+from __future__ import annotations
+
+import json
+from fnmatch import fnmatchcase
+from typing import Any
+
+import numpy as np
+import pytest
+
+import portgnn
+from portgnn.cli import main
+from portgnn.errors import BackendError
+from portgnn.verification import CHECKS, gaps, run_check, tolerances, verify
+from portgnn.verification.measure import Departure, compare, distance, fetch
+from portgnn_mlx import MLXBackend
+from portgnn_numpy import NumPyBackend
+from portgnn_torch import TorchBackend
+
+QUICK = {"only": lambda name: not name.startswith("trajectory")}
+
+
+class Raises(NumPyBackend):
+    """A backend whose relu raises."""
+
+    def relu(self, x: Any) -> Any:
+        raise MemoryError("out of memory")
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda dtype: NumPyBackend("cpu", dtype),
+        lambda dtype: TorchBackend("cpu", dtype),
+        lambda dtype: TorchBackend("cpu", dtype, csr=False),  # edge lists, as on MPS
+        lambda dtype: MLXBackend("cpu", dtype),
+        lambda dtype: MLXBackend("cpu", dtype, shared_memory=False),  # gather and scatter, as on a GPU
+    ],
+    ids=["numpy", "torch", "torch-edges", "mlx", "mlx-edges"],
+)
+def test_a_right_backend_passes(make: Any, dtype: str) -> None:
+    report = verify(make(dtype))
+    assert report.passed, [check for check in report.checks if not check.passed]
+    assert report.first_failure is None
+    assert len(report.checks) == sum(bool(check.cases) and dtype in check.dtypes for check in CHECKS)
+
+
+def test_what_a_backend_raises_is_a_failure_and_not_a_crash() -> None:
+    report = verify(Raises("cpu", "float32"), **QUICK)
+    assert report.first_failure == "relu"
+    relu = next(check for check in report.checks if check.name == "relu")
+    assert (relu.max_error, relu.hint) == (None, "MemoryError: out of memory")
+    assert len(report.checks) > 30, "the checks after the first failure run as well"
+
+
+def test_the_dictionary_is_what_json_can_hold() -> None:
+    report = verify(Raises("cpu", "float32"), **QUICK).to_dict()
+    assert list(report) == ["backend", "device", "dtype", "passed", "first_failure", "checks"]
+    assert set(report["checks"][0]) == {"name", "max_error", "tolerance", "passed", "hint"}
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
+def test_a_report_without_a_check_has_not_passed() -> None:
+    assert not verify("numpy", only=lambda name: False).passed
+
+
+def test_a_backend_that_is_not_registered_is_named_by_its_class() -> None:
+    assert verify("portgnn_numpy:NumPyBackend", dtype="float64", only=lambda name: name == "spmm").passed
+    for wrong in ("portgnn_numpy:Nothing", "no_such_module:Backend"):
+        with pytest.raises(BackendError, match="there is no backend class"):
+            verify(wrong)
+    with pytest.raises(BackendError, match="has no bfloat16"):
+        verify("portgnn_numpy:NumPyBackend", dtype="bfloat16")
+
+
+def test_the_public_name_is_the_function() -> None:
+    assert portgnn.verify is verify
+
+
+def test_the_command_says_what_fails_and_exits_with_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "--backend", f"{__name__}:Raises"]) == 1
+    out = capsys.readouterr().out
+    assert "first relu: MemoryError: out of memory" in out
+    assert "FAILS" in out
+
+
+def test_the_command_prints_one_json_document(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "--backend", "numpy", "--dtype", "float64", "--json"]) == 0
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert document["passed"]
+    assert document["dtype"] == "float64"
+    assert not captured.err
+
+
+@pytest.mark.parametrize(
+    "options", [["--backend", "nope"], ["--device", "tpu"], ["--dtype", "float16"]], ids=["backend", "device", "dtype"]
+)
+def test_bad_input_exits_with_2(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", *options]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_check_names_are_unique_and_every_row_of_data_means_one() -> None:
+    names = [check.name for check in CHECKS]
+    assert len(set(names)) == len(names)
+    for pattern in [row.check for row in (*tolerances.TOLERANCES, *gaps.GAPS)]:
+        assert any(fnmatchcase(name, pattern) for name in names), pattern
+    assert len([name for name in names if name.startswith("trajectory.")]) == 12
+
+
+def test_loose_tolerances_say_why() -> None:
+    base = {"float64": 1e-12, "float32": 1e-5}
+    for row in tolerances.TOLERANCES:
+        assert row.value <= base.get(row.dtype, 0.0) or row.reason, row
+
+
+@pytest.mark.parametrize(
+    ("check", "dtype", "device", "value"),
+    [("spmm", "float64", "cpu", 1e-12), ("spmm", "float32", "cpu", 1e-5), ("spmm", "float32", "cuda:1", 1e-4),
+     ("dropout.bits", "float32", "mps", 0.0)],
+)  # fmt: skip
+def test_the_last_row_that_matches_counts(check: str, dtype: str, device: str, value: float) -> None:
+    assert tolerances.tolerance(check, dtype, device).value == value
+
+
+def test_a_dtype_without_a_tolerance_is_an_error() -> None:
+    with pytest.raises(KeyError, match="no tolerance"):
+        tolerances.tolerance("spmm", "float16", "cpu")
+
+
+def test_a_gap_explains_a_failure_and_excuses_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = Raises("cpu", "float32")
+    monkeypatch.setattr(gaps, "GAPS", (gaps.Gap("numpy", "cpu", "*", "relu", "no relu before version 9"),))
+    relu = next(check for check in CHECKS if check.name == "relu")
+    result = run_check(backend, relu, relu.cases)
+    assert not result.passed
+    assert result.hint == "known: no relu before version 9"
+    monkeypatch.setattr(gaps, "GAPS", (gaps.Gap("numpy", "gpu", "*", "relu", "elsewhere"),))
+    assert run_check(backend, relu, relu.cases).hint.startswith("MemoryError")
+
+
+def test_distance_is_normwise_and_no_nan_is_close_to_anything() -> None:
+    assert distance(np.array([1.0, 1e-9]), np.array([1.0, 0.0])) == pytest.approx(1e-9)
+    assert distance(np.array([2.0]), np.array([1.0]), 10.0) == 0.1
+    assert distance(np.array([np.nan]), np.array([1.0])) == np.inf
+    assert distance(np.array([np.inf]), np.array([1.0])) == np.inf
+    assert distance(np.array([0.5]), np.array([0.0])) == 0.5
+    with pytest.raises(Departure, match=r"shape \[1, 2\], not \[2\]"):
+        compare("x", np.zeros((1, 2)), np.zeros(2))
+
+
+def test_fetch_refuses_other_dtypes_and_devices() -> None:
+    import torch
+
+    backend = TorchBackend("cpu", "float32")
+    with pytest.raises(Departure, match="dtype float64, not float32"):
+        fetch(backend, torch.zeros(1, dtype=torch.float64), "x")
+    with pytest.raises(Departure, match="lies on meta, not on cpu"):
+        fetch(backend, torch.zeros(1, device="meta"), "x")
+    backend.to_numpy = lambda x: x.numpy().astype(np.float64)  # type: ignore[method-assign]
+    with pytest.raises(Departure, match="to_numpy of x has dtype float64"):
+        fetch(backend, torch.zeros(1), "x")
+    backend.to_numpy = lambda x: x.tolist()  # type: ignore[method-assign]
+    with pytest.raises(Departure, match="gives list"):
+        fetch(backend, torch.zeros(1), "x")
