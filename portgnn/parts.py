@@ -57,24 +57,35 @@ class Adam:
 class MasterWeights:
     """An optimizer for parameters stored in bfloat16: it works on float32 copies, which its state keeps.
 
-    A step changes a weight by less than bfloat16 can show, and a second moment in bfloat16 never decays.
+    A step changes a weight by less than bfloat16 can show, and a second moment in bfloat16 never decays. The state
+    holds float32 as the int32 with the same bits, because a backend's doors make every float its own dtype.
     """
 
-    def __init__(self, inner: Optimizer, widen: Callable[[Array], Array], narrow: Callable[[Array], Array]) -> None:
-        """inner: works in float32. widen, narrow: to float32, and back to the storage dtype."""
+    def __init__(
+        self,
+        inner: Optimizer,
+        widen: Callable[[Array], Array],
+        narrow: Callable[[Array], Array],
+        as_bits: Callable[[Array], Array],
+        from_bits: Callable[[Array], Array],
+    ) -> None:
+        """inner: works in float32; widen, narrow: to float32 and back; as_bits, from_bits: to int32 and back."""
         self._inner, self._widen, self._narrow = inner, widen, narrow
+        self._as_bits, self._from_bits = as_bits, from_bits
 
     def init(self, params: Params) -> State:
         masters = {name: self._widen(value) for name, value in params.items()}
-        return self._inner.init(masters) | {f"master.{name}": value for name, value in masters.items()}
+        return self._packed(masters, self._inner.init(masters))
 
     def step(self, params: Params, grads: Params, state: State) -> tuple[Params, State]:
-        masters = {name: state[f"master.{name}"] for name in params}
-        rest = {name: value for name, value in state.items() if not name.startswith("master.")}
-        wide = {name: self._widen(value) for name, value in grads.items()}
-        masters, rest = self._inner.step(masters, wide, rest)
-        after = {name: self._narrow(value) for name, value in masters.items()}
-        return after, rest | {f"master.{name}": value for name, value in masters.items()}
+        wide = {name: self._from_bits(value) for name, value in state.items()}
+        masters = {name: wide.pop(f"master.{name}") for name in params}
+        masters, rest = self._inner.step(masters, {name: self._widen(grads[name]) for name in params}, wide)
+        return {name: self._narrow(value) for name, value in masters.items()}, self._packed(masters, rest)
+
+    def _packed(self, masters: Params, rest: State) -> State:
+        named = rest | {f"master.{name}": value for name, value in masters.items()}
+        return {name: self._as_bits(value) for name, value in named.items()}
 
 
 def plain_loop(

@@ -147,7 +147,8 @@ class JAXBackend:
         adam = Adam(zeros, jnp.sqrt, learning_rate, beta1, beta2, eps, weight_decay)
         if self.dtype != "bfloat16":
             return adam
-        return MasterWeights(adam, lambda x: x.astype(wide), lambda x: x.astype(self._float))
+        bits = (lambda x: x.view(jnp.int32), lambda x: x.view(jnp.float32))
+        return MasterWeights(adam, lambda x: x.astype(wide), lambda x: x.astype(self._float), *bits)
 
     def compile(self, step: Step) -> Run:
         loops: dict[bool, Callable[..., tuple[State, jax.Array]]] = {}

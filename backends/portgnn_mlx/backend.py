@@ -174,7 +174,8 @@ class MLXBackend:
         adam = Adam(partial(mx.zeros, dtype=wide), mx.sqrt, learning_rate, beta1, beta2, eps, weight_decay)
         if self._float == wide:
             return adam
-        return MasterWeights(adam, lambda x: x.astype(wide), lambda x: x.astype(self._float))
+        bits = (lambda x: x.view(mx.int32), lambda x: x.view(mx.float32))
+        return MasterWeights(adam, lambda x: x.astype(wide), lambda x: x.astype(self._float), *bits)
 
     def compile(self, step: Step) -> Run:
         def several(state: State, keys: Any) -> tuple[State, list[mx.array]]:

@@ -177,7 +177,8 @@ class TorchBackend:
         adam: Optimizer = KernelAdam(*rates) if self._form is Form.KERNEL else FusedAdam(*rates)
         if self._float != torch.bfloat16:
             return adam
-        return MasterWeights(adam, lambda x: x.float(), lambda x: x.to(self._float))
+        bits = (lambda x: x.view(torch.int32), lambda x: x.view(torch.float32))
+        return MasterWeights(adam, lambda x: x.float(), lambda x: x.to(self._float), *bits)
 
     def compile(self, step: Step) -> Run:
         def fetch(metrics: list[tuple[torch.Tensor, ...]]) -> NDArray[np.float64]:
