@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn import environment, model
+from portgnn import environment, memory, model, runs
 from portgnn.checkpoint import Model
-from portgnn.errors import ConfigError, GraphError
+from portgnn.errors import CheckpointError, ConfigError, GraphError
+from portgnn.fingerprint import fingerprint
 from portgnn.graph import Graph
 from portgnn.operands import Prepared, place
+from portgnn.presets import Config
 from portgnn.presets import preset as named_preset
 from portgnn.protocol import Backend
 from portgnn.registry import get_backend
-from portgnn.training import History, fit
+from portgnn.training import History, NonFiniteLossError, fit
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,13 +97,17 @@ class TrainResult:
 def train(
     dataset: str | os.PathLike[str] | Graph | None = None,
     *,
-    backend: str | Backend = "numpy",
+    backend: str | Backend | None = None,
     device: str | None = None,
-    dtype: str = "float32",
-    preset: str = "kipf",
-    seed: int = 0,
+    dtype: str | None = None,
+    preset: str | None = None,
+    seed: int | None = None,
     epochs: int | None = None,
     patience: int | None = None,
+    split: str | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    every: int = 50,
+    resume: str | os.PathLike[str] | None = None,
     on_chunk: Callable[[History], None] | None = None,
     announce: Callable[[str], None] | None = None,
     **hyperparameters: Any,
@@ -109,28 +115,76 @@ def train(
     """Trains the GCN and tests it.
 
     dataset: a name, a path, a Graph, or None for Cora where it can be had (else a synthetic graph of its size).
-    backend: a registered name with `device` (None: the fastest that works) and `dtype`, or a Backend.
-    preset: the recipe; epochs, patience and every other field of `portgnn.presets.Config` replace its values.
+    backend: a registered name (None: numpy) with `device` (None: the fastest that works) and `dtype` (None:
+        float32), or a Backend.
+    preset: the recipe (None: kipf); epochs, patience and every other field of `portgnn.presets.Config` replace
+        its values. seed: of weights and dropout (None: 0). split: see `portgnn.load_graph`.
+    checkpoint: a file, which must not exist yet, that keeps the run: before the first epoch, after each `every`
+        epochs, at the end, and when SIGINT or SIGTERM ends it (then KeyboardInterrupt or SystemExit(143) is
+        raised). A second signal ends it at once.
+    resume: a file that `checkpoint` made. Dataset, backend, dtype, recipe, seed and split are those of the file
+        and need not be given; epochs may be raised, the backend may be another. The run goes on to the numbers
+        that it would have reached undisturbed, and is kept in `checkpoint`, or else in the same file.
     on_chunk: called with the history as training proceeds. announce: called with what the user should know.
 
-    Raises PortgnnError (BackendError, ConfigError, DatasetError, GraphError) for what cannot be used.
+    Raises PortgnnError (BackendError, CheckpointError, ConfigError, DatasetError, GraphError, NonFiniteLossError,
+    OutOfMemoryError) for what cannot be used or done.
     """
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise ConfigError(f"seed={seed!r} must be an integer, 0 or more")
     tell = announce or (lambda message: None)
-    config = named_preset(preset, epochs=epochs, patience=patience, **hyperparameters)
-    on = _resolve(backend, device, dtype)
-    if device is None and isinstance(backend, str):
+    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
+        raise ConfigError(f"seed={seed!r} must be an integer, 0 or more")
+    if not isinstance(every, int) or isinstance(every, bool) or every < 1:
+        raise ConfigError(f"every={every!r} must be an integer, 1 or more")
+    overrides = {"epochs": epochs, "patience": patience} | hyperparameters
+    kept, progress = (None, None) if resume is None else runs.load_run(Path(resume))
+    if kept is None:
+        config = named_preset(preset or "kipf", **overrides)
+        seed = 0 if seed is None else seed
+        source = dataset
+    else:
+        config = runs.continued(kept, preset, overrides, seed=seed, dtype=dtype, split=split)
+        seed, dtype, split = kept.seed, kept.dtype, kept.split or None
+        source = dataset if dataset is not None else kept.dataset or None
+        if source is None:
+            raise ConfigError(f"{resume} was trained on a graph of your own making; give it as dataset")
+        checkpoint = resume if checkpoint is None else checkpoint
+    keep_in = None if checkpoint is None else Path(checkpoint)
+    if keep_in is not None and (resume is None or keep_in != Path(resume)):
+        runs.check_new(keep_in)
+    chosen = backend if backend is not None else "numpy" if kept is None else kept.backend
+    on = _resolve(chosen, device, dtype or "float32")
+    if device is None and isinstance(chosen, str):
         tell(f"{on.name} runs on {on.device}, the fastest device here that passes its self-check.")
-    graph = _load(dataset, tell)
+    graph = _load(source, tell, split)
+    graph = _oriented(graph, config, tell)
+    print_of_graph = fingerprint(graph)
+    if kept is not None and kept.fingerprint != print_of_graph:
+        raise CheckpointError(f"{resume} belongs to another graph: {graph.name} has changed since, or it is not the "
+                              f"one that the run was trained on ({kept.dataset or 'a Graph'})")
     prepared = Prepared.of(graph, config)
-    done = fit(on, prepared, seed, on_chunk)
-    trained = Model(done.params, config, graph.class_names, graph.num_features, graph.name)
-    accuracy = None
-    if graph.test is not None:
-        assert graph.labels is not None
-        logits = _logits(on, trained, graph, prepared)
-        accuracy = float(np.mean(logits[graph.test].argmax(axis=1) == graph.labels[graph.test]))
+    name = "" if isinstance(source, Graph) else os.fspath(source or graph.name)
+    run = runs.Run(config, seed, on.name, on.dtype, name, split or "", print_of_graph, graph.class_names,
+                   graph.num_features)
+    try:
+        if keep_in is None:
+            done = fit(on, prepared, seed, on_chunk, progress=progress)
+        else:
+            with runs.FileKeeper(keep_in, run, every, tell) as keeper:
+                try:
+                    done = fit(on, prepared, seed, on_chunk, keeper, progress)
+                except NonFiniteLossError as error:
+                    raise NonFiniteLossError(f"{error}. The last finite state is kept: {keeper.advice()}") from None
+        trained = Model(done.params, config, graph.class_names, graph.num_features, graph.name, print_of_graph,
+                        graph.feature_names)
+        accuracy = None
+        if graph.test is not None:
+            assert graph.labels is not None
+            logits = _logits(on, trained, graph, prepared)
+            accuracy = float(np.mean(logits[graph.test].argmax(axis=1) == graph.labels[graph.test]))
+    except (MemoryError, RuntimeError) as error:
+        if not memory.is_exhaustion(error):
+            raise
+        raise memory.translated(error, prepared, f"{on.name} ({on.device}, {on.dtype})", on.dtype) from error
     return TrainResult(
         model=trained,
         history=done.history,
@@ -159,7 +213,8 @@ def predict(
 ) -> NDArray[Any]:
     """Logits [nodes, classes] of a trained model, on any backend, for the graph it was trained on or another.
 
-    Raises GraphError where the graph's features do not fit the model, CheckpointError for an unreadable file.
+    Raises GraphError where the graph's features do not fit the model or its classes are not the model's,
+    CheckpointError for an unreadable file, OutOfMemoryError.
     """
     if isinstance(model_or_path, TrainResult):
         trained = model_or_path.model
@@ -168,12 +223,51 @@ def predict(
     else:
         trained = Model.load(model_or_path)
     target = _load(graph, lambda message: None)
-    if target.num_features != trained.num_features:
-        raise GraphError(
-            f"{target.name} has {target.num_features} features a node; the model was trained on "
-            f"{trained.dataset or 'a graph'} with {trained.num_features}"
-        )
-    return _logits(_resolve(backend, device, dtype), trained, target, Prepared.of(target, trained.config))
+    check_fit(trained, target)
+    target = _oriented(target, trained.config, lambda message: None)
+    on = _resolve(backend, device, dtype)
+    prepared = Prepared.of(target, trained.config)
+    try:
+        return _logits(on, trained, target, prepared)
+    except (MemoryError, RuntimeError) as error:
+        if not memory.is_exhaustion(error):
+            raise
+        raise memory.translated(error, prepared, f"{on.name} ({on.device}, {on.dtype})", on.dtype) from error
+
+
+def check_fit(trained: Model, graph: Graph) -> None:
+    """Raises GraphError, naming the features or classes at fault, where a model cannot be used on a graph."""
+    of = f"the model was trained on {trained.dataset or 'a graph'}"
+    if trained.feature_names and graph.feature_names and trained.feature_names != graph.feature_names:
+        missing = [name for name in trained.feature_names if name not in set(graph.feature_names)]
+        unknown = [name for name in graph.feature_names if name not in set(trained.feature_names)]
+        faults = [f"{graph.name} lacks {_names(missing)}"] if missing else []
+        faults += [f"the model does not know {_names(unknown)}"] if unknown else []
+        at = next((i for i, pair in enumerate(zip(trained.feature_names, graph.feature_names, strict=False))
+                   if pair[0] != pair[1]), 0)
+        faults = faults or [f"they stand in another order, first at column {at + 1}: {graph.feature_names[at]!r} "
+                            f"where the model expects {trained.feature_names[at]!r}"]
+        raise GraphError(f"the features of {graph.name} are not those that {of} with: {'; '.join(faults)}")
+    if graph.num_features != trained.num_features:
+        raise GraphError(f"{graph.name} has {graph.num_features} features a node; {of} with {trained.num_features}")
+    unknown = [name for name in graph.class_names if name not in set(trained.class_names)]
+    if unknown:
+        raise GraphError(f"{graph.name} has classes that the model does not know: {_names(unknown)}; it knows "
+                         f"{_names(trained.class_names)}. Leave the labels out to predict without comparing.")
+
+
+def _names(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name[:40]) for name in names[:5])
+    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
+
+
+def _oriented(graph: Graph, config: Config, tell: Callable[[str], None]) -> Graph:
+    """The graph with its edges as the recipe counts them; what was done is said and noted."""
+    if graph.is_undirected or not config.undirected:
+        return graph
+    note = f"directed edges symmetrised, as the {config.preset} recipe has it; --directed keeps them as they are"
+    tell(f"{graph.name}: {note}.")
+    return replace(graph.symmetrized(), notes=(*graph.notes, note))
 
 
 def _logits(backend: Backend, trained: Model, graph: Graph, prepared: Prepared) -> NDArray[Any]:
@@ -188,9 +282,12 @@ def _resolve(backend: str | Backend, device: str | None, dtype: str) -> Backend:
     return backend
 
 
-def _load(dataset: str | os.PathLike[str] | Graph | None, announce: Callable[[str], None]) -> Graph:
-    if isinstance(dataset, Graph):
-        return dataset
+def _load(
+    dataset: str | os.PathLike[str] | Graph | None, announce: Callable[[str], None], split: str | None = None
+) -> Graph:
     from portgnn.datasets import load_graph
+    from portgnn.datasets.splits import with_split
 
-    return load_graph(None if dataset is None else os.fspath(dataset), announce=announce)
+    if isinstance(dataset, Graph):
+        return dataset if split is None else with_split(dataset, split)
+    return load_graph(dataset, split=split, announce=announce)

@@ -17,13 +17,19 @@ from portgnn.presets import Config
 
 FORMAT = "portgnn-model"
 VERSION = 1
+MAX_HEADER = 16 << 20
+OTHER_FORMS = {
+    "portgnn-run": "holds a run in the middle of its training, not a model; finish it with: portgnn train --resume",
+    "portgnn-model": "holds a trained model, not a run that could go on; train with --checkpoint FILE for one",
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
     """A trained network on the host: what any backend needs to predict.
 
-    params: name -> array in the dtype it was trained in. dataset: the name of the graph it was trained on.
+    params: name -> array in the dtype it was trained in. dataset: the name of the graph it was trained on, and
+    fingerprint that graph's (see `portgnn.fingerprint`). feature_names: of its columns, where they have names.
     """
 
     params: dict[str, NDArray[Any]]
@@ -31,6 +37,8 @@ class Model:
     class_names: tuple[str, ...]
     num_features: int
     dataset: str = ""
+    fingerprint: str = ""
+    feature_names: tuple[str, ...] = ()
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Writes the model to a temporary file beside `path` and renames it: never half a checkpoint.
@@ -47,6 +55,8 @@ class Model:
             "class_names": json.dumps(list(self.class_names)),
             "num_features": str(self.num_features),
             "dataset": self.dataset,
+            "fingerprint": self.fingerprint,
+            "feature_names": json.dumps(list(self.feature_names)),
         }
         content = save({name: np.ascontiguousarray(value) for name, value in self.params.items()}, header)
         write_atomically(target, content)
@@ -55,48 +65,89 @@ class Model:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Model:
         """Reads a checkpoint. Raises CheckpointError where it is missing, damaged or not portgnn's."""
-        from safetensors import SafetensorError, safe_open
-
         source = Path(path)
-        if not source.is_file():
-            raise CheckpointError(f"there is no model file {source}")
-        try:
-            with safe_open(source, framework="numpy") as file:
-                header = file.metadata() or {}
-                params = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{source} is not a readable safetensors file: {error}") from None
-        if header.get("format") != FORMAT:
-            raise CheckpointError(f"{source} is a safetensors file, but not one that portgnn wrote")
-        if header.get("version") != str(VERSION):
-            raise CheckpointError(f"{source} has format version {header.get('version')}; this portgnn reads {VERSION}")
+        header, params = read_safetensors(source, FORMAT, VERSION, "model")
         try:
             model = cls(
                 params,
-                Config(**json.loads(header["config"])),
-                tuple(json.loads(header["class_names"])),
+                read_config(json.loads(header["config"])),
+                read_names(json.loads(header["class_names"])),
                 int(header["num_features"]),
                 header.get("dataset", ""),
+                header.get("fingerprint", ""),
+                read_names(json.loads(header.get("feature_names", "[]"))),
             )
             model.check()
         except CheckpointError as error:
             raise CheckpointError(f"{source}: {error}") from None
-        except (PortgnnError, KeyError, ValueError, TypeError) as error:
+        except (PortgnnError, KeyError, ValueError, TypeError, RecursionError, OverflowError) as error:
             raise CheckpointError(f"{source} has a damaged header: {error}") from None
         return model
 
     def check(self) -> None:
         """Raises CheckpointError unless every parameter is there, finite and of the shape that the recipe gives."""
-        from portgnn.model import parameter_shapes
+        check_parameters(self.params, self.config, self.num_features, len(self.class_names))
+        if self.feature_names and len(self.feature_names) != self.num_features:
+            raise CheckpointError(f"there are {len(self.feature_names)} names for {self.num_features} features")
 
-        hidden = (self.config.hidden,) * (self.config.layers - 1)
-        wanted = parameter_shapes(self.config, (self.num_features, *hidden, len(self.class_names)))
-        found = {name: value.shape for name, value in self.params.items()}
-        if found != wanted:
-            raise CheckpointError(f"the parameters are {found}, and the recipe needs {wanted}")
-        for name, value in self.params.items():
-            if value.dtype.kind != "f" or not np.isfinite(value).all():
-                raise CheckpointError(f"parameter {name} is not finite floating numbers")
+
+def check_parameters(params: dict[str, NDArray[Any]], config: Config, num_features: int, num_classes: int) -> None:
+    """Raises CheckpointError unless the parameters are finite and have the names and shapes that the recipe gives."""
+    from portgnn.model import parameter_shapes
+
+    # First, since a header can ask for as many layers as it likes.
+    if config.layers > len(params):
+        raise CheckpointError(f"the parameters are {len(params)}, and the recipe needs {config.layers} layers of them")
+    hidden = (config.hidden,) * (config.layers - 1)
+    wanted = parameter_shapes(config, (num_features, *hidden, num_classes))
+    found = {name: value.shape for name, value in params.items()}
+    if found != wanted:
+        raise CheckpointError(f"the parameters are {found}, and the recipe needs {wanted}")
+    for name, value in params.items():
+        if value.dtype.kind != "f" or not np.isfinite(value).all():
+            raise CheckpointError(f"parameter {name} is not finite floating numbers")
+
+
+def read_config(document: Any) -> Config:
+    """A recipe out of a header. Raises TypeError or PortgnnError for what is none."""
+    return Config(**document)
+
+
+def read_names(document: Any) -> tuple[str, ...]:
+    """Names out of a header. Raises ValueError where they are not a list of texts."""
+    if not isinstance(document, list) or not all(type(name) is str for name in document):
+        raise ValueError(f"{str(document)[:40]} is not a list of names")
+    return tuple(document)
+
+
+def read_safetensors(path: Path, form: str, version: int, kind: str) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+    """Header and tensors of a file that portgnn wrote. Nothing in it is run, and its header is bounded.
+
+    form, version: what the header must say. kind: what to call the file in messages. Raises CheckpointError.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise CheckpointError(f"there is no {kind} file {path}")
+    try:
+        with path.open("rb") as raw:
+            length = int.from_bytes(raw.read(8), "little")
+        if length > MAX_HEADER:
+            raise ValueError(f"its header claims {length} bytes, where at most {MAX_HEADER} are admitted")
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            if header.get("format") == form and header.get("version") == str(version):
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from None
+    found = header.get("format")
+    if found != form:
+        if found in OTHER_FORMS:
+            raise CheckpointError(f"{path} {OTHER_FORMS[found]}")
+        raise CheckpointError(f"{path} is a safetensors file, but not one that portgnn wrote")
+    if header.get("version") != str(version):
+        raise CheckpointError(f"{path} has format version {header.get('version')}; this portgnn reads {version}")
+    return header, tensors
 
 
 def write_atomically(target: Path, content: bytes) -> None:
@@ -111,8 +162,19 @@ def write_atomically(target: Path, content: bytes) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(name, target)
+            _flush_folder(target.parent)
         except BaseException:
             name.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise CheckpointError(f"cannot write {target}: {error.strerror or error}") from None
+
+
+def _flush_folder(folder: Path) -> None:
+    """Makes a rename survive a power cut, where the system offers that (POSIX)."""
+    if hasattr(os, "O_DIRECTORY"):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -34,6 +34,10 @@ class CheckpointError(PortgnnError):
     """A checkpoint that cannot be read or does not fit."""
 
 
+class OutOfMemoryError(PortgnnError):
+    """A device or the host has too little memory for the run. An adapter may raise it; see portgnn.memory."""
+
+
 def near_matches(name: str, known: Iterable[str]) -> str:
     """The end of an "unknown X" message: near matches first, then everything known."""
     names = sorted(known)

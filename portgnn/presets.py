@@ -76,6 +76,8 @@ class Config:
     """Share of the epochs that must have passed before stopping may happen."""
     restore_best: bool = False
     """Return the parameters of the epoch with the lowest validation loss instead of the last ones."""
+    undirected: bool = True
+    """Let every edge count in both directions: all three sources train on undirected graphs."""
     features: FeatureForm = "auto"
     adjacency: AdjacencyForm = "auto"
     rows: Rows = "needed"

@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from portgnn import model, objective
-from portgnn.errors import ConfigError, PortgnnError
+from portgnn.errors import CheckpointError, ConfigError, PortgnnError
 from portgnn.operands import Operands, Prepared, place
 from portgnn.presets import Config
 from portgnn.protocol import Array, Backend, Optimizer, Params, Run, State
@@ -26,6 +27,7 @@ CHUNK_SECONDS = 0.1
 CHUNK_EPOCHS = 64
 
 _PARAM = "param."
+_REMEDY = "try a smaller learning_rate, a larger eps or dtype='float64'"
 
 
 class NonFiniteLossError(PortgnnError):
@@ -45,6 +47,9 @@ class History:
     def __len__(self) -> int:
         return len(self.train_loss)
 
+    def copy(self) -> History:
+        return History(*(list(getattr(self, each.name)) for each in fields(self)))
+
     def cut(self, epochs: int) -> None:
         for values in (self.train_loss, self.val_loss, self.val_accuracy, self.epoch_ms):
             del values[epochs:]
@@ -58,6 +63,37 @@ class Fit:
     history: History
     best_epoch: int
     stopped_early: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """A run between two epochs, on the host: all that the loop needs to go on as if it had never stopped.
+
+    state: parameters and optimizer. best_state: the state before epoch `best_start`, from which the best epoch
+    is run again; None where no epoch has been validated or nothing watches validation.
+    """
+
+    state: dict[str, NDArray[Any]]
+    history: History
+    best_start: int = 0
+    best_state: dict[str, NDArray[Any]] | None = None
+    stopped: bool = False
+
+
+class Keeper(Protocol):
+    """Who is handed the progress of a run, to keep it."""
+
+    every: int
+    """Epochs from one `keep` to the next."""
+
+    def keep(self, progress: Progress) -> None:
+        """Called before the first epoch, after each `every` epochs, and at the end."""
+
+    def stop(self) -> bool:
+        """Whether the run is to end early; asked after each chunk, and followed by `keep` and `leave`."""
+
+    def leave(self) -> None:
+        """Ends the run by raising."""
 
 
 def make_loss(backend: Backend, operands: Operands, config: Config) -> Callable[[Params, Any], tuple[Array, None]]:
@@ -115,8 +151,13 @@ def fit(
     prepared: Prepared,
     seed: int,
     on_chunk: Callable[[History], None] | None = None,
+    keeper: Keeper | None = None,
+    progress: Progress | None = None,
 ) -> Fit:
     """Trains the recipe from a seed. on_chunk is called with the history after each chunk of epochs.
+
+    keeper: is given the run's progress to keep. progress: where an earlier run of this recipe and seed stood;
+    training goes on from there.
 
     Raises ConfigError where the graph lacks what the recipe needs, NonFiniteLossError where the loss diverges.
     """
@@ -127,12 +168,25 @@ def fit(
     state = initial_state(backend, prepared, seed)
     history = History()
     layers = config.layers
+    best_start, stopped = 0, False
+    best_state: dict[str, NDArray[Any]] | None = None
+    if progress is not None:
+        _check_layout(backend, state, progress.state)
+        state = {name: backend.asarray(value) for name, value in progress.state.items()}
+        history, stopped = progress.history.copy(), progress.stopped
+        best_start, best_state = progress.best_start, progress.best_state
+    if keeper:
+        # Before any work: a disk that is full or closed to us must not cost it.
+        keeper.keep(Progress(_to_host(backend, state), history, best_start, best_state, stopped))
     watched = validate and (config.patience > 0 or config.restore_best)
-    best_epoch, best_start, best_state = 0, 0, None
-    chunk, stopped = 1, False
+    best_epoch = _best_epoch(history)
+    chunk = 1
     while len(history) < config.epochs and not stopped:
         start = len(history)
-        epochs = range(start, min(start + chunk, config.epochs))
+        end = min(start + chunk, config.epochs)
+        if keeper:
+            end = min(end, (start // keeper.every + 1) * keeper.every)
+        epochs = range(start, end)
         before = _to_host(backend, state) if watched else None
         clock = time.perf_counter()
         state, metrics = run(state, dropout_keys(seed, epochs, layers))
@@ -151,21 +205,47 @@ def fit(
                 break
         _check_finite(history, start)
         if history.val_loss:
-            best_epoch = min(range(len(history)), key=history.val_loss.__getitem__)
+            best_epoch = _best_epoch(history)
             if best_epoch >= start:
                 best_start, best_state = start, before
         if stopped and len(history) < epochs.stop:
             state = _replay(backend, run, before, seed, range(start, len(history)), layers)
         if on_chunk:
             on_chunk(history)
+        if keeper:
+            leaving = keeper.stop()
+            ended = stopped or len(history) == config.epochs
+            if leaving or ended or len(history) % keeper.every == 0:
+                host = _to_host(backend, state)
+                _check_parameters(host, len(history) - 1)
+                keeper.keep(Progress(host, history, best_start, best_state, stopped))
+            if leaving and not ended:
+                keeper.leave()
         chunk = int(min(max(CHUNK_SECONDS * 1e3 / max(milliseconds, 1e-6), 1), CHUNK_EPOCHS))
     if not history.val_loss:
         best_epoch = len(history) - 1
     if config.restore_best and best_epoch != len(history) - 1:
         state = _replay(backend, run, best_state, seed, range(best_start, best_epoch + 1), layers)
     host = _to_host(backend, state)
+    _check_parameters(host, best_epoch)
     params = {name[len(_PARAM) :]: value for name, value in host.items() if name.startswith(_PARAM)}
     return Fit(params, history, best_epoch, stopped)
+
+
+def _best_epoch(history: History) -> int:
+    return min(range(len(history.val_loss)), key=history.val_loss.__getitem__, default=0)
+
+
+def _check_layout(backend: Backend, fresh: State, kept: dict[str, NDArray[Any]]) -> None:
+    """An adapter may bring an optimizer of its own, with a state of its own."""
+    needed = {name: tuple(value.shape) for name, value in fresh.items()}
+    found = {name: value.shape for name, value in kept.items()}
+    if needed != found:
+        differing = sorted(name for name in {*needed, *found} if needed.get(name) != found.get(name))
+        raise CheckpointError(
+            f"the checkpoint's optimizer state does not fit the {backend.name} backend ({', '.join(differing[:6])} "
+            "differ); resume on the backend that wrote it"
+        )
 
 
 def _to_host(backend: Backend, state: State) -> dict[str, NDArray[Any]]:
@@ -192,8 +272,15 @@ def _check_splits(prepared: Prepared) -> None:
 
 def _check_finite(history: History, start: int) -> None:
     for epoch in range(start, len(history)):
-        if not math.isfinite(history.train_loss[epoch]):
+        for name, losses in (("training", history.train_loss), ("validation", history.val_loss)):
+            if losses and not math.isfinite(losses[epoch]):
+                raise NonFiniteLossError(f"the {name} loss is {losses[epoch]} at epoch {epoch}; {_REMEDY}")
+
+
+def _check_parameters(host: dict[str, NDArray[Any]], epoch: int) -> None:
+    """A last step can spoil the parameters after the last loss was computed."""
+    for name, value in host.items():
+        if name.startswith(_PARAM) and not np.isfinite(value).all():
             raise NonFiniteLossError(
-                f"the training loss is {history.train_loss[epoch]} at epoch {epoch}; try a smaller "
-                "learning_rate, a larger eps or dtype='float64'"
+                f"parameter {name[len(_PARAM) :]} is no longer finite after epoch {epoch}; {_REMEDY}"
             )

@@ -46,12 +46,23 @@ def train(
     dataset: Annotated[
         str | None, typer.Option(help="Name or path; by default cora, or csbm-cora where cora cannot be had.")
     ] = None,
-    backend: BackendName = "numpy",
+    backend: Annotated[str | None, typer.Option(help="Backend (numpy); see portgnn backends.")] = None,
     device: DeviceName = None,
-    dtype: DtypeName = "float32",
-    preset: Annotated[str, typer.Option(help="Recipe: kipf, pyg or article.")] = "kipf",
-    seed: Annotated[int, typer.Option(help="Seed of the weights and of dropout.")] = 0,
+    dtype: Annotated[str | None, typer.Option(help="float64, float32 or bfloat16 (float32).")] = None,
+    preset: Annotated[str | None, typer.Option(help="Recipe: kipf, pyg or article (kipf).")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the weights and of dropout (0).")] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="given, public, random:TRAIN:VAL[:SEED] (nodes a class) or fraction:TRAIN:VAL[:SEED]."),
+    ] = None,
     save: Annotated[Path | None, typer.Option(metavar="FILE", help="Save the model as safetensors.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep the run in a file from which it can be resumed.")
+    ] = None,
+    every: Annotated[int, typer.Option(help="Epochs from one checkpoint to the next.")] = 50,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Go on with a run that --checkpoint kept; it knows its options.")
+    ] = None,
     as_json: AsJson = False,
     **hyperparameters: Any,
 ) -> None:
@@ -67,6 +78,10 @@ def train(
         dtype=dtype,
         preset=preset,
         seed=seed,
+        split=split,
+        checkpoint=checkpoint,
+        every=every,
+        resume=resume,
         **hyperparameters,
     )
 
@@ -78,7 +93,9 @@ def predict(
     backend: BackendName = "numpy",
     device: DeviceName = None,
     dtype: DtypeName = "float32",
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one prediction a node: .npz or .csv.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write one prediction a node: .csv, .npz or .parquet.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Classify the nodes of a graph with a trained model."""

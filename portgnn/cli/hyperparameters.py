@@ -29,10 +29,13 @@ HELP: dict[str, str] = {
     "patience": "Epochs of the window or of the patience; 0 never stops early.",
     "stop_after": "Share of the epochs before which training does not stop.",
     "restore_best": "Return the parameters of the lowest validation loss.",
+    "undirected": "Let every edge count in both directions, or keep the directions of the data.",
     "features": "Form in which the features are stored.",
     "adjacency": "Form in which the adjacency is stored.",
     "rows": "Compute only the rows that the loss reads, or all.",
 }
+
+NEGATIONS = {"undirected": "--directed"}
 
 
 def with_hyperparameters(command: Callable[..., None]) -> Callable[..., None]:
@@ -60,7 +63,8 @@ def hyperparameter_options() -> list[inspect.Parameter]:
             continue
         hint = hints[field.name]
         flag = "--" + field.name.replace("_", "-")
-        declaration = f"{flag}/--no-{flag[2:]}" if hint is bool else flag
+        off = NEGATIONS.get(field.name, f"--no-{flag[2:]}")
+        declaration = f"{flag}/{off}" if hint is bool else flag
         choices = get_args(hint) if get_origin(hint) is not None else ()
         # Choices stay text here: Config checks them, for the shell as for Python.
         option = typer.Option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +13,31 @@ from numpy.typing import NDArray
 
 from portgnn.api import predict
 from portgnn.checkpoint import Model, write_atomically
-from portgnn.cli.output import announce, check_writable, print_json
+from portgnn.cli.output import announce, check_writable, print_json, print_table
 from portgnn.datasets import load_graph
 from portgnn.errors import ConfigError
+from portgnn.evaluation import Evaluation, evaluate, softmax
 from portgnn.graph import Graph
 from portgnn.registry import get_backend
-
-FORMATS = (".npz", ".csv")
 
 
 def run(
     model: Path, dataset: str, *, backend: str, device: str | None, dtype: str, out: Path | None, as_json: bool
 ) -> None:
     if out is not None:
-        if out.suffix not in FORMATS:
-            raise ConfigError(f"--out {out} must end in {' or '.join(FORMATS)}")
+        if out.suffix not in WRITERS:
+            raise ConfigError(f"--out {out} must end in {', '.join(WRITERS)}")
         check_writable(out)
     trained = Model.load(model)
     on = get_backend(backend, device=device, dtype=dtype)
     graph = load_graph(dataset, announce=announce)
     logits = predict(trained, graph, backend=on)
     predicted = logits.argmax(axis=1)
-    accuracy = _test_accuracy(trained, graph, predicted)
+    scores = evaluate(logits, graph, trained.class_names)
+    accuracy = scores.accuracy if scores is not None and scores.part == "test" else None
     counts = np.bincount(predicted, minlength=len(trained.class_names)).tolist()
     if out is not None:
-        content = as_npz if out.suffix == ".npz" else as_csv
-        write_atomically(out, content(trained, graph, logits))
+        write_atomically(out, WRITERS[out.suffix](trained, graph, logits))
     if as_json:
         print_json(
             {
@@ -51,6 +51,7 @@ def run(
                 "classes": [
                     {"name": name, "nodes": count} for name, count in zip(trained.class_names, counts, strict=True)
                 ],
+                "evaluation": None if scores is None else scores.to_dict(),
                 "out": None if out is None else str(out),
             }
         )
@@ -58,17 +59,23 @@ def run(
     print(f"{graph.name}: {graph.num_nodes} nodes on {on.name} ({on.device}, {on.dtype})")
     for name, count in zip(trained.class_names, counts, strict=True):
         print(f"class {name}: {count} nodes")
-    if accuracy is not None:
-        print(f"test accuracy {accuracy:.4f}")
+    if scores is not None:
+        _print_scores(scores)
     if out is not None:
         print(f"written to {out}")
 
 
-def probabilities(logits: NDArray[Any]) -> NDArray[np.float64]:
-    """Softmax of each row, [nodes, classes]."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    share: NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
-    return share
+def _print_scores(scores: Evaluation) -> None:
+    print(
+        f"{scores.part} accuracy {scores.accuracy:.4f}  macro F1 {scores.macro_f1:.4f}  expected calibration error "
+        f"{scores.calibration_error:.4f}  ({scores.nodes} nodes)"
+    )
+    rows = [
+        (s.name, f"{s.precision:.4f}", f"{s.recall:.4f}", f"{s.f1:.4f}", str(s.support), *map(str, line.tolist()))
+        for s, line in zip(scores.classes, scores.confusion, strict=True)
+    ]
+    said = [f"said {s.name}" for s in scores.classes]
+    print_table(("class", "precision", "recall", "F1", "nodes", *said), rows)
 
 
 def as_npz(trained: Model, graph: Graph, logits: NDArray[Any]) -> bytes:
@@ -80,31 +87,50 @@ def as_npz(trained: Model, graph: Graph, logits: NDArray[Any]) -> bytes:
         class_names=np.array(trained.class_names, dtype=np.str_),
         predicted=logits.argmax(axis=1),
         logits=logits,
-        probabilities=probabilities(logits),
+        probabilities=softmax(logits),
     )
     return file.getvalue()
 
 
 def as_csv(trained: Model, graph: Graph, logits: NDArray[Any]) -> bytes:
-    """A line a node: its id, the predicted class's name, then each class's probability and logit."""
+    """A line a node: id, the predicted class's name and probability, then each class's probability and logit."""
     file = io.StringIO(newline="")
     writer = csv.writer(file, lineterminator="\n")
-    names = trained.class_names
-    writer.writerow(["node", "predicted", *(f"probability {n}" for n in names), *(f"logit {n}" for n in names)])
-    rows = zip(_node_ids(graph).tolist(), logits.argmax(axis=1), probabilities(logits), logits, strict=True)
-    for node, best, shares, values in rows:
-        writer.writerow([node, names[best], *shares.tolist(), *values.tolist()])
+    columns = _columns(trained, graph, logits)
+    writer.writerow(columns)
+    writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
     return file.getvalue().encode()
+
+
+def as_parquet(trained: Model, graph: Graph, logits: NDArray[Any]) -> bytes:
+    """The columns of `as_csv`. Raises ConfigError without pyarrow."""
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError:
+        raise ConfigError('a .parquet file needs pyarrow. Install it with: pip install "portgnn[data]"') from None
+    file = io.BytesIO()
+    parquet.write_table(pa.table(_columns(trained, graph, logits)), file)
+    return file.getvalue()
+
+
+def _columns(trained: Model, graph: Graph, logits: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    names, shares, best = trained.class_names, softmax(logits), logits.argmax(axis=1)
+    columns: dict[str, NDArray[Any]] = {
+        "node": _node_ids(graph).astype(object),
+        "predicted": np.array(names, dtype=object)[best],
+        "probability": shares.max(axis=1),
+    }
+    columns |= {f"probability {name}": shares[:, at] for at, name in enumerate(names)}
+    return columns | {f"logit {name}": logits[:, at] for at, name in enumerate(names)}
+
+
+WRITERS: dict[str, Callable[[Model, Graph, NDArray[Any]], bytes]] = {
+    ".csv": as_csv,
+    ".npz": as_npz,
+    ".parquet": as_parquet,
+}
 
 
 def _node_ids(graph: Graph) -> NDArray[np.str_]:
     return np.arange(graph.num_nodes).astype(np.str_) if graph.node_ids is None else graph.node_ids
-
-
-def _test_accuracy(trained: Model, graph: Graph, predicted: NDArray[Any]) -> float | None:
-    if graph.test is None or graph.labels is None:
-        return None
-    if graph.class_names != trained.class_names:
-        announce(f"No accuracy: {graph.name} names its classes otherwise than the model's training data did.")
-        return None
-    return float(np.mean(predicted[graph.test] == graph.labels[graph.test]))

@@ -11,6 +11,7 @@ from typing import Any
 from portgnn.api import TrainResult, train
 from portgnn.cli.output import announce, check_writable, print_json
 from portgnn.presets import preset as named_preset
+from portgnn.runs import load_run
 from portgnn.training import History
 
 Report = Callable[[History], None]
@@ -23,8 +24,9 @@ BAR_FROM = 100
 
 def run(*, save: Path | None, as_json: bool, **options: Any) -> None:
     """Trains with the options of `portgnn.train`."""
-    if save is not None:
-        check_writable(save)
+    for path in (save, options.get("checkpoint"), options.get("resume")):
+        if path is not None:
+            check_writable(path)
     with _progress(as_json, options) as report:
         result = train(announce=announce, on_chunk=report, **options)
     if save is not None:
@@ -42,11 +44,17 @@ def _progress(as_json: bool, options: dict[str, Any]) -> Iterator[Report | None]
     if as_json:
         yield None
     elif sys.stdout.isatty():
-        epochs = options["epochs"] or named_preset(options["preset"]).epochs
+        epochs = options["epochs"] or _epochs(options)
         with _bar(epochs) as report:
             yield report
     else:
         yield _lines()
+
+
+def _epochs(options: dict[str, Any]) -> int:
+    if options.get("resume") is None:
+        return named_preset(options["preset"] or "kipf").epochs
+    return load_run(options["resume"])[0].config.epochs
 
 
 def _lines() -> Report:

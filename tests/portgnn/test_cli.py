@@ -88,10 +88,10 @@ def test_every_hyperparameter_is_an_option(capsys: Streams) -> None:
         "adjacency": "csr",
         "rows": "all",
     }
-    flags = ["--no-normalize-features", "--restore-best"]
+    flags = ["--no-normalize-features", "--restore-best", "--directed"]
     given = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     config = _json(capsys, "train", "--dataset", "karate", *given, *flags)["config"]
-    expected = options | {"normalize_features": False, "restore_best": True}
+    expected = options | {"normalize_features": False, "restore_best": True, "undirected": False}
     assert set(expected) == {field.name for field in fields(Config)} - {"preset"} == set(HELP)
     assert config == expected | {"preset": "kipf"}
 
@@ -237,7 +237,7 @@ def test_predict_writes_csv(capsys: Streams, model: str, tmp_path: Path) -> None
         assert np.float32(row["logit officer"]) == values[1]
 
 
-def test_predict_gives_no_accuracy_for_other_classes(
+def test_predict_names_the_classes_that_the_model_does_not_know(
     capsys: Streams, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def renamed(name: str, announce: Any = None) -> Graph:
@@ -246,7 +246,8 @@ def test_predict_gives_no_accuracy_for_other_classes(
         return replace(load_graph(name), class_names=("one", "two"))
 
     monkeypatch.setattr("portgnn.cli.prediction.load_graph", renamed)
-    assert _json(capsys, "predict", model, "--dataset", "karate")["test_accuracy"] is None
+    message = _fails(capsys, "predict", model, "--dataset", "karate")
+    assert "classes that the model does not know: 'one', 'two'; it knows 'instructor', 'officer'" in message
 
 
 def test_a_failed_prediction_leaves_the_old_file(
@@ -349,7 +350,7 @@ def test_doctor_reports_a_device_that_computes_wrongly(capsys: Streams, monkeypa
         (["--hidden", "0"], "hidden=0 must be at least 1"),
         (["--dropout", "1"], "dropout=1.0 must be at least 0 and below 1"),
         (["--learning-rate", "nan"], "learning_rate=nan must be finite and above 0"),
-        (["--learning-rate", "1e200"], "the training loss is"),
+        (["--learning-rate", "1e200"], "the validation loss is"),
         (["--bias", "both"], "bias='both' is not one of none, after, before"),
         (["--hidden", "many"], "--hidden"),
         (["--hiden", "3"], "--hiden"),
@@ -368,7 +369,7 @@ def test_mistakes_of_predict_are_one_line(capsys: Streams, model: str, tmp_path:
         ([str(tmp_path / "none"), "--dataset", "karate"], "there is no model file"),
         ([str(tmp_path / "foreign"), "--dataset", "karate"], "not a readable safetensors file"),
         ([model, "--dataset", "csbm-cora"], "csbm-cora has 1433 features a node; the model was trained on karate"),
-        ([model, "--dataset", "karate", "--out", str(tmp_path / "x.txt")], "must end in .npz or .csv"),
+        ([model, "--dataset", "karate", "--out", str(tmp_path / "x.txt")], "must end in .csv, .npz, .parquet"),
         ([model, "--dataset", "karate", "--out", str(tmp_path / "no" / "x.csv")], "cannot write"),
         ([model, "--dataset", "karate", "--backend", "nunpy"], "unknown backend"),
         ([model], "--dataset"),

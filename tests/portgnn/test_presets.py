@@ -98,6 +98,7 @@ WRONG: list[tuple[str, Any]] = [
     ("adjacency", "list"),
     ("rows", "some"),
     ("restore_best", "yes"),
+    ("undirected", 1),
     ("normalize_features", 2),
 ]
 

@@ -116,7 +116,7 @@ def test_what_a_recipe_needs_must_be_there(make_graph: Callable[..., Graph]) -> 
 
 
 def test_a_diverging_run_says_so(make_graph: Callable[..., Graph]) -> None:
-    with np.errstate(all="ignore"), pytest.raises(NonFiniteLossError, match=r"at epoch [1-9].*smaller learning_rate"):
+    with np.errstate(all="ignore"), pytest.raises(NonFiniteLossError, match=r"loss is (nan|inf) at epoch \d.*smaller learning_rate"):
         _fit(make_graph(1), replace(TURNS, learning_rate=1e200))
 
 

@@ -1,0 +1,89 @@
+"""Running out of memory, told apart from other faults, with an estimate of the need and of what would need less."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import scipy.sparse as sp
+
+from portgnn.errors import OutOfMemoryError
+from portgnn.operands import SPARSE_BELOW, Prepared
+
+_SIGNS = re.compile(
+    r"out of memory|resource_exhausted|unable to allocate|failed to allocate|cannot allocate|attempting to allocate"
+    r"|can't allocate|std::bad_alloc",
+    re.IGNORECASE,
+)
+
+_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2}
+
+
+def is_exhaustion(error: BaseException) -> bool:
+    """Whether an error of whatever library says that memory ran out: by its type, its name or its words."""
+    named = any("OutOfMemory" in kind.__name__ for kind in type(error).__mro__)
+    return isinstance(error, MemoryError) or named or (
+        isinstance(error, RuntimeError) and _SIGNS.search(str(error)) is not None
+    )
+
+
+def estimate(prepared: Prepared, dtype: str, *, adjacency: str = "", features: str = "", rows: str = "") -> int:
+    """Bytes that training needs on the device, to within a factor of about two.
+
+    Counted are the matrices, each layer's activations with mask and gradient, and four copies of the parameters
+    (value, gradient, two moments). adjacency, features, rows: replace the recipe's.
+    """
+    config, graph, item = prepared.config, prepared.graph, _BYTES[dtype]
+    n, f = graph.num_nodes, graph.num_features
+    stored = prepared.adjacency.nnz
+    dense = (adjacency or config.adjacency) == "dense"
+    total = n * n * item if dense else 2 * (stored * (item + 4) + 4 * n)
+    held = prepared.features.nnz if isinstance(prepared.features, sp.csr_array) else int((prepared.features != 0).sum())
+    form = features or ("sparse" if isinstance(prepared.features, sp.csr_array) else "dense")
+    total += held * (item + 4) * 2 if form == "sparse" else n * f * item * (2 if config.input_dropout else 1)
+    counted = 0 if graph.train is None else len(graph.train)
+    everything = dense or (rows or config.rows) == "all"
+    for layer, width in enumerate(prepared.dimensions[1:], start=1):
+        # Of the last layer only the counted rows are computed; further down the neighbourhood soon is everything.
+        height = n if everything or layer < len(prepared.dimensions) - 1 else counted
+        total += 4 * height * width * item
+    sizes = zip(prepared.dimensions[:-1], prepared.dimensions[1:], strict=True)
+    return int(total + 4 * item * sum(a * b for a, b in sizes))
+
+
+def advice(prepared: Prepared, dtype: str) -> str:
+    """What the run needs by estimate, and each option that would need clearly less, smallest first."""
+    config = prepared.config
+    need = estimate(prepared, dtype)
+    sparse_features = isinstance(prepared.features, sp.csr_array)
+    share = 1.0 if sparse_features else float((prepared.features != 0).mean())
+    options: list[tuple[int, str]] = []
+    if config.adjacency == "dense":
+        options.append((estimate(prepared, dtype, adjacency="csr"), "--adjacency csr"))
+    if not sparse_features and share < SPARSE_BELOW:
+        options.append((estimate(prepared, dtype, features="sparse"), "--features sparse"))
+    if config.rows == "all":
+        options.append((estimate(prepared, dtype, rows="needed"), "--rows needed"))
+    for smaller in ("float32", "bfloat16"):
+        if _BYTES[smaller] < _BYTES[dtype]:
+            options.append((estimate(prepared, smaller), f"--dtype {smaller}"))
+    if config.layers > 1 and config.hidden > 1:
+        half = replace(prepared, config=replace(config, hidden=config.hidden // 2))
+        options.append((estimate(half, dtype), f"--hidden {config.hidden // 2}"))
+    smaller_ones = [f"{option} (about {_readable(size)})" for size, option in sorted(options) if size < 0.9 * need]
+    text = f"this run needs about {_readable(need)} on its device, by estimate"
+    return f"{text}. Less would do: {', '.join(smaller_ones)}" if smaller_ones else text
+
+
+def translated(error: BaseException, prepared: Prepared, where: str, dtype: str) -> OutOfMemoryError:
+    """The error to raise in place of a framework's own. where: backend and device, for the message."""
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return OutOfMemoryError(f"out of memory on {where}: {advice(prepared, dtype)}. The device said: {reason}")
+
+
+def _readable(size: float) -> str:
+    units = ["bytes", "KiB", "MiB", "GiB", "TiB"]
+    while size >= 1024 and len(units) > 1:
+        size /= 1024
+        units.pop(0)
+    return f"{size:.0f} {units[0]}" if size >= 10 or units[0] == "bytes" else f"{size:.1f} {units[0]}"

@@ -1,0 +1,201 @@
+"""Unfinished runs on disk: written whole or not at all, read without trust, continued to the same numbers."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+import shutil
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portgnn.checkpoint import check_parameters, read_config, read_names, read_safetensors, write_atomically
+from portgnn.errors import CheckpointError, ConfigError, PortgnnError
+from portgnn.presets import Config
+from portgnn.training import History, Progress
+
+FORMAT = "portgnn-run"
+VERSION = 1
+TERMINATED = 143
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run is, apart from where it stands.
+
+    dataset: the name or path it was given, "" for a Graph. split: the text of its split, "" for the data's own.
+    fingerprint: of the graph that it trains on; see `portgnn.fingerprint`.
+    """
+
+    config: Config
+    seed: int
+    backend: str
+    dtype: str
+    dataset: str
+    split: str
+    fingerprint: str
+    class_names: tuple[str, ...]
+    num_features: int
+
+
+def save_run(path: Path, run: Run, progress: Progress) -> int:
+    """Writes both into one safetensors file, atomically. Returns its bytes. Raises CheckpointError."""
+    from safetensors.numpy import save
+
+    tensors = {f"state.{name}": value for name, value in progress.state.items()}
+    tensors |= {f"best.{name}": value for name, value in (progress.best_state or {}).items()}
+    for each in fields(progress.history):
+        tensors[f"history.{each.name}"] = np.array(getattr(progress.history, each.name), dtype=np.float64)
+    document = asdict(run) | {"best_start": progress.best_start, "stopped": progress.stopped}
+    header = {"format": FORMAT, "version": str(VERSION), "run": json.dumps(document)}
+    content = save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, header)
+    write_atomically(path, content)
+    return len(content)
+
+
+def load_run(path: Path) -> tuple[Run, Progress]:
+    """Reads what `save_run` wrote. Raises CheckpointError where it is missing, damaged or something else."""
+    header, tensors = read_safetensors(path, FORMAT, VERSION, "run")
+    try:
+        document = json.loads(header["run"])
+        config = read_config(document["config"])
+        texts = {name: document[name] for name in ("backend", "dtype", "dataset", "split", "fingerprint")}
+        numbers = {name: document[name] for name in ("seed", "num_features", "best_start")}
+        if not all(type(text) is str for text in texts.values()) or type(document["stopped"]) is not bool:
+            raise ValueError("a text or a truth value is something else")
+        if not all(type(number) is int and 0 <= number < 2**63 for number in numbers.values()):
+            raise ValueError("a number is not a whole number of 0 or more")
+        run = Run(config, numbers["seed"], class_names=read_names(document["class_names"]),
+                  num_features=numbers["num_features"], **texts)
+        progress = _progress(tensors, config, numbers["best_start"], document["stopped"])
+        check_parameters(_parameters(progress.state), config, run.num_features, len(run.class_names))
+        if progress.best_state is not None:
+            check_parameters(_parameters(progress.best_state), config, run.num_features, len(run.class_names))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    except (PortgnnError, KeyError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
+        raise CheckpointError(f"{path} has a damaged header: {error}") from None
+    return run, progress
+
+
+def _parameters(state: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix("param."): value for name, value in state.items() if name.startswith("param.")}
+
+
+def _progress(tensors: dict[str, NDArray[Any]], config: Config, best_start: int, stopped: bool) -> Progress:
+    groups: dict[str, dict[str, NDArray[Any]]] = {"state": {}, "best": {}, "history": {}}
+    for name, value in tensors.items():
+        group, _, rest = name.partition(".")
+        groups[group][rest] = value
+    if set(groups["history"]) != {each.name for each in fields(History)}:
+        raise ValueError(f"the history holds {', '.join(sorted(groups['history'])) or 'nothing'}")
+    for name, value in groups["history"].items():
+        if value.ndim != 1 or value.dtype != np.float64:
+            raise ValueError(f"the history's {name} is not a list of numbers")
+    history = History(**{name: value.tolist() for name, value in groups["history"].items()})
+    lengths = {len(history.train_loss), len(history.epoch_ms), len(history.val_loss) or len(history)}
+    if len(lengths) != 1 or len(history.val_loss) != len(history.val_accuracy) or len(history) > config.epochs:
+        raise ValueError("the parts of the history have different lengths")
+    if best_start > len(history) or (groups["best"] and set(groups["best"]) != set(groups["state"])):
+        raise ValueError("the best state does not fit the run")
+    if config.restore_best and history.val_loss and not groups["best"]:
+        raise ValueError("the best state is missing")
+    return Progress(groups["state"], history, best_start, groups["best"] or None, stopped)
+
+
+class FileKeeper:
+    """Keeps a run in a file, and lets SIGINT and SIGTERM end it only once its last state is there.
+
+    A context manager for the time of the training. A second signal ends the process at once.
+    """
+
+    def __init__(self, path: Path, run: Run, every: int, announce: Callable[[str], None]) -> None:
+        self.path, self.run, self.every = path, run, every
+        self._announce = announce
+        self._caught: int | None = None
+        self._before: dict[int, Any] = {}
+        self.epochs: int | None = None
+        """Epochs in the last state that was kept."""
+
+    def __enter__(self) -> FileKeeper:
+        for stale in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.part"):
+            if re.fullmatch(r"[0-9a-f]{12}", stale.name.split(".")[-2]):
+                stale.unlink(missing_ok=True)
+        # Only the main thread may say what a signal does; and who ignores one (nohup) means it.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._catch)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if kind is None and self._caught is not None:
+            self.leave()
+
+    def _catch(self, number: int, frame: FrameType | None) -> None:
+        if self._caught is not None:
+            self._end(number)
+        self._caught = number
+
+    def keep(self, progress: Progress) -> None:
+        first = self.epochs is None
+        size = save_run(self.path, self.run, progress)
+        self.epochs = len(progress.history)
+        # The next one has to lie beside this one, and may hold a second state.
+        if first and shutil.disk_usage(self.path.parent).free < 2 * size:
+            raise CheckpointError(f"{self.path.parent} has too little room: a checkpoint takes up to {2 * size} bytes "
+                                  "beside the one that is there")
+
+    def stop(self) -> bool:
+        return self._caught is not None
+
+    def leave(self) -> NoReturn:
+        self._announce(f"Interrupted. {self.advice()}")
+        assert self._caught is not None
+        self._end(self._caught)
+
+    def _end(self, number: int) -> NoReturn:
+        if number == signal.SIGTERM:
+            raise SystemExit(TERMINATED)
+        raise KeyboardInterrupt
+
+    def advice(self) -> str:
+        """Where the run is kept and how to go on."""
+        return f"{self.path} holds epoch {self.epochs}; continue with: portgnn train --resume {self.path}"
+
+
+def continued(run: Run, preset: str | None, overrides: dict[str, Any], **given: Any) -> Config:
+    """The recipe with which a kept run goes on: its own, or one of more epochs.
+
+    overrides, given: what the user named, None where nothing. Raises ConfigError for what would make it another run.
+    """
+    named = {"preset": preset} | overrides | given
+    for name, value in named.items():
+        own = getattr(run if name in given else run.config, name, None)
+        if value is not None and value != own and name != "epochs":
+            raise ConfigError(f"the run to resume has {name}={own!r}, and {name}={value!r} would make it another run; "
+                              f"leave {name} out")
+    epochs = overrides.get("epochs")
+    if epochs is not None and epochs < run.config.epochs:
+        raise ConfigError(f"the run to resume has {run.config.epochs} epochs; epochs={epochs} would cut it short")
+    return run.config if epochs is None else replace(run.config, epochs=epochs)
+
+
+def check_new(path: Path) -> None:
+    """Raises CheckpointError where a file is in the way: it may be hours of somebody's work."""
+    if os.path.lexists(path):
+        raise CheckpointError(f"{path} exists already; continue it with --resume {path}, or remove it, or name another "
+                              "file")
