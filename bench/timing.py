@@ -130,7 +130,8 @@ def finish(entry: Entry) -> None:
 def _turn(entry: Entry, plan: Plan) -> None:
     meter = Meter(entry.worker.pid)
     # One untimed chunk: the turn before belonged to another process, and caches and cores have to come back.
-    times = entry.worker.ask("time", case=entry.case, chunk=entry.chunk, chunks=entry.chunks, warm=entry.chunk)
+    how = {"chunk": entry.chunk, "chunks": entry.chunks, "warm": entry.chunk, "seed": len(entry.train)}
+    times = entry.worker.ask("time", case=entry.case, **how)
     entry.train.append(times["seconds"])
     epoch = min(times["seconds"]) / entry.chunk
     repeats = max(1, min(plan.evaluations, int(plan.turn_seconds / 2 / max(epoch, 1e-9))))
