@@ -19,8 +19,8 @@ from portgnn.verification.measure import Departure, Floats, Measured, compare, f
 from portgnn.verification.oracle import Course, epoch_keys, hash_bits, initial, mask, signed
 
 _ALL = recipes(nodes=30, width=20, classes=4, hidden=8)
-SMALL = tuple(_ALL[i] for i in (0, 3, 5, 6, 8, 11))
-"""Each preset with each adjacency and each feature form; the kit draws all combinations."""
+SMALL = tuple(_ALL[i] for i in (0, 3, 5, 11))
+"""Each preset, adjacency form and feature form at least once; the kit draws all combinations."""
 FEW = (_ALL[0], _ALL[6], _ALL[11])
 # A network that starts at zero biases would not show a bias that is added in the wrong place.
 _NUDGE = 0.1
@@ -277,7 +277,7 @@ class Uncompiled:
         return plain_loop(step, fetched, lambda state, _: self._backend.synchronize(*state.values()))
 
 
-@check("compile.uncompiled", cases=FEW[:2])
+@check("compile.uncompiled", cases=FEW[:1])
 def uncompiled(backend: Backend, recipe: Recipe) -> Measured:
     """Compiled epochs against the same step in a plain loop."""
     recipe = replace(recipe, epochs=5)
