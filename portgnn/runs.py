@@ -57,7 +57,8 @@ def save_run(path: Path, run: Run, progress: Progress) -> int:
         tensors[f"history.{each.name}"] = np.array(getattr(progress.history, each.name), dtype=np.float64)
     document = asdict(run) | {"best_start": progress.best_start, "stopped": progress.stopped}
     header = {"format": FORMAT, "version": str(VERSION), "run": json.dumps(document)}
-    content = save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, header)
+    # Not ascontiguousarray, which turns a scalar into a list of one.
+    content = save({name: np.array(value, order="C") for name, value in tensors.items()}, header)
     write_atomically(path, content)
     return len(content)
 
