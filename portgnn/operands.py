@@ -88,6 +88,7 @@ def place(backend: Backend, prepared: Prepared, nodes: NDArray[np.int64] | None,
     multiplied = False
     if not dense and not dropped and config.bias != "before":
         features, multiplied = _multiplied_if_cheaper(blocks[0], features)
+        numbers = None if multiplied else numbers  # they number the values of the features, not of a product
 
     # One handle serves all layers that share a block: a device holds it once.
     handles: dict[int, Array | CSR] = {}

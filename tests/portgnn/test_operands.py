@@ -125,3 +125,25 @@ def test_the_penalty_is_half_the_squared_first_weight() -> None:
     backend = get_backend("numpy", dtype="float64")
     params = {"weight0": np.array([[1.0, 2.0]]), "weight1": np.array([[100.0]])}
     assert objective.l2_penalty(backend, params, Config(l2=0.1)) == pytest.approx(0.25)
+
+
+def test_element_numbers_fit_the_values_that_they_number() -> None:
+    """Of rows cut from sparse features; a product with them, made ahead of time, has none."""
+    features = sp.csr_array(np.array([[0.0], [0.0], [1.0], [0.0], [0.0]]))
+    graph = Graph(sp.csr_array(np.eye(5, k=1)), features, np.zeros(5, np.int64), train=np.array([1]))
+    given: list[tuple[int, int | None]] = []
+
+    class Recording:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(get_backend("numpy"), name)
+
+        def csr(self, matrix: sp.csr_array, index: Any = None) -> Any:
+            given.append((matrix.nnz, None if index is None else len(index)))
+            return get_backend("numpy").csr(matrix, index)
+
+    for input_dropout in (0.0, 0.5):
+        prepared = Prepared.of(graph, Config(features="sparse", adjacency="csr", input_dropout=input_dropout))
+        operands = place(Recording(), prepared, graph.train, training=True)
+        assert (operands.adjacency[0] is None) is (input_dropout == 0)
+        assert given
+        assert all(numbers in (None, stored) for stored, numbers in given)
