@@ -51,6 +51,10 @@ def _graph(path: Path, graph: Any, label: str) -> Graph:
     nodes = list(graph.nodes)
     if not nodes:
         raise GraphError("the graph has no nodes")
+    # GraphML's defaults stand apart from the nodes: networkx leaves it to its callers to apply them.
+    for name, value in dict(graph.graph.get("node_default", {})).items():
+        for node in nodes:
+            graph.nodes[node].setdefault(name, value)
     names = dict.fromkeys(name for _, data in graph.nodes(data=True) for name in data)
     features = [name for name in names if name not in (label, "split")]
     for name in features:

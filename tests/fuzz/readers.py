@@ -1,0 +1,213 @@
+"""Valid inputs of every kind that portgnn reads, and what is allowed to happen when they are damaged."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import io
+import tarfile
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from portgnn import Graph, Model, train
+from portgnn.datasets.graphml import read_markup
+from portgnn.datasets.linqs import read_linqs
+from portgnn.datasets.npz import read_npz
+from portgnn.datasets.planetoid import PARTS, read_planetoid
+from portgnn.datasets.tables import read_folder
+from portgnn.runs import load_run
+
+Files = Mapping[str, bytes]
+Damage = Callable[[bytes], bytes]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """files: a valid input, name -> content. read: reads them out of a folder, checks the result. words: what a
+    mutation may insert, beside what is in the files. inside: damages what a container holds and packs it again, so
+    that checksums and lengths are right and the parsers behind them are reached; name -> how."""
+
+    files: Files
+    read: Callable[[Path], object]
+    words: tuple[bytes, ...] = ()
+    inside: Mapping[str, Callable[[bytes, Damage], bytes]] = field(default_factory=dict)
+
+
+def damage_zip(content: bytes, damage: Damage) -> bytes:
+    """One member of a zip."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members = damage_one(members, damage)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, member in members.items():
+            archive.writestr(name, member)
+    return file.getvalue()
+
+
+def damage_gzip(content: bytes, damage: Damage) -> bytes:
+    """The tar within."""
+    return gzip.compress(damage(gzip.decompress(content)), 1)
+
+
+def damage_header(content: bytes, damage: Damage) -> bytes:
+    """The JSON header of a safetensors file, or what one of its texts holds, with the right length before it."""
+    length = int.from_bytes(content[:8], "little")
+    header = damage(content[8 : 8 + length])
+    return len(header).to_bytes(8, "little") + header + content[8 + length :]
+
+
+def damage_one(members: dict[str, bytes], damage: Damage) -> dict[str, bytes]:
+    """One of several, by the damage's own choice of a number."""
+    chosen = sorted(members)[damage(b"0123456789abcdef" * 4)[0] % len(members)] if members else ""
+    return {name: damage(member) if name == chosen else member for name, member in members.items()}
+
+
+def _checked(graph: Graph) -> Graph:
+    """What a Graph promises, asked again: a reader must not have found a way around its checks."""
+    assert graph.adjacency.shape == (graph.num_nodes, graph.num_nodes)
+    assert graph.features.shape[0] == graph.num_nodes
+    stored = graph.features.data if isinstance(graph.features, sp.csr_array) else graph.features
+    assert np.isfinite(stored).all()
+    assert np.isfinite(graph.adjacency.data).all()
+    assert (graph.adjacency.indices < graph.num_nodes).all()
+    assert graph.labels is None or (graph.labels < max(graph.num_classes, 1)).all()
+    return graph
+
+
+def _planetoid() -> Files:
+    from py2_pickles import dumps, planetoid_parts
+
+    parts = planetoid_parts()
+    index = "".join(f"{node}\n" for node in parts["test.index"]).encode()
+    return {part: index if part == "test.index" else dumps(parts[part]) for part in PARTS}
+
+
+def _linqs() -> Files:
+    members = {
+        "cora/cora.content": b"11\t0\t1\tA\n22\t1\t0\tB\n33\t1\t1\tA\n",
+        "cora/cora.cites": b"11\t22\n22\t33\n33\t33\n",
+    }
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return {"cora.tgz": file.getvalue()}
+
+
+_NODES = b"id,label,split,age,size\na,x,train,1,2.5\nb,y,val,3,-1e3\nc,x,test,0,0\n\"d,e\",,,5,1\n"
+_EDGES = b"source,target,weight\na,b,1\nb,c,0.5\nc,a,2\n\"d,e\",a,1\n"
+
+
+def _npz() -> Files:
+    adjacency = sp.csr_array(np.array([[0, 1, 0], [1, 0, 2], [0, 1, 0]], dtype=np.float32))
+    attributes = sp.csr_array(np.eye(3, 5))
+    file = io.BytesIO()
+    arrays = {
+        "labels": np.array([0, 1, 0]), "node_names": np.array(["a", "b", "c"]), "class_names": np.array(["x", "y"]),
+    }
+    for prefix, matrix in (("adj_", adjacency), ("attr_", attributes)):
+        arrays |= {prefix + "data": matrix.data, prefix + "indices": matrix.indices, prefix + "indptr": matrix.indptr,
+                   prefix + "shape": np.array(matrix.shape)}
+    np.savez_compressed(file, **arrays)
+    return {"graph.npz": file.getvalue()}
+
+
+_GRAPHML = b"""<?xml version="1.0" encoding="utf-8"?>
+<graphml xmlns="http://graphml.graphdrawing.org/xmlns">
+<key id="d0" for="node" attr.name="label" attr.type="string"/>
+<key id="d1" for="node" attr.name="age" attr.type="double"><default>1</default></key>
+<key id="d2" for="edge" attr.name="weight" attr.type="double"/>
+<graph edgedefault="undirected">
+<node id="a"><data key="d0">x</data><data key="d1">1.5</data></node>
+<node id="b"><data key="d0">y</data></node>
+<edge source="a" target="b"><data key="d2">2</data></edge>
+</graph></graphml>
+"""
+_GML = b"""graph [
+  directed 0
+  node [ id 0 label "a" class "x" age 1.5 ]
+  node [ id 1 label "b" class "y" age 2 ]
+  edge [ source 0 target 1 weight 2.0 ]
+]
+"""
+
+
+def _parquet() -> Files:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    tables = {
+        "nodes.parquet": {"id": [1, 2, 3], "label": ["x", "y", None], "age": [1.0, 2.0, 3.0]},
+        "edges.parquet": {"source": [1, 2], "target": [2, 3], "weight": [0.5, 1.0]},
+    }
+    files = {}
+    for name, columns in tables.items():
+        file = io.BytesIO()
+        parquet.write_table(pa.table(columns), file)
+        files[name] = file.getvalue()
+    return files
+
+
+def _checkpoints(folder: Path) -> tuple[Files, Files]:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("run", "model"):
+        (folder / name).unlink(missing_ok=True)
+    result = train("karate", hidden=2, epochs=5, restore_best=True, checkpoint=folder / "run")
+    result.save(folder / "model")
+    return {"model": (folder / "model").read_bytes()}, {"run": (folder / "run").read_bytes()}
+
+
+_JSON = (b'"shape"', b"[]", b"{", b"999999999999", b"F64", b"BF16", b"null", b"-1", b"1e999", b'\\"', b"[" * 3000, b"NaN")
+
+
+def readers(folder: Path) -> dict[str, Reader]:
+    """Every reader by name. folder: where checkpoints are made."""
+    model, run = _checkpoints(folder)
+    found = {
+        "planetoid": Reader(
+            _planetoid(), lambda at: _checked(read_planetoid({part: at / part for part in PARTS}, "toy")),
+            (b"cos\nsystem\n", b"c__builtin__\neval\n", b"R", b"b", b"\x80\x02", b"cnumpy\nndarray\n", b"I99999999999\n",
+             b"cscipy.sparse.csr\ncsr_matrix\n", b"ccollections\ndefaultdict\n", b"0", b"2", b"h\x01", b"]", b"}"),
+        ),
+        "linqs": Reader(
+            _linqs(), lambda at: _checked(read_linqs(at / "cora.tgz")), (b"../", b"\t", b"0", b"\n", b"1"),
+            {"cora.tgz": damage_gzip},
+        ),
+        "csv": Reader(
+            {"nodes.csv": _NODES, "edges.csv": _EDGES}, lambda at: _checked(read_folder(at)),
+            (b",", b"\n", b'"', b"\r", b"nan", b"inf", b"1e999", b"\xff", b"\0", b"\xef\xbb\xbf", b"id", b"-1", b"train"),
+        ),
+        "npz": Reader(
+            _npz(), lambda at: _checked(read_npz(at / "graph.npz")),
+            (b"|O", b"\x93NUMPY", b"PK\x01\x02", b"99999999", b"<i8", b"<f8", b"True", b"()", b"<U0"),
+            {"graph.npz": damage_zip},
+        ),
+        "features.npz": Reader(
+            {"nodes.csv": b"id,label\na,x\nb,y\nc,x\n", "edges.csv": b"source,target\na,b\n", "features.npz": _saved()},
+            lambda at: _checked(read_folder(at)), (b"<f8", b"|O8", b"csc", b"99999999"), {"features.npz": damage_zip},
+        ),
+        "model": Reader(model, lambda at: Model.load(at / "model").check(), _JSON, {"model": damage_header}),
+        "run": Reader(run, lambda at: load_run(at / "run"), _JSON, {"run": damage_header}),
+    }
+    if importlib.util.find_spec("networkx"):
+        words = (b"<!DOCTYPE x>", b"&lt;", b"&#0;", b"nan", b"<node id='q'/>", b"<graph>", b"\xff\xfe", b"yfiles", b"1e999")
+        found["graphml"] = Reader({"g.graphml": _GRAPHML}, lambda at: _checked(read_markup(at / "g.graphml")), words)
+        found["gml"] = Reader({"g.gml": _GML}, lambda at: _checked(read_markup(at / "g.gml")),
+                              (b"[", b"]", b"node [ id 0 ]", b"&#99999999;", b"\xff", b"multigraph 1", b"INF", b"NAN"))
+    if importlib.util.find_spec("pyarrow"):
+        found["parquet"] = Reader(_parquet(), lambda at: _checked(read_folder(at)), (b"PAR1",))
+    return found
+
+
+def _saved() -> bytes:
+    file = io.BytesIO()
+    sp.save_npz(file, sp.csr_array(np.eye(3, 4)))
+    return file.getvalue()
