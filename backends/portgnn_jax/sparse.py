@@ -71,7 +71,7 @@ class JaxCSR:
     backward: Segments | Pieces
 
     def product(self, x: jax.Array) -> Any:
-        return _product(self.forward, self.backward, x)
+        return _fused_product(self.forward, self.backward, x)
 
     def with_dropout(self, mask: Any) -> JaxCSR:
         """The same matrix with each value times `mask(element numbers)`."""
@@ -141,3 +141,6 @@ def _product_backward(backward: Any, grad: jax.Array) -> tuple[Any, ...]:
 
 
 _product.defvjp(_product_forward, _product_backward)
+
+# Jitted also where nothing around it is: its parts alone would write out every gathered row.
+_fused_product = jax.jit(_product)
