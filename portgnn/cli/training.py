@@ -62,9 +62,10 @@ def _lines() -> Report:
 
     def report(history: History) -> None:
         nonlocal printed
-        if len(history) // LINE_EVERY > printed // LINE_EVERY:
-            printed = len(history)
-            print(f"epoch {printed:4d}  {_state(history)}", flush=True)
+        # Epochs arrive in chunks of any length: a line for each that is due, wherever a chunk ends.
+        for epoch in range(printed + LINE_EVERY, len(history) + 1, LINE_EVERY):
+            print(f"epoch {epoch:4d}  {_state(history, epoch - 1)}", flush=True)
+            printed = epoch
 
     return report
 
@@ -101,11 +102,11 @@ def _brief(history: History) -> str:
     return f"{words} {history.epoch_ms[-1]:.2f} ms"
 
 
-def _state(history: History) -> str:
-    words = [f"train loss {history.train_loss[-1]:.4f}"]
+def _state(history: History, epoch: int) -> str:
+    words = [f"train loss {history.train_loss[epoch]:.4f}"]
     if history.val_loss:
-        words += [f"val loss {history.val_loss[-1]:.4f}", f"val accuracy {history.val_accuracy[-1]:.4f}"]
-    return "  ".join([*words, f"{history.epoch_ms[-1]:.2f} ms/epoch"])
+        words += [f"val loss {history.val_loss[epoch]:.4f}", f"val accuracy {history.val_accuracy[epoch]:.4f}"]
+    return "  ".join([*words, f"{history.epoch_ms[epoch]:.2f} ms/epoch"])
 
 
 def _print_result(result: TrainResult) -> None:
