@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from portgnn.datasets.lock import locked
 from portgnn.errors import DatasetError, DownloadError
 
 Announce = Callable[[str], None]
@@ -31,6 +32,8 @@ class FileSpec:
     max_bytes: a download that grows beyond this is broken off.
     connect_timeout, read_timeout: seconds to wait for a connection and for the next bytes.
     total_timeout: seconds for one whole download from one mirror.
+    tries: how often a mirror is asked where the fault may pass (time-outs, broken connections, 429, 5xx);
+        backoff: seconds before the second try, doubled before each further one.
     plain_http_hosts: hosts that may be asked without TLS. The published data needs none.
     remark: what a user should know when the checksum does not hold.
     """
@@ -43,6 +46,8 @@ class FileSpec:
     connect_timeout: float = 5.0
     read_timeout: float = 15.0
     total_timeout: float = 300.0
+    tries: int = 3
+    backoff: float = 0.5
     plain_http_hosts: tuple[str, ...] = ()
     remark: str = ""
 
@@ -107,7 +112,6 @@ def fetch(spec: FileSpec, *, deadline: float | None = None) -> Path:
         if offline():
             raise DownloadError(f"{path} is damaged ({wrong}), and PORTGNN_OFFLINE forbids to fetch it "
                                 f"again. {_way_out(spec, offline_hint=True)}")
-        _remove(path)
     if offline():
         raise DownloadError(f"{spec.name} is not at hand, and PORTGNN_OFFLINE forbids to fetch it. "
                             f"{_way_out(spec, offline_hint=True)}")
@@ -174,78 +178,125 @@ def refusal(url: str, plain_http_hosts: Sequence[str] = ()) -> str | None:
 
 
 def _download(spec: FileSpec, deadline: float | None) -> Path:
+    """The file from the first mirror that has it; processes that start together wait for the first of them."""
     target = _cached(spec)
+    patience = time.monotonic() + spec.total_timeout * max(len(spec.mirrors), 1)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with locked(target.with_name(f".{target.name}.lock"), min(patience, deadline or patience)) as alone:
+            # Once more, now that nobody else writes: another process may have fetched it meanwhile.
+            if target.is_file():
+                if _checksum_fault(spec, target) is None:
+                    return target
+                _remove(target)
+            return _from_mirrors(spec, target, deadline, alone)
+    except OSError as error:
+        raise _unwritable(spec, error) from None
+
+
+def _from_mirrors(spec: FileSpec, target: Path, deadline: float | None, alone: bool) -> Path:
+    # In the target's folder, since a rename is atomic only within one file system. Under the lock it has a fixed
+    # name, so that what a killed process had received is continued.
+    mark = "" if alone else f".{os.getpid()}-{secrets.token_hex(4)}"
+    part = target.with_name(f".{target.name}{mark}.part")
     faults = []
-    for url in spec.mirrors:
-        if deadline is not None and time.monotonic() >= deadline:
-            faults.append(f"{url}: no time left")
-            break
-        try:
-            return _download_from(url, spec, target, deadline)
-        except _MirrorFault as fault:
+    try:
+        for url in spec.mirrors:
+            if deadline is not None and time.monotonic() >= deadline:
+                faults.append(f"{url}: no time left")
+                break
+            until = time.monotonic() + spec.total_timeout
+            fault = _from_mirror(url, spec, target, part, until if deadline is None else min(until, deadline))
+            if fault is None:
+                return target
             faults.append(f"{url}: {fault}")
+    finally:
+        _remove(part)
     tried = f"{spec.name} could not be fetched. Tried {'; '.join(faults)}."
     raise DownloadError(_sentences(tried, spec.remark, _way_out(spec)))
 
 
 class _MirrorFault(Exception):
-    """Why one mirror did not do; never leaves this module."""
+    """Why one mirror did not do; never leaves this module. passing: whether to ask again may help."""
+
+    def __init__(self, reason: str, passing: bool = False) -> None:
+        super().__init__(reason)
+        self.passing = passing
 
 
-def _download_from(url: str, spec: FileSpec, target: Path, deadline: float | None) -> Path:
-    """One attempt at one mirror. The file appears under its name whole and verified, or not at all."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(spec, error) from None
-    until = time.monotonic() + spec.total_timeout
-    until = until if deadline is None else min(until, deadline)
-    # In the target's folder, since a rename is atomic only within one file system.
-    part = target.with_name(f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
-    try:
-        _receive(url, spec, part, until)
-        wrong = _checksum_fault(spec, part)
-        if wrong is not None:
-            raise _MirrorFault(f"not the published file: {wrong}")
-        os.replace(part, target)
-    except OSError as error:
-        raise _unwritable(spec, error) from None
-    finally:
-        _remove(part)
-    return target
+def _from_mirror(url: str, spec: FileSpec, target: Path, part: Path, until: float) -> str | None:
+    """Tries one mirror until it serves, or fails for good. Returns the fault, None where `target` is there."""
+    for attempt in range(1, spec.tries + 1):
+        resumed = part.exists()
+        try:
+            _receive(url, spec, part, until)
+            wrong = _checksum_fault(spec, part)
+            if wrong is None:
+                os.replace(part, target)
+                return None
+            # Pieces of two different files do not make one: the next try starts from nothing.
+            _remove(part)
+            raise _MirrorFault(f"not the published file: {wrong}", passing=resumed)
+        except _MirrorFault as fault:
+            reason, passing = str(fault), fault.passing
+        # Some spread, so that processes which failed together do not all come back together.
+        pause = spec.backoff * 2 ** (attempt - 1) * (1 + secrets.randbelow(250) / 1000)
+        if not passing or attempt == spec.tries or time.monotonic() + pause >= until:
+            return reason if attempt == 1 else f"{reason} (try {attempt})"
+        time.sleep(pause)
+    return "it was not asked"
 
 
 def _receive(url: str, spec: FileSpec, part: Path, until: float) -> None:
-    """Writes the body that `url` leads to into `part`."""
+    """Writes the body that `url` leads to into `part`, after what is there where the server offers that."""
     import requests
     import urllib3
 
+    received = part.stat().st_size if part.exists() else 0
     try:
-        with requests.Session() as session, _open(session, url, spec, until) as response:
+        with requests.Session() as session, _open(session, url, spec, until, received) as response:
+            if response.status_code == 200:
+                received = 0
             length = response.headers.get("Content-Length", "")
-            expected = int(length) if length.isdigit() else None
+            expected = received + int(length) if length.isdigit() else None
             if expected is not None and expected > spec.max_bytes:
                 raise _MirrorFault(f"too large: {expected} bytes, where at most {spec.max_bytes} were due")
             # read1 hands over what has come; a whole block could take for ever to fill, drop by drop.
             read = getattr(response.raw, "read1", response.raw.read)
-            received = 0
-            with part.open("xb") as file:
+            with part.open("ab" if received else "wb") as file:
                 while block := read(1 << 14):
                     received += len(block)
                     if received > spec.max_bytes:
+                        _remove(part)
                         raise _MirrorFault(f"too large: more than {spec.max_bytes} bytes")
                     if time.monotonic() > until:
                         raise _MirrorFault(f"timed out after {received} bytes")
                     file.write(block)
             if expected is not None and received != expected:
-                raise _MirrorFault(f"broke off after {received} of {expected} bytes")
+                raise _MirrorFault(f"broke off after {received} of {expected} bytes", passing=True)
     # ValueError: a redirect to what is no URL.
     except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
-        raise _MirrorFault(_network_fault(error)) from None
+        raise _MirrorFault(_network_fault(error), passing=_may_pass(error)) from None
 
 
-def _open(session: Any, url: str, spec: FileSpec, until: float) -> Any:
-    """The response with the body, after redirects; every hop is checked before it is asked."""
+def _may_pass(error: Exception) -> bool:
+    import requests
+    import urllib3
+
+    if isinstance(error, requests.exceptions.SSLError):
+        return False
+    return isinstance(error, requests.ConnectionError | requests.Timeout | urllib3.exceptions.HTTPError)
+
+
+def _open(session: Any, url: str, spec: FileSpec, until: float, received: int) -> Any:
+    """The response with the body, after redirects; every hop is checked before it is asked.
+
+    received: bytes that are here already; the status is 206 where the server goes on after them.
+    """
+    # Compressed on the way, Content-Length would not be the file's.
+    headers = {"Accept-Encoding": "identity", "User-Agent": "portgnn"}
+    if received:
+        headers["Range"] = f"bytes={received}-"
     for _ in range(_MAX_REDIRECTS + 1):
         if (reason := refusal(url, spec.plain_http_hosts)) is not None:
             raise _MirrorFault(reason)
@@ -253,16 +304,25 @@ def _open(session: Any, url: str, spec: FileSpec, until: float) -> Any:
         response = session.get(
             url, stream=True, allow_redirects=False,
             timeout=(min(spec.connect_timeout, left), min(spec.read_timeout, left)),
-            # Compressed on the way, Content-Length would not be the file's.
-            headers={"Accept-Encoding": "identity", "User-Agent": "portgnn"},
+            headers=headers,
         )
         if response.is_redirect:
             response.close()
             url = urljoin(url, response.headers["Location"])
             continue
-        if response.status_code != 200:
+        status = response.status_code
+        if received and status == 206:
+            if response.headers.get("Content-Range", "").startswith(f"bytes {received}-"):
+                return response
+            status = 416
+        if received and status == 416:
             response.close()
-            raise _MirrorFault(f"HTTP status {response.status_code} {response.reason}".rstrip())
+            received = 0
+            del headers["Range"]
+            continue
+        if status != 200:
+            response.close()
+            raise _MirrorFault(f"HTTP status {status} {response.reason}".rstrip(), status == 429 or status >= 500)
         return response
     raise _MirrorFault(f"more than {_MAX_REDIRECTS} redirects")
 

@@ -19,6 +19,32 @@ def body(content: bytes) -> Answer:
     return answer
 
 
+def by_range(content: bytes, *, cut: int | None = None) -> Answer:
+    """Serves what a Range asks for; cut: breaks off after so many bytes, each time."""
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        asked = handler.headers.get("Range", "")
+        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
+        if start >= len(content) and asked:
+            handler.send_error(416)
+            return
+        handler.send_response(206 if asked else 200)
+        if asked:
+            handler.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        handler.send_header("Content-Length", str(len(content) - start))
+        handler.end_headers()
+        handler.wfile.write(content[start:][:cut])
+    return answer
+
+
+def in_turn(*answers: Answer) -> Answer:
+    """The first answer to the first request, and so on; the last one to all further ones."""
+    left = list(answers)
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        (left.pop(0) if len(left) > 1 else left[0])(handler)
+    return answer
+
+
 def status(code: int) -> Answer:
     return lambda handler: handler.send_error(code)
 
