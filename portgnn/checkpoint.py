@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -109,14 +109,21 @@ def check_parameters(params: dict[str, NDArray[Any]], config: Config, num_featur
 
 
 def read_config(document: Any) -> Config:
-    """A recipe out of a header. Raises TypeError or PortgnnError for what is none."""
+    """A recipe out of a header. Raises PortgnnError for what is none."""
+    known = {field.name for field in fields(Config)}
+    if not isinstance(document, dict) or set(document) - known:
+        more = ", ".join(sorted(set(document) - known))[:80] if isinstance(document, dict) else str(document)[:40]
+        raise CheckpointError(f"the recipe has settings that this portgnn does not know ({more}); was the file "
+                              "written by a newer one?")
     return Config(**document)
 
 
 def read_names(document: Any) -> tuple[str, ...]:
     """Names out of a header. Raises ValueError where they are not a list of texts."""
     if not isinstance(document, list) or not all(type(name) is str for name in document):
-        raise ValueError(f"{str(document)[:40]} is not a list of names")
+        raise ValueError(f"{str(document)[:40]!r} is not a list of names")
+    # JSON can spell half of a surrogate pair, which no file can be written with.
+    "".join(document).encode()
     return tuple(document)
 
 

@@ -5,6 +5,7 @@ All input is checked here, once, so that no other module has to: what a `Graph` 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -84,6 +85,9 @@ class Graph:
                 )
             put("node_ids", ids)
         put("feature_names", tuple(str(name) for name in self.feature_names))
+        _check_text("class_names", self.class_names)
+        _check_text("feature_names", self.feature_names)
+        _check_text("node_ids", () if self.node_ids is None else self.node_ids)
         if self.feature_names and len(self.feature_names) != self.num_features:
             raise GraphError(f"feature_names holds {len(self.feature_names)} names for {self.num_features} features")
 
@@ -234,6 +238,14 @@ def row_normalized(features: Features) -> Features:
         scaled.data *= np.repeat(scale, np.diff(scaled.indptr))
         return scaled
     return np.asarray(features * scale[:, None])
+
+
+def _check_text(what: str, names: Iterable[str]) -> None:
+    """Half of a surrogate pair is a character to Python and to no file."""
+    try:
+        "".join(names).encode()
+    except (UnicodeEncodeError, ValueError):
+        raise GraphError(f"{what} holds a name that is not valid Unicode text") from None
 
 
 def _checked_adjacency(adjacency: Any) -> sp.csr_array:

@@ -96,10 +96,10 @@ def _array(where: str, file: Any, size: int, optional: bool) -> NDArray[Any] | N
     needed = count * dtype.itemsize
     if any(n < 0 for n in shape) or needed > size:
         raise DatasetError(f"{where} promises shape {list(shape)} of {dtype}, which is more than it holds")
-    raw = bytearray(needed)
-    if file.readinto(raw) != needed and needed:
+    raw = file.read(needed)
+    if len(raw) != needed:
         raise DatasetError(f"{where} is cut short")
-    flat = np.frombuffer(raw, dtype=dtype, count=count) if needed else np.empty(count, dtype=dtype)
+    flat = np.frombuffer(raw, dtype=dtype, count=count) if needed else np.empty(0, dtype=dtype)
     array = flat.reshape(shape, order="F" if fortran else "C")
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
@@ -111,9 +111,9 @@ def read_matrix(path: Path, rows: int) -> Any:
     """
     arrays, _ = read_arrays(path)
     if {"data", "indices", "indptr", "shape"} <= set(arrays):
-        stored = str(arrays["format"].astype("U").item()) if _is_text(arrays.get("format")) else "csr"
+        stored = _format(arrays.get("format"))
         if stored not in ("csr", "csc"):
-            raise DatasetError(f"{path} holds a sparse matrix in format {stored!r}; save it as CSR")
+            raise DatasetError(f"{path} holds a sparse matrix that is neither CSR nor CSC; save it as CSR")
         # Before it is made: a shape costs nothing to write, and rows cost memory.
         _check_rows(path, arrays["shape"].tolist(), rows)
         matrix: Any = sparse_matrix(arrays, "", str(path), transposed=stored == "csc")
@@ -131,8 +131,12 @@ def _check_rows(path: Path, shape: Any, rows: int) -> None:
         raise DatasetError(f"{path} holds a matrix of shape {shape}; it must have a row for each of {rows} nodes")
 
 
-def _is_text(array: NDArray[Any] | None) -> bool:
-    return array is not None and array.shape == () and array.dtype.kind in "SU"
+def _format(array: NDArray[Any] | None) -> str:
+    """What scipy.sparse.save_npz calls the format, as text or as bytes; "" where it is neither."""
+    if array is None:
+        return "csr"
+    known = {b"csr": "csr", b"csc": "csc", "csr": "csr", "csc": "csc"}
+    return next((name for text, name in known.items() if array.shape == () and array == text), "")
 
 
 def read_npz(path: Path) -> Graph:
@@ -217,8 +221,9 @@ def _names(arrays: Mapping[str, NDArray[Any]], name: str, where: str) -> tuple[s
         raise DatasetError(f"{where}: {name} has shape {list(array.shape)}; it must be a list")
     try:
         return tuple(array.astype(np.str_).tolist())
-    except UnicodeDecodeError:
-        raise DatasetError(f"{where}: {name} is not ASCII text; save it as array.astype(str)") from None
+    # Bytes that are not ASCII, or 32-bit characters that are none.
+    except ValueError:
+        raise DatasetError(f"{where}: {name} is not text; save it as array.astype(str)") from None
 
 
 def _listed(arrays: Mapping[str, Any]) -> str:

@@ -165,7 +165,8 @@ def _checkpoints(folder: Path) -> tuple[Files, Files]:
     return {"model": (folder / "model").read_bytes()}, {"run": (folder / "run").read_bytes()}
 
 
-_JSON = (b'"shape"', b"[]", b"{", b"999999999999", b"F64", b"BF16", b"null", b"-1", b"1e999", b'\\"', b"[" * 3000, b"NaN")
+_JSON = (b'"shape"', b"[]", b"{", b"999999999999", b"F64", b"BF16", b"null", b"-1", b"1e999", b"[" * 3000,
+         b"NaN")
 
 
 def readers(folder: Path) -> dict[str, Reader]:
@@ -174,8 +175,8 @@ def readers(folder: Path) -> dict[str, Reader]:
     found = {
         "planetoid": Reader(
             _planetoid(), lambda at: _checked(read_planetoid({part: at / part for part in PARTS}, "toy")),
-            (b"cos\nsystem\n", b"c__builtin__\neval\n", b"R", b"b", b"\x80\x02", b"cnumpy\nndarray\n", b"I99999999999\n",
-             b"cscipy.sparse.csr\ncsr_matrix\n", b"ccollections\ndefaultdict\n", b"0", b"2", b"h\x01", b"]", b"}"),
+            (b"cos\nsystem\n", b"c__builtin__\neval\n", b"R", b"b", b"\x80\x02", b"cnumpy\nndarray\n",
+             b"I99999999999\n", b"cscipy.sparse.csr\ncsr_matrix\n", b"ccollections\ndefaultdict\n", b"0", b"2", b"h\x01", b"]", b"}"),
         ),
         "linqs": Reader(
             _linqs(), lambda at: _checked(read_linqs(at / "cora.tgz")), (b"../", b"\t", b"0", b"\n", b"1"),
@@ -183,7 +184,8 @@ def readers(folder: Path) -> dict[str, Reader]:
         ),
         "csv": Reader(
             {"nodes.csv": _NODES, "edges.csv": _EDGES}, lambda at: _checked(read_folder(at)),
-            (b",", b"\n", b'"', b"\r", b"nan", b"inf", b"1e999", b"\xff", b"\0", b"\xef\xbb\xbf", b"id", b"-1", b"train"),
+            (b",", b"\n", b'"', b"\r", b"nan", b"inf", b"1e999", b"\xff", b"\0", b"\xef\xbb\xbf", b"id", b"-1",
+             b"train", b"\xc3\xa9", b" ", b"label", b"split"),
         ),
         "npz": Reader(
             _npz(), lambda at: _checked(read_npz(at / "graph.npz")),
@@ -198,10 +200,11 @@ def readers(folder: Path) -> dict[str, Reader]:
         "run": Reader(run, lambda at: load_run(at / "run"), _JSON, {"run": damage_header}),
     }
     if importlib.util.find_spec("networkx"):
-        words = (b"<!DOCTYPE x>", b"&lt;", b"&#0;", b"nan", b"<node id='q'/>", b"<graph>", b"\xff\xfe", b"yfiles", b"1e999")
+        words = (b"<!DOCTYPE x>", b"&lt;", b"&#0;", b"nan", b"<node id='q'/>", b"<graph>", b"\xff\xfe", b"yfiles",
+                 b"1e999", b"<hyperedge/>", b"<port/>", b"&#55296;")
         found["graphml"] = Reader({"g.graphml": _GRAPHML}, lambda at: _checked(read_markup(at / "g.graphml")), words)
-        found["gml"] = Reader({"g.gml": _GML}, lambda at: _checked(read_markup(at / "g.gml")),
-                              (b"[", b"]", b"node [ id 0 ]", b"&#99999999;", b"\xff", b"multigraph 1", b"INF", b"NAN"))
+        words = (b"[", b"]", b"node [ id 0 ]", b"&#99999999;", b"&#55296;", b"multigraph 1", b"INF", b"NAN")
+        found["gml"] = Reader({"g.gml": _GML}, lambda at: _checked(read_markup(at / "g.gml")), words)
     if importlib.util.find_spec("pyarrow"):
         found["parquet"] = Reader(_parquet(), lambda at: _checked(read_folder(at)), (b"PAR1",))
     return found

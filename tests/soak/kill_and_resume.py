@@ -85,7 +85,8 @@ def run(folder: Path, backend: str, dtype: str, dataset: str, times: int, seed: 
     one, other = (Model.load(folder / name).params for name in ("clean", "killed"))
     difference = max(float(np.abs(one[name] - other[name]).max()) for name in one)
     histories = [json.loads(result.stdout) for result in (clean, done)]
-    same = all(histories[0][key] == histories[1][key] for key in ("train_loss", "val_loss", "val_accuracy", "best_epoch"))
+    compared = ("train_loss", "val_loss", "val_accuracy", "best_epoch")
+    same = all(histories[0][key] == histories[1][key] for key in compared)
     return Outcome(kills, unreadable, resumed, difference, same)
 
 
