@@ -32,6 +32,13 @@ TOLERANCES = (
         1e-6,
         "central differences with step 1e-5 are right to about 1e-9 themselves, less near a kink of relu",
     ),
+    Tolerance(
+        "trajectory.article.*",
+        "bfloat16",
+        "*",
+        0.2,
+        "features as they are, not normalised, through three layers: 9e-2 after 200 epochs, when the loss is small",
+    ),
     Tolerance("csr", "*", "*", 0.0, "exact or wrong"),
     Tolerance("xp.argmax", "*", "*", 0.0, "exact or wrong"),
     Tolerance("dropout.bits", "*", "*", 0.0, "the share of bits that differ: none may"),
