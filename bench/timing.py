@@ -37,7 +37,7 @@ class Plan:
 
     @classmethod
     def quick(cls) -> Plan:
-        return cls(rounds=3, epochs=25, turn_seconds=0.5, evaluations=5, accuracy_seconds=5.0)
+        return cls(rounds=3, epochs=25, turn_seconds=0.5, evaluations=5, quiet_wait=1.0, accuracy_seconds=5.0)
 
 
 @dataclass
