@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.protocol import Array, Optimizer, Params, Run, State, Step
+from portgnn.protocol import Array, Backend, BatchStep, Optimizer, Params, Run, State, Step
 
 
 class Adam:
@@ -104,5 +105,17 @@ def plain_loop(
             settle(state, measured)
             metrics.append(measured)
         return state, fetch(metrics)
+
+    return run
+
+
+def plain_batches(backend: Backend, step: BatchStep) -> BatchStep:
+    """Calls `step` with keys as Python ints, and settles lazy arrays after each batch."""
+
+    def run(state: State, keys: NDArray[np.uint32], batch: Any) -> tuple[State, tuple[Array, ...]]:
+        state, measured = step(state, keys.tolist(), batch)
+        if backend.capabilities.lazy:
+            backend.synchronize(*state.values(), *measured)
+        return state, measured
 
     return run

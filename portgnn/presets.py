@@ -17,6 +17,7 @@ Stopping = Literal["window", "patience"]
 FeatureForm = Literal["auto", "sparse", "dense"]
 AdjacencyForm = Literal["auto", "csr", "dense"]
 Rows = Literal["needed", "all"]
+Loader = Literal["full", "neighbor", "cluster"]
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "bias": get_args(Bias),
@@ -24,6 +25,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "features": get_args(FeatureForm),
     "adjacency": get_args(AdjacencyForm),
     "rows": get_args(Rows),
+    "loader": get_args(Loader),
 }
 
 
@@ -83,6 +85,14 @@ class Config:
     rows: Rows = "needed"
     """"needed": compute only the rows that the loss reads, the same numbers for less work;
     "all": compute every node's, as most libraries do."""
+    loader: Loader = "full"
+    """"full": one step an epoch over all training nodes; "neighbor": steps over sampled neighbourhoods
+    (Hamilton et al. 2017); "cluster": steps over parts of the graph (Chiang et al. 2019)."""
+    batch_size: int = 512
+    """Training nodes of a neighbour-sampled batch; nodes, about, of a cluster batch."""
+    fanout: str = "15,10"
+    """Neighbours sampled a node, one number a layer from the output back, each a number or "all"; one number
+    stands for all layers."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -105,10 +115,22 @@ class Config:
             ("beta1", 0 <= self.beta1 < 1, "at least 0 and below 1"),
             ("beta2", 0 <= self.beta2 < 1, "at least 0 and below 1"),
             ("eps", 0 < self.eps < float("inf"), "finite and above 0"),
+            ("batch_size", self.batch_size >= 1, "at least 1"),
         ]
         for name, holds, wanted in rules:
             if not holds:
                 raise ConfigError(f"{name}={getattr(self, name)} must be {wanted}")
+        words = self.fanout.split(",") if isinstance(self.fanout, str) else [""]
+        if not all(word.strip() == "all" or (word.strip().isdecimal() and int(word) > 0) for word in words):
+            raise ConfigError(f"fanout={self.fanout!r} must be numbers above 0 or \"all\", as in 15,10 or all")
+        if self.loader == "neighbor" and len(words) not in (1, self.layers):
+            raise ConfigError(f"fanout={self.fanout!r} names {len(words)} layers, and the network has {self.layers}; "
+                              "give one number, or one for each layer")
+
+    def fanouts(self) -> tuple[int | None, ...]:
+        """Neighbours sampled for each layer's output, the first layer's first; None for all of them."""
+        numbers = [None if word.strip() == "all" else int(word) for word in self.fanout.split(",")]
+        return tuple(reversed(numbers * self.layers if len(numbers) == 1 else numbers))
 
     def dropout_rates(self) -> tuple[float, ...]:
         """The dropout rate on each layer's input."""

@@ -47,6 +47,10 @@ Run: TypeAlias = Callable[[State, NDArray[np.uint32]], tuple[State, NDArray[np.f
 metrics is a host array [epochs, number of metrics]."""
 
 
+BatchStep: TypeAlias = Callable[[State, Any, Any], tuple[State, tuple[Array, ...]]]
+"""`step(state, keys, batch) -> (state, metrics)`: a `Step` over a batch, a tuple tree of arrays, handles and None."""
+
+
 @dataclass(frozen=True)
 class Capabilities:
     """What an adapter can do on this machine, as data. Nothing else may be asked of a backend's identity."""
@@ -167,6 +171,17 @@ class Backend(Protocol):
 
     def synchronize(self, *arrays: Array) -> None:
         """Returns when the work on these arrays (and, where that is all a device offers, on all) is done."""
+
+
+@runtime_checkable
+class Batching(Protocol):
+    """What an adapter may have beside the verbs of `Backend`; `portgnn.parts.plain_batches` serves those without."""
+
+    def compile_batches(self, step: BatchStep) -> BatchStep:
+        """The step, made fast and called with keys as a host array uint32 [layers, 2]. Batches come in a few shapes.
+
+        May consume the state. Metrics may be promises, the state must be settled enough that no graph grows.
+        """
 
 
 class BackendClass(Protocol):

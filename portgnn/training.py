@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn import model, objective
+from portgnn.engine import Engine, Task
 from portgnn.errors import CheckpointError, ConfigError, PortgnnError
 from portgnn.operands import Operands, Prepared, place
 from portgnn.presets import Config
@@ -117,11 +118,10 @@ def make_run(backend: Backend, prepared: Prepared, *, validate: bool) -> Run:
     held_out = place(backend, prepared, graph.val, training=False) if validate else None
 
     def step(state: State, keys: Any) -> tuple[State, tuple[Array, ...]]:
-        params = {name[len(_PARAM) :]: value for name, value in state.items() if name.startswith(_PARAM)}
-        moments = {name: value for name, value in state.items() if not name.startswith(_PARAM)}
+        params, moments = split_state(state)
         (loss, _), grads = value_and_grad(params, keys)
         params, moments = optimizer.step(params, grads, moments)
-        after = {_PARAM + name: value for name, value in params.items()} | moments
+        after = join_state(params, moments)
         if held_out is None:
             return after, (loss,)
         logits = model.gcn(backend, params, held_out, config)
@@ -138,33 +138,50 @@ def make_optimizer(backend: Backend, config: Config) -> Optimizer:
     return backend.adam(config.learning_rate, config.beta1, config.beta2, config.eps, decay)
 
 
-def initial_state(backend: Backend, prepared: Prepared, seed: int) -> State:
+def initial_state(backend: Backend, prepared: Task, seed: int) -> State:
     """Parameters of a seed and a fresh optimizer's state, on the device."""
     host = model.init_params(prepared.config, prepared.dimensions, seed)
     params = {name: backend.asarray(value) for name, value in host.items()}
     moments = make_optimizer(backend, prepared.config).init(params)
+    return join_state(params, moments)
+
+
+def split_state(state: State) -> tuple[Params, State]:
+    """Parameters by their own names, and the optimizer's state."""
+    params = {name[len(_PARAM) :]: value for name, value in state.items() if name.startswith(_PARAM)}
+    return params, {name: value for name, value in state.items() if not name.startswith(_PARAM)}
+
+
+def join_state(params: Params, moments: State) -> State:
+    """The inverse of `split_state`."""
     return {_PARAM + name: value for name, value in params.items()} | moments
 
 
 def fit(
     backend: Backend,
-    prepared: Prepared,
+    prepared: Task,
     seed: int,
     on_chunk: Callable[[History], None] | None = None,
     keeper: Keeper | None = None,
     progress: Progress | None = None,
+    engine: Engine | None = None,
 ) -> Fit:
     """Trains the recipe from a seed. on_chunk is called with the history after each chunk of epochs.
 
     keeper: is given the run's progress to keep. progress: where an earlier run of this recipe and seed stood;
-    training goes on from there.
+    training goes on from there. engine: computes the epochs; by default each is one step over the whole graph,
+    which then has to be a `Prepared`.
 
     Raises ConfigError where the graph lacks what the recipe needs, NonFiniteLossError where the loss diverges.
     """
     config, graph = prepared.config, prepared.graph
     _check_splits(prepared)
     validate = graph.val is not None
-    run = make_run(backend, prepared, validate=validate)
+    if engine is None:
+        assert isinstance(prepared, Prepared)
+        run = make_run(backend, prepared, validate=validate)
+    else:
+        run = engine.make_run(validate)
     state = initial_state(backend, prepared, seed)
     history = History()
     layers = config.layers
@@ -192,6 +209,8 @@ def fit(
         state, metrics = run(state, dropout_keys(seed, epochs, layers))
         backend.synchronize(*state.values())
         milliseconds = (time.perf_counter() - clock) * 1e3 / len(epochs)
+        if engine is not None:
+            milliseconds = engine.agree(milliseconds)
         history.train_loss += metrics[:, 0].tolist()
         if validate:
             assert graph.val is not None
@@ -260,7 +279,7 @@ def _replay(
     return run(state, dropout_keys(seed, epochs, layers))[0]
 
 
-def _check_splits(prepared: Prepared) -> None:
+def _check_splits(prepared: Task) -> None:
     graph, config = prepared.graph, prepared.config
     if graph.train is None:
         raise ConfigError(f"{graph.name} has no training split; give one with Graph.with_splits(train, val, test)")

@@ -14,7 +14,7 @@ from jax import lax
 from numpy.typing import NDArray
 
 from portgnn.parts import Adam, MasterWeights
-from portgnn.protocol import Capabilities, Key, LossFn, Optimizer, Params, Run, State, Step
+from portgnn.protocol import BatchStep, Capabilities, Key, LossFn, Optimizer, Params, Run, State, Step
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold
 from portgnn_jax.sparse import JaxCSR, place
 
@@ -169,6 +169,10 @@ class JAXBackend:
             return state, np.concatenate([np.asarray(row, dtype=np.float64)[:size] for row, size in rows])
 
         return run
+
+    def compile_batches(self, step: BatchStep) -> BatchStep:
+        jitted = jax.jit(step, donate_argnums=0)
+        return lambda state, keys, batch: jitted(state, self._put(keys), batch)
 
     def synchronize(self, *arrays: jax.Array) -> None:
         jax.block_until_ready(arrays)

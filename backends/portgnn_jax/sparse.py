@@ -82,6 +82,9 @@ class JaxCSR:
         return replace(self, forward=drop(self.forward), backward=drop(self.backward))
 
 
+jax.tree_util.register_dataclass(JaxCSR, data_fields=["forward", "backward"], meta_fields=["shape", "nnz"])
+
+
 def place(matrix: sp.csr_array, index: NDArray[np.uint32] | None, dtype: Any, put: Any, pieces: bool) -> JaxCSR:
     """A canonical SciPy matrix on a device. put: moves a NumPy array there. pieces: as `Pieces`, else `Segments`."""
     numbers = np.arange(matrix.nnz, dtype=np.uint32) if index is None else np.asarray(index, dtype=np.uint32)

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.parts import Adam, MasterWeights
-from portgnn.protocol import Capabilities, Key, LossFn, Optimizer, Params, Run, State, Step
+from portgnn.protocol import BatchStep, Capabilities, Key, LossFn, Optimizer, Params, Run, State, Step
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold, random_bits
 from portgnn_mlx.kernels import kernel_is_right
 from portgnn_mlx.sparse import EdgeCSR, HostCSR, KernelCSR, edge_csr, host_csr, kernel_csr
@@ -202,6 +202,15 @@ class MLXBackend:
                     start += size
                 rows = np.array([value.item() for value in measured], dtype=np.float64)
             return state, rows.reshape(len(keys), -1)
+
+        return run
+
+    def compile_batches(self, step: BatchStep) -> BatchStep:
+        def run(state: State, keys: NDArray[np.uint32], batch: Any) -> tuple[State, tuple[mx.array, ...]]:
+            with mx.stream(self._device):
+                state, measured = step(state, keys.tolist(), batch)
+                mx.eval(state, *measured)
+            return state, measured
 
         return run
 

@@ -33,6 +33,9 @@ HELP: dict[str, str] = {
     "features": "Form in which the features are stored.",
     "adjacency": "Form in which the adjacency is stored.",
     "rows": "Compute only the rows that the loss reads, or all.",
+    "loader": "Train on all nodes at once, on sampled neighbourhoods, or on clusters of nodes.",
+    "batch_size": "Training nodes of a sampled batch; nodes of a cluster batch.",
+    "fanout": "Neighbours sampled a node, from the output layer back: numbers or all.",
 }
 
 NEGATIONS = {"undirected": "--directed"}

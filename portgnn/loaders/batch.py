@@ -1,0 +1,138 @@
+"""Batches on a device: padded to a few shapes, so that what a framework compiled for one batch serves the next.
+
+Padding changes no number: added rows and columns hold zeros, added rows of the output are not counted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from portgnn.graph import Features
+from portgnn.loaders.neighbor import Block
+from portgnn.loaders.source import Source
+from portgnn.operands import Operands
+from portgnn.protocol import Array, Backend
+
+Tree: TypeAlias = Any
+"""`Operands` as a tuple of arrays, handles and None: what a framework's own transforms can take as an argument."""
+
+
+@dataclass(frozen=True, eq=False)
+class HostBatch:
+    """A padded batch on the host; fields as in `Operands`, adjacency and features in SciPy's and NumPy's forms."""
+
+    features: Features
+    feature_numbers: NDArray[np.uint32] | None
+    adjacency: tuple[sp.csr_array, ...]
+    index: tuple[NDArray[np.uint32] | None, ...]
+    targets: NDArray[np.float64]
+    labels: NDArray[np.int32]
+    count: int
+
+
+def size_class(size: int) -> int:
+    """The next of 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, …: four classes an octave waste at most a quarter."""
+    step = 1 << max(size.bit_length() - 3, 0)
+    return max(-(-size // step) * step, 4)
+
+
+def assemble(source: Source, block: Block) -> HostBatch:
+    """Reads the features of a batch and pads it. Needs labels for the counted nodes."""
+    graph, config = source.graph, source.config
+    features, numbers = source.features(block.levels[0])
+    features, numbers, first = _padded_features(features, numbers)
+    sizes, adjacency = [first], []
+    padded: dict[int, sp.csr_array] = {}  # layers may share a block, and a device then holds it once
+    for level, matrix in zip(block.levels[1:], block.blocks, strict=True):
+        same = sizes[-1] == first and level is block.levels[0]
+        if id(matrix) not in padded:
+            height = first if same else size_class(len(level) + _spare_rows(matrix.nnz, sizes[-1]))
+            padded[id(matrix)] = _padded(matrix, height, sizes[-1])
+        adjacency.append(padded[id(matrix)])
+        sizes.append(adjacency[-1].shape[0])
+    index: list[NDArray[np.uint32] | None] = []
+    for layer, rate in enumerate(config.dropout_rates()):
+        if not rate or (layer == 0 and numbers is not None):
+            index.append(None)
+            continue
+        width = source.dimensions[layer]
+        each = np.zeros((sizes[layer], width), dtype=np.uint32)
+        nodes = block.levels[layer]
+        # Modulo 2**32 is what unsigned arithmetic does by itself.
+        each[: len(nodes)] = (nodes.astype(np.uint32) * np.uint32(width))[:, None] + np.arange(width, dtype=np.uint32)
+        index.append(each)
+    assert graph.labels is not None
+    counted = np.asarray(graph.labels[block.nodes], dtype=np.int32)
+    labels = np.full(sizes[-1], -1, dtype=np.int32)
+    labels[block.counted] = counted
+    targets = np.zeros((sizes[-1], graph.num_classes))
+    targets[block.counted, counted] = -1.0 / len(counted)
+    return HostBatch(features, numbers, tuple(adjacency), tuple(index), targets, labels, len(counted))
+
+
+def place_batch(backend: Backend, batch: HostBatch) -> Operands:
+    """The batch on the backend's device."""
+    handles = {id(matrix): backend.csr(matrix) for matrix in batch.adjacency}
+    features: Array = (
+        backend.csr(batch.features, batch.feature_numbers)
+        if isinstance(batch.features, sp.csr_array)
+        else backend.asarray(batch.features)
+    )
+    return Operands(
+        features=features,
+        adjacency=tuple(handles[id(matrix)] for matrix in batch.adjacency),
+        index=tuple(None if numbers is None else backend.asarray(numbers) for numbers in batch.index),
+        targets=backend.asarray(batch.targets),
+        labels=backend.asarray(batch.labels),
+        count=batch.count,
+    )
+
+
+def as_tree(operands: Operands) -> Tree:
+    """The arrays of a batch; see `from_tree`. The count stays behind: it is in the targets."""
+    return (operands.features, operands.adjacency, operands.index, operands.targets, operands.labels)
+
+
+def from_tree(tree: Tree) -> Operands:
+    features, adjacency, index, targets, labels = tree
+    return Operands(features, tuple(adjacency), tuple(index), targets, labels, 0)
+
+
+def _spare_rows(stored: int, width: int) -> int:
+    """Rows that have room for the zeros with which `stored` values are padded."""
+    return 1 + (size_class(stored) - stored) // width
+
+
+def _padded(matrix: sp.csr_array, height: int, width: int) -> sp.csr_array:
+    """The matrix with zero rows and columns up to [height, width], and stored zeros in the rows that were added.
+
+    Zeros are stored in no row of the matrix itself, and no place twice: it stays canonical.
+    """
+    rows, stored = matrix.shape[0], matrix.nnz
+    room = (height - rows) * width
+    zeros = np.arange(min(size_class(stored) - stored, room))
+    indices = np.concatenate([matrix.indices, (zeros % width).astype(matrix.indices.dtype)])
+    ends = stored + np.minimum(np.arange(1, height - rows + 1) * width, len(zeros))
+    indptr = np.concatenate([matrix.indptr, ends]).astype(matrix.indptr.dtype)
+    data = np.concatenate([matrix.data, np.zeros(len(zeros))])
+    return sp.csr_array((data, indices, indptr), shape=(height, width))
+
+
+def _padded_features(
+    features: Features, numbers: NDArray[np.uint32] | None
+) -> tuple[Features, NDArray[np.uint32] | None, int]:
+    rows, width = features.shape
+    if not isinstance(features, sp.csr_array):
+        height = size_class(rows + 1)
+        padded = np.zeros((height, width), dtype=features.dtype)
+        padded[:rows] = features
+        return padded, None, height
+    assert numbers is not None
+    height = size_class(rows + _spare_rows(features.nnz, width))
+    matrix = _padded(features, height, width)
+    return matrix, np.concatenate([numbers, np.zeros(matrix.nnz - len(numbers), dtype=np.uint32)]), height

@@ -1,0 +1,87 @@
+"""Cluster batches: the subgraph of a few parts of the graph, drawn together (Chiang et al. 2019, Cluster-GCN).
+
+Parts are ranges of equal length of an order in which neighbours lie close: METIS's parts one after the other where
+pymetis is installed, the reverse Cuthill-McKee order (Cuthill & McKee 1969) in memory, the order of the file on
+disk. A batch joins `PARTS_A_BATCH` parts drawn at random with the edges between them (section 3.2, stochastic
+multiple partitions), and its adjacency is normalised anew (section 6.2). Edges to nodes outside are left out, so that
+these gradients are biased, unlike those of `portgnn.loaders.neighbor`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.csgraph import reverse_cuthill_mckee
+
+from portgnn.graph import normalized_adjacency
+from portgnn.loaders.neighbor import Block, ranked
+from portgnn.loaders.source import InMemory, Nodes, Source
+
+PARTS_A_BATCH = 4
+
+
+class Clusters:
+    """A partition of a graph's nodes, made once."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        n = source.graph.num_nodes
+        size = max(source.config.batch_size // PARTS_A_BATCH, 1)
+        number = max(-(-n // size), 1)
+        order = _order(source, number)
+        self.parts = [np.sort(part) for part in np.array_split(order, number)]
+        is_train = np.zeros(n, dtype=bool)
+        assert source.graph.train is not None
+        is_train[source.graph.train] = True
+        self._is_train = is_train
+
+    def batches(self, draw: np.random.Generator) -> Iterator[Block]:
+        """One epoch: every part in one batch. Batches without a training node are left out."""
+        order = draw.permutation(len(self.parts))
+        for start in range(0, len(order), PARTS_A_BATCH):
+            nodes = np.sort(np.concatenate([self.parts[i] for i in order[start : start + PARTS_A_BATCH]]))
+            counted = np.flatnonzero(self._is_train[nodes])
+            if len(counted):
+                yield self._joined(nodes, counted)
+
+    def _joined(self, nodes: Nodes, counted: Nodes) -> Block:
+        layers = self._source.config.layers
+        if len(nodes) == self._source.graph.num_nodes:
+            block = self._source.rows(nodes)
+        else:
+            block = normalized_adjacency(within_nodes(self._source, nodes))
+        return Block((nodes,) * (layers + 1), (block,) * layers, counted)
+
+
+def within_nodes(source: Source, nodes: Nodes) -> sp.csr_array:
+    """The edges among `nodes` (ascending), each weighing what it weighs in the whole graph's A + I.
+
+    A stored value is a[i, j] s[i] s[j] with s the diagonal of D^-1/2: dividing by the scales gives A + I back.
+    """
+    rows = source.rows(nodes)
+    columns, places = ranked(np.concatenate([rows.indices, nodes]), source.graph.num_nodes)
+    mine = np.zeros(len(columns), dtype=np.int64) - 1
+    mine[places[len(rows.indices) :]] = np.arange(len(nodes))
+    at = mine[places[: len(rows.indices)]]
+    owner = np.repeat(np.arange(len(nodes)), np.diff(rows.indptr))
+    kept = at >= 0
+    owner, at, values = owner[kept], at[kept], rows.data[kept]
+    scale = source.scales(nodes)
+    values = values / (scale[owner] * scale[at])
+    return sp.csr_array((values, (owner, at)), shape=(len(nodes), len(nodes)))
+
+
+def _order(source: Source, parts: int) -> Nodes:
+    n = source.graph.num_nodes
+    if parts == 1 or not isinstance(source, InMemory):
+        return np.arange(n)
+    adjacency = source.prepared.graph.adjacency
+    try:
+        import pymetis
+    except ImportError:
+        order: Nodes = reverse_cuthill_mckee(adjacency, symmetric_mode=False).astype(np.int64)
+        return order
+    _, membership = pymetis.part_graph(parts, xadj=adjacency.indptr, adjncy=adjacency.indices)
+    return np.argsort(np.asarray(membership), kind="stable")

@@ -1,0 +1,110 @@
+"""Epochs of mini-batches for the one training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portgnn import model, objective
+from portgnn.loaders import neighbor
+from portgnn.loaders.batch import HostBatch, Tree, as_tree, assemble, from_tree, place_batch
+from portgnn.loaders.cluster import Clusters
+from portgnn.loaders.inference import Inference
+from portgnn.loaders.prefetch import Prefetch
+from portgnn.loaders.source import Nodes, Source
+from portgnn.operands import Operands
+from portgnn.parts import plain_batches
+from portgnn.protocol import Array, Backend, Batching, Params, Run, State
+from portgnn.training import join_state, make_optimizer, split_state
+
+
+class Sampled:
+    """An `Engine` whose epoch is a pass over batches, and whose evaluation is exact.
+
+    Which batches an epoch has depends on its dropout keys alone, and those on seed and epoch: a resumed run draws
+    what it would have drawn. Dropout bits belong to (epoch, layer, element), so that all batches of an epoch see
+    one mask, and at fixed parameters their gradients, weighted by their sizes, add up to the full batch's where
+    every neighbour is taken.
+    """
+
+    def __init__(self, backend: Backend, source: Source) -> None:
+        self._backend, self._source = backend, source
+        self._clusters = Clusters(source) if source.config.loader == "cluster" else None
+
+    def agree(self, value: float) -> float:
+        return value
+
+    def make_run(self, validate: bool) -> Run:
+        backend, config, graph = self._backend, self._source.config, self._source.graph
+        value_and_grad = backend.value_and_grad(self._loss)
+        optimizer = make_optimizer(backend, config)
+
+        def step(state: State, keys: Any, batch: Tree) -> tuple[State, tuple[Array, ...]]:
+            params, moments = split_state(state)
+            (loss, _), grads = value_and_grad(params, keys, batch)
+            params, moments = optimizer.step(params, grads, moments)
+            return join_state(params, moments), (loss,)
+
+        batched = backend.compile_batches(step) if isinstance(backend, Batching) else plain_batches(backend, step)
+        held_out = HeldOut(backend, self._source, graph.val) if validate and graph.val is not None else None
+
+        def run(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
+            rows = []
+            for epoch in keys:
+                losses, counts = [], []
+                with Prefetch(self.batches(epoch)) as ahead:
+                    for batch in ahead:
+                        state, (loss,) = batched(state, epoch, as_tree(place_batch(backend, batch)))
+                        losses.append(loss)
+                        counts.append(batch.count)
+                row = [float(np.average([float(backend.to_numpy(loss)) for loss in losses], weights=counts))]
+                rows.append(row + (held_out.measure(split_state(state)[0]) if held_out else []))
+            return state, np.array(rows, dtype=np.float64)
+
+        return run
+
+    def accuracy(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> float:
+        on_device = {name: self._backend.asarray(value) for name, value in params.items()}
+        return HeldOut(self._backend, self._source, nodes).measure(on_device)[1] / len(nodes)
+
+    def batches(self, keys: NDArray[np.uint32]) -> Iterator[HostBatch]:
+        """The batches of the epoch with these dropout keys, on the host."""
+        draw = np.random.Generator(np.random.Philox(np.random.SeedSequence(keys.ravel().tolist())))
+        if self._clusters is not None:
+            blocks = self._clusters.batches(draw)
+        else:
+            assert self._source.graph.train is not None
+            blocks = neighbor.batches(self._source, self._source.graph.train, draw)
+        return (assemble(self._source, block) for block in blocks)
+
+    def _loss(self, params: Params, keys: Any, batch: Tree) -> tuple[Array, None]:
+        backend, config = self._backend, self._source.config
+        operands = from_tree(batch)
+        logits = model.gcn(backend, params, operands, config, keys)
+        return objective.loss(backend, logits, operands, params, config), None
+
+
+class HeldOut:
+    """Loss and number of right answers on some labelled nodes, by exact inference."""
+
+    def __init__(self, backend: Backend, source: Source, nodes: Nodes) -> None:
+        self._backend, self._config = backend, source.config
+        ordered = np.sort(nodes)
+        self._inference = Inference(backend, source, ordered)
+        assert source.graph.labels is not None
+        labels = np.asarray(source.graph.labels[ordered], dtype=np.int32)
+        targets = np.zeros((len(labels), source.graph.num_classes))
+        targets[np.arange(len(labels)), labels] = -1.0 / len(labels)
+        on_device = backend.asarray(targets), backend.asarray(labels)
+        self._operands = Operands(None, (), (), *on_device, len(labels))
+
+    def measure(self, params: Params) -> list[float]:
+        """[loss, number of right answers]."""
+        backend = self._backend
+        logits = backend.asarray(self._inference.logits(params))
+        loss = objective.loss(backend, logits, self._operands, params, self._config)
+        right = objective.correct(backend, logits, self._operands)
+        return [float(backend.to_numpy(loss)), float(backend.to_numpy(right))]

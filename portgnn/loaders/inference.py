@@ -1,0 +1,94 @@
+"""Exact evaluation of any number of nodes in bounded device memory: layer by layer, some rows at a time.
+
+As GraphSAGE's and Cluster-GCN's evaluations do it: each layer is finished for all nodes that the next one reads
+before that begins, so that no neighbour is sampled and no row computed twice. On the host lie the outputs of two
+layers, [nodes needed, width] each; on the device a chunk.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portgnn.loaders.neighbor import narrowed, ranked
+from portgnn.loaders.source import Nodes, Source
+from portgnn.protocol import Array, Backend
+
+STORED_A_CHUNK = 1 << 20
+"""Stored values of the adjacency, or values of a layer's input, that are on the device at a time."""
+
+
+class Inference:
+    """Logits of some nodes for changing parameters: which rows each layer needs is found once.
+
+    nodes: ascending, without repetition; None for all. store: called with a shape, makes host memory for a layer.
+    """
+
+    def __init__(self, backend: Backend, source: Source, nodes: Nodes | None, chunk: int = STORED_A_CHUNK) -> None:
+        self._backend, self._source, self._chunk = backend, source, chunk
+        n = source.graph.num_nodes
+        top = np.arange(n) if nodes is None else nodes
+        self._levels = [top]
+        for _ in range(source.config.layers):
+            self._levels.insert(0, self._inputs_of(self._levels[0], n))
+
+    def logits(self, params: Mapping[str, Array]) -> NDArray[np.generic]:
+        """[nodes, classes], float32 or float64. params: on the backend's device."""
+        config, backend = self._source.config, self._backend
+        hidden: NDArray[np.generic] | None = None
+        for layer in range(config.layers):
+            weight, bias = params[f"weight{layer}"], params.get(f"bias{layer}")
+            below, above = self._levels[layer], self._levels[layer + 1]
+            narrow = self._room(len(below), weight.shape[1])
+            for part in self._even(len(below), weight.shape[0]):
+                product = backend.matmul(self._input(hidden, below, part), weight)
+                narrow[part] = backend.to_numpy(product + bias if config.bias == "before" else product)
+            hidden = self._room(len(above), weight.shape[1])
+            for part in self._by_stored(above):
+                block, columns = narrowed(self._source.rows(above[part]))
+                rows = backend.asarray(narrow[np.searchsorted(below, columns)])
+                output = backend.spmm(backend.csr(block), rows)
+                if config.bias == "after":
+                    output = output + bias
+                if layer + 1 < config.layers:
+                    output = backend.relu(output)
+                hidden[part] = backend.to_numpy(output)
+        assert hidden is not None
+        return hidden
+
+    def _input(self, hidden: NDArray[np.generic] | None, nodes: Nodes, part: slice) -> Array:
+        if hidden is not None:
+            return self._backend.asarray(hidden[part])
+        features, _ = self._source.features(nodes[part])
+        return self._backend.asarray(features) if isinstance(features, np.ndarray) else self._backend.csr(features)
+
+    def _inputs_of(self, nodes: Nodes, n: int) -> Nodes:
+        if len(nodes) == n:
+            return nodes
+        found = [narrowed(self._source.rows(nodes[part]))[1] for part in self._by_stored(nodes)]
+        return ranked(np.concatenate(found), n)[0]
+
+    def _even(self, count: int, width: int) -> Iterator[slice]:
+        step = max(self._chunk // width, 1)
+        return (slice(start, min(start + step, count)) for start in range(0, count, step))
+
+    def _by_stored(self, nodes: Nodes) -> Iterator[slice]:
+        start, end = self._source.bounds(nodes)
+        filled = np.cumsum(end - start)
+        first = 0
+        while first < len(nodes):
+            before = filled[first - 1] if first else 0
+            last = max(int(np.searchsorted(filled, before + self._chunk, side="right")), first + 1)
+            yield slice(first, last)
+            first = last
+
+    def _room(self, rows: int, width: int) -> NDArray[np.generic]:
+        dtype = np.float64 if self._backend.dtype == "float64" else np.float32
+        if not self._source.on_disk:
+            return np.empty((rows, width), dtype=dtype)
+        # Pages of a file can leave memory; the name is gone at once, and the room with the last reference.
+        with tempfile.TemporaryFile() as file:
+            return np.memmap(file, dtype=dtype, mode="w+", shape=(max(rows, 1), width))[:rows]
