@@ -74,13 +74,22 @@ def worst(*measured: Measured) -> Measured:
     return max(measured, key=lambda one: one.error)
 
 
+_NAMES = {"bool", "bfloat16", *(f"{kind}{bits}" for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64))}
+
+
+def dtype_name(backend: Backend, x: Array) -> str:
+    """The standard's name of an array's dtype; empty where it has none. Libraries may call theirs "float" or "long"."""
+    name = str(getattr(x, "dtype", "")).rpartition(".")[2]
+    return name if name in _NAMES or not name else backend.to_numpy(x).dtype.name
+
+
 def fetch(backend: Backend, x: Array, what: str, kind: str = "float") -> NDArray[Any]:
     """An array on the host. Raises Departure unless it has the backend's dtype and lies on its device.
 
     kind: "float" for the instance's dtype, else the name of a dtype.
     """
     expected = backend.dtype if kind == "float" else kind
-    name = str(getattr(x, "dtype", "")).rpartition(".")[2]
+    name = dtype_name(backend, x)
     if name != expected:
         raise Departure(f"{what} has dtype {name or 'none'}, not {expected}")
     # Frameworks whose arrays belong to no device (MLX) have nothing to ask here.

@@ -9,7 +9,7 @@ import numpy as np
 from portgnn.protocol import CSR, Backend
 from portgnn.verification.cases import Case
 from portgnn.verification.check import check
-from portgnn.verification.measure import Departure, Floats, Measured, compare, fetch, worst
+from portgnn.verification.measure import Departure, Floats, Measured, compare, dtype_name, fetch, worst
 from portgnn.verification.oracle import log_softmax
 
 
@@ -163,7 +163,7 @@ def array_api(backend: Backend, case: Case) -> Measured:
     xp = backend.xp
     a, b = case.array("a", case.rows, case.columns), case.array("b", case.columns)
     x, y = backend.asarray(a), backend.asarray(b)
-    count = fetch(backend, xp.sum(x > 0), "sum of booleans", _integer(xp.sum(x > 0)))
+    count = fetch(backend, xp.sum(x > 0), "sum of booleans", _integer(backend, xp.sum(x > 0)))
     if int(count) != int((a > 0).sum()):
         raise Departure(f"sum of booleans counts {int(count)}, not {int((a > 0).sum())}")
     return worst(
@@ -183,7 +183,7 @@ def first_of_largest(backend: Backend, case: Case) -> Measured:
     """argmax over the last axis takes the first of equals, and the comparison that counts correct rows is exact."""
     x = np.round(case.array("x", case.rows, case.columns))  # many ties
     got = backend.xp.argmax(backend.asarray(x), axis=-1)
-    host = fetch(backend, got, "argmax", _integer(got))
+    host = fetch(backend, got, "argmax", _integer(backend, got))
     want = x.argmax(axis=-1)
     if host.shape != want.shape or (host != want).any():
         last = x.shape[1] - 1 - x[:, ::-1].argmax(axis=-1)
@@ -196,9 +196,9 @@ def first_of_largest(backend: Backend, case: Case) -> Measured:
     return compare("matches", backend.to_numpy(same), np.asarray((want == labels).sum()))
 
 
-def _integer(x: object) -> str:
+def _integer(backend: Backend, x: object) -> str:
     """The dtype of an integer array, which the standard leaves to the library."""
-    name = str(getattr(x, "dtype", "")).rpartition(".")[2]
+    name = dtype_name(backend, x)
     if not name.startswith(("int", "uint")):
         raise Departure(f"a whole number has dtype {name or 'none'}")
     return name
