@@ -22,6 +22,7 @@ MAX_RATIO = 100
 ALWAYS_ADMITTED = 256 << 20
 
 IsText = Callable[[str], bool]
+CheckNames = Callable[[Path, list[str]], None]
 
 
 @dataclass(eq=False)
@@ -46,8 +47,14 @@ class Table:
         return f"{self.path}, line {line}, column {column!r}"
 
 
-def read_csv(path: Path, is_text: IsText) -> Table:
+def _any_names(path: Path, names: list[str]) -> None:
+    pass
+
+
+def read_csv(path: Path, is_text: IsText, check: CheckNames = _any_names) -> Table:
     """Reads a CSV file with a header: UTF-8, commas, double quotes. is_text: which columns are not numbers.
+
+    check: raises where the columns' names will not do; called before any value is read.
 
     With pyarrow if it is installed, and else with Python's csv module: the same result either way. Raises
     DatasetError with line and column for what cannot be read.
@@ -55,6 +62,7 @@ def read_csv(path: Path, is_text: IsText) -> Table:
     try:
         with _opened(path) as file:
             names = _header(path, file)
+        check(path, names)
         fast = _with_arrow(path, names, is_text)
         if fast is not None:
             return fast
@@ -211,7 +219,7 @@ def _from_arrow(path: Path, names: list[str], read: Any, is_text: IsText) -> Tab
     return table
 
 
-def read_parquet(path: Path, is_text: IsText) -> Table:
+def read_parquet(path: Path, is_text: IsText, check: CheckNames = _any_names) -> Table:
     """Reads a Parquet file: columns of numbers, and of anything that has a text form where is_text says so.
 
     Raises DatasetError without pyarrow, for a damaged file, for a column that is neither, and for a file that
@@ -226,6 +234,7 @@ def read_parquet(path: Path, is_text: IsText) -> Table:
         with parquet.ParquetFile(path) as file:
             names = list(file.schema_arrow.names)
             check_names(path, names)
+            check(path, names)
             size = path.stat().st_size
             bound = max(ALWAYS_ADMITTED, MAX_RATIO * size)
             meta = file.metadata

@@ -36,16 +36,10 @@ def read_folder(folder: Path) -> Graph:
     Raises DatasetError naming file, line and column.
     """
     nodes_path, edges_path = _path(folder, "nodes"), _path(folder, "edges")
-    nodes = _READERS[nodes_path.suffix](nodes_path, lambda name: name in NODE_TEXT)
-    if "id" not in nodes.text:
-        raise DatasetError(f"{nodes_path} has no column 'id'; its first line must be id,label[,split],features…, "
-                           f"and it is {_listed(nodes.names)}")
+    nodes = _READERS[nodes_path.suffix](nodes_path, lambda name: name in NODE_TEXT, _check_nodes)
     if not nodes.rows:
         raise DatasetError(f"{nodes_path} names no node")
-    edges = _READERS[edges_path.suffix](edges_path, lambda name: name in EDGE_TEXT)
-    if set(edges.names) not in ({"source", "target"}, {"source", "target", "weight"}):
-        raise DatasetError(f"{edges_path} has the columns {_listed(edges.names)}; its first line must be "
-                           "source,target or source,target,weight, with commas between")
+    edges = _READERS[edges_path.suffix](edges_path, lambda name: name in EDGE_TEXT, _check_edges)
     index = _index(nodes)
     pairs = np.stack([_ends(edges, name, index, nodes_path) for name in EDGE_TEXT], axis=1)
     notes: list[str] = []
@@ -66,9 +60,16 @@ def read_folder(folder: Path) -> Graph:
         raise DatasetError(f"{folder}: {error}") from None
 
 
-def is_table_folder(folder: Path) -> bool:
-    """Whether a folder has what `read_folder` reads."""
-    return all(any((folder / f"{name}{suffix}").is_file() for suffix in _READERS) for name in ("nodes", "edges"))
+def _check_nodes(path: Path, names: list[str]) -> None:
+    if "id" not in names:
+        raise DatasetError(f"{path} has no column 'id'; its first line must be id,label[,split],features…, and it is "
+                           f"{_listed(names)}")
+
+
+def _check_edges(path: Path, names: list[str]) -> None:
+    if set(names) not in ({"source", "target"}, {"source", "target", "weight"}):
+        raise DatasetError(f"{path} has the columns {_listed(names)}; its first line must be source,target or "
+                           "source,target,weight, with commas between")
 
 
 def _path(folder: Path, name: str) -> Path:

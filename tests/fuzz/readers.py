@@ -64,7 +64,7 @@ def damage_header(content: bytes, damage: Damage) -> bytes:
 
 def damage_one(members: dict[str, bytes], damage: Damage) -> dict[str, bytes]:
     """One of several, by the damage's own choice of a number."""
-    chosen = sorted(members)[damage(b"0123456789abcdef" * 4)[0] % len(members)] if members else ""
+    chosen = sorted(members)[sum(damage(b"0123456789abcdef" * 4)) % len(members)]
     return {name: damage(member) if name == chosen else member for name, member in members.items()}
 
 
@@ -176,7 +176,8 @@ def readers(folder: Path) -> dict[str, Reader]:
         "planetoid": Reader(
             _planetoid(), lambda at: _checked(read_planetoid({part: at / part for part in PARTS}, "toy")),
             (b"cos\nsystem\n", b"c__builtin__\neval\n", b"R", b"b", b"\x80\x02", b"cnumpy\nndarray\n",
-             b"I99999999999\n", b"cscipy.sparse.csr\ncsr_matrix\n", b"ccollections\ndefaultdict\n", b"0", b"2", b"h\x01", b"]", b"}"),
+             b"I99999999999\n", b"cscipy.sparse.csr\ncsr_matrix\n", b"ccollections\ndefaultdict\n", b"0", b"2",
+             b"h\x01", b"]", b"}"),
         ),
         "linqs": Reader(
             _linqs(), lambda at: _checked(read_linqs(at / "cora.tgz")), (b"../", b"\t", b"0", b"\n", b"1"),

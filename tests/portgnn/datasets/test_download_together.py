@@ -178,8 +178,8 @@ def test_eight_processes_fetch_once(spec: FileSpec, server: Server, cache: Path)
 
     server.answers["/one"] = slowly
     asking = [
-        subprocess.Popen([sys.executable, "-c", _ASK, spec.checksum, spec.mirrors[0]], stdout=subprocess.PIPE, text=True)
-        for _ in range(8)
+        subprocess.Popen([sys.executable, "-c", _ASK, spec.checksum, url], stdout=subprocess.PIPE, text=True)
+        for url in spec.mirrors * 8
     ]
     answers = [process.communicate(timeout=60)[0] for process in asking]
     assert [process.returncode for process in asking] == [0] * 8

@@ -110,7 +110,7 @@ def test_unknown_names(tmp_path: Path) -> None:
     absent = str(tmp_path / "absent.npz")
     with pytest.raises(DatasetError, match="and no file or folder of that name"):
         load_graph(absent)
-    with pytest.raises(DatasetError, match="has no nodes.csv; a graph's folder holds"):
+    with pytest.raises(DatasetError, match=r"has no nodes\.csv; a graph's folder holds"):
         load_graph(str(tmp_path))
 
 
