@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +123,7 @@ def load_pickle(path: Path) -> Any:
         raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from None
     fault = _Fault(path)
     try:
+        _check_memo(content)
         loaded = _Unpickler(content, path).load()
     except DatasetError:
         raise
@@ -132,6 +134,13 @@ def load_pickle(path: Path) -> Any:
     if isinstance(loaded, _Array):
         return _value(loaded, "the array", fault)
     return loaded
+
+
+def _check_memo(content: bytes) -> None:
+    """A pickle can say "remember this as number 4,000,000,000", and room is made for as many: 32 GB for five bytes."""
+    for code, argument, _ in pickletools.genops(content):
+        if code.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > len(content):
+            raise ValueError(f"a memo of {argument} entries in {len(content)} bytes")
 
 
 def _value(array: Any, what: str, fault: _Fault) -> NDArray[Any]:

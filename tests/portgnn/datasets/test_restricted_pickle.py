@@ -94,3 +94,10 @@ def test_damaged_bytes_give_a_value_or_a_dataset_error(tmp_path_factory: Any, da
     else:
         if isinstance(loaded, sp.csr_array):
             loaded.check_format(full_check=True)
+
+
+@pytest.mark.parametrize("number", [b"r\xff\xff\xff\x7f", b"p2147483647\n"])
+def test_a_memo_that_would_fill_the_memory_is_refused(tmp_path: Path, number: bytes) -> None:
+    (tmp_path / "f").write_bytes(b"\x80\x02]" + number + b".")
+    with pytest.raises(DatasetError, match="a memo of 2147483647 entries in"):
+        load_pickle(tmp_path / "f")
