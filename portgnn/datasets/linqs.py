@@ -9,6 +9,8 @@ network data", AI Magazine 29(3), 2008; https://linqs-data.soe.ucsc.edu/public/l
 
 from __future__ import annotations
 
+import gzip
+import io
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
@@ -23,6 +25,7 @@ from portgnn.graph import Graph
 
 _MAX_MEMBER_BYTES = 64 << 20
 _MAX_MEMBERS = 100
+_MAX_UNPACKED = 128 << 20
 
 FILE = FileSpec(
     name="cora.tgz",
@@ -76,7 +79,13 @@ def _members(archive: Path, wanted: tuple[str, str]) -> dict[str, bytes]:
     """The wanted members' bytes. Nothing is written to disk; one suspicious member condemns the archive."""
     found: dict[str, bytes] = {}
     try:
-        with tarfile.open(archive, "r:gz") as tar:
+        # Unpacked first, to a bound: tarfile reads headers of whatever size they claim.
+        with gzip.open(archive) as packed:
+            content = packed.read(_MAX_UNPACKED + 1)
+        if len(content) > _MAX_UNPACKED:
+            raise DatasetError(f"{archive} unpacks to more than {_MAX_UNPACKED} bytes. The archive is not the "
+                               "published one and was not read.")
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
             for count, member in enumerate(tar, start=1):
                 fault = _member_fault(member)
                 if fault is None and count > _MAX_MEMBERS:

@@ -139,7 +139,7 @@ def load_pickle(path: Path) -> Any:
 def _check_memo(content: bytes) -> None:
     """A pickle can say "remember this as number 4,000,000,000", and room is made for as many: 32 GB for five bytes."""
     for code, argument, _ in pickletools.genops(content):
-        if code.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > len(content):
+        if code.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > len(content):
             raise ValueError(f"a memo of {argument} entries in {len(content)} bytes")
 
 

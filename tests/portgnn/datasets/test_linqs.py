@@ -164,3 +164,23 @@ def test_article_split_is_by_position() -> None:
     graph = article_split(load_graph("csbm-cora"))
     assert graph.train is not None
     assert graph.train.tolist() == list(range(140))
+
+
+def test_a_bomb_is_refused_within_its_bound(tmp_path: Path) -> None:
+    """A header that claims half a gigabyte, in half a megabyte."""
+    import gzip
+    import tracemalloc
+
+    header = tarfile.TarInfo("x")
+    header.type, header.size = tarfile.XHDTYPE, 512 << 20
+    path = tmp_path / "cora.tgz"
+    with gzip.open(path, "wb", 9) as file:
+        file.write(header.tobuf(tarfile.USTAR_FORMAT))
+        for _ in range(512):
+            file.write(bytes(1 << 20))
+    assert path.stat().st_size < 1 << 20
+    tracemalloc.start()
+    with pytest.raises(DatasetError, match="unpacks to more than 134217728 bytes"):
+        read_linqs(path)
+    assert tracemalloc.get_traced_memory()[1] < 300 << 20
+    tracemalloc.stop()
