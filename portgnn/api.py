@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from portgnn import environment, memory, model, runs
 from portgnn.checkpoint import Model
-from portgnn.errors import CheckpointError, ConfigError, GraphError
+from portgnn.distributed.loop import Distributed
+from portgnn.engine import Engine, Task
+from portgnn.errors import CheckpointError, ConfigError, GraphError, PeerLostError
 from portgnn.fingerprint import fingerprint
 from portgnn.graph import Graph
+from portgnn.loaders.engine import Sampled
+from portgnn.loaders.source import InMemory, Source
 from portgnn.operands import Prepared, place
+from portgnn.outofcore import DiskGraph, OnDisk, is_disk_graph
 from portgnn.presets import Config
 from portgnn.presets import preset as named_preset
 from portgnn.protocol import Backend
 from portgnn.registry import get_backend
 from portgnn.training import History, NonFiniteLossError, fit
+
+if TYPE_CHECKING:
+    from portgnn.distributed.start import Together
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +39,8 @@ class TrainResult:
 
     model: the trained network, on the host. history: a value an epoch. best_epoch: the epoch, from 0, of the
     lowest validation loss (of the last epoch where nothing was validated). test_accuracy: None without a test
-    split. rng: "portable" bits are the same on every backend.
+    split. rng: "portable" bits are the same on every backend. process: the number of this one among the `processes`
+    that trained together, from 0; results are the same on all.
     """
 
     model: Model
@@ -48,6 +58,8 @@ class TrainResult:
     notes: tuple[str, ...]
     environment: dict[str, Any]
     rng: str = "portable"
+    process: int = 0
+    processes: int = 1
 
     @property
     def epochs_run(self) -> int:
@@ -88,6 +100,7 @@ class TrainResult:
             "median_train_ms": self.median_train_ms,
             "first_epoch_ms": self.first_epoch_ms,
             "rng": self.rng,
+            "processes": self.processes,
             "notes": list(self.notes),
             "config": asdict(self.model.config),
             "environment": self.environment,
@@ -108,6 +121,9 @@ def train(
     checkpoint: str | os.PathLike[str] | None = None,
     every: int = 50,
     resume: str | os.PathLike[str] | None = None,
+    distributed: bool = False,
+    transport: str | None = None,
+    timeout: float = 60.0,
     on_chunk: Callable[[History], None] | None = None,
     announce: Callable[[str], None] | None = None,
     **hyperparameters: Any,
@@ -125,10 +141,15 @@ def train(
     resume: a file that `checkpoint` made. Dataset, backend, dtype, recipe, seed and split are those of the file
         and need not be given; epochs may be raised, the backend may be another. The run goes on to the numbers
         that it would have reached undisturbed, and is kept in `checkpoint`, or else in the same file.
-    on_chunk: called with the history as training proceeds. announce: called with what the user should know.
+    distributed: train on the whole graph together with the other processes that torchrun or mlx.launch started;
+        the numbers are those of one process. `transport` (None: the fastest, of gloo, nccl, ring, mpi) carries what
+        they exchange, and `timeout` is how many seconds one waits for another before it gives up. After a restart
+        by the launcher, the run goes on from `checkpoint`. docs/scaling.md has more.
+    on_chunk: called with the history as training proceeds. announce: called with what the user should know; in a
+        distributed run, both by the first process alone.
 
     Raises PortgnnError (BackendError, CheckpointError, ConfigError, DatasetError, GraphError, NonFiniteLossError,
-    OutOfMemoryError) for what cannot be used or done.
+    OutOfMemoryError, PeerLostError) for what cannot be used or done.
     """
     tell = announce or (lambda message: None)
     if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
@@ -136,6 +157,15 @@ def train(
     if not isinstance(every, int) or isinstance(every, bool) or every < 1:
         raise ConfigError(f"every={every!r} must be an integer, 1 or more")
     overrides = {"epochs": epochs, "patience": patience} | hyperparameters
+    together = None
+    if distributed:
+        from portgnn.distributed.start import Together
+
+        kept_in, kept_as = (None if path is None else Path(path) for path in (checkpoint, resume))
+        together = Together(backend, kept_in, kept_as, transport, timeout)
+        device, resume = device or together.collectives.device, together.resume
+        if not together.is_first:
+            tell, on_chunk = (lambda message: None), None
     kept, progress = (None, None) if resume is None else runs.load_run(Path(resume))
     if kept is None:
         config = named_preset(preset or "kipf", **overrides)
@@ -149,42 +179,59 @@ def train(
             raise ConfigError(f"{resume} was trained on a graph of your own making; give it as dataset")
         checkpoint = resume if checkpoint is None else checkpoint
     keep_in = None if checkpoint is None else Path(checkpoint)
-    if keep_in is not None and (resume is None or keep_in != Path(resume)):
+    if keep_in is not None and (resume is None or keep_in != Path(resume)) and (not together or together.is_first):
         runs.check_new(keep_in)
     chosen = backend if backend is not None else "numpy" if kept is None else kept.backend
     on = _resolve(chosen, device, dtype or "float32")
     if device is None and isinstance(chosen, str):
         tell(f"{on.name} runs on {on.device}, the fastest device here that passes its self-check.")
-    graph = _load(source, tell, split)
-    graph = _oriented(graph, config, tell)
-    print_of_graph = fingerprint(graph)
+    graph: Graph | DiskGraph
+    if is_disk_graph(source) and (config.loader != "full" or together):
+        graph = _opened(source, split)
+        print_of_graph = graph.fingerprint
+    else:
+        graph = _oriented(_load(source, tell, split), config, tell)
+        print_of_graph = fingerprint(graph)
     if kept is not None and kept.fingerprint != print_of_graph:
         raise CheckpointError(f"{resume} belongs to another graph: {graph.name} has changed since, or it is not the "
                               f"one that the run was trained on ({kept.dataset or 'a Graph'})")
-    prepared = Prepared.of(graph, config)
+    task, engine = _engine(on, graph, config, together)
     name = "" if isinstance(source, Graph) else os.fspath(source or graph.name)
     run = runs.Run(config, seed, on.name, on.dtype, name, split or "", print_of_graph, graph.class_names,
                    graph.num_features)
     try:
         if keep_in is None:
-            done = fit(on, prepared, seed, on_chunk, progress=progress)
+            done = fit(on, task, seed, on_chunk, progress=progress, engine=engine)
         else:
-            with runs.FileKeeper(keep_in, run, every, tell) as keeper:
+            keeping: AbstractContextManager[Any] = runs.FileKeeper(keep_in, run, every, tell)
+            if together is not None:
+                assert isinstance(engine, Distributed)
+                keeping = together.keeper(keep_in, run, every, tell, engine.any)
+            with keeping as keeper:
                 try:
-                    done = fit(on, prepared, seed, on_chunk, keeper, progress)
+                    done = fit(on, task, seed, on_chunk, keeper, progress, engine)
                 except NonFiniteLossError as error:
                     raise NonFiniteLossError(f"{error}. The last finite state is kept: {keeper.advice()}") from None
+                except PeerLostError as error:
+                    raise PeerLostError(f"{error} The last state is kept: {keeper.advice()}") from None
         trained = Model(done.params, config, graph.class_names, graph.num_features, graph.name, print_of_graph,
                         graph.feature_names)
         accuracy = None
         if graph.test is not None:
             assert graph.labels is not None
-            logits = _logits(on, trained, graph, prepared)
-            accuracy = float(np.mean(logits[graph.test].argmax(axis=1) == graph.labels[graph.test]))
+            if engine is not None:
+                accuracy = engine.accuracy(done.params, graph.test)
+            else:
+                assert isinstance(task, Prepared)
+                logits = _logits(on, trained, task)
+                accuracy = float(np.mean(logits[graph.test].argmax(axis=1) == graph.labels[graph.test]))
+        if together is not None:
+            together.close()
     except (MemoryError, RuntimeError) as error:
         if not memory.is_exhaustion(error):
             raise
-        raise memory.translated(error, prepared, f"{on.name} ({on.device}, {on.dtype})", on.dtype) from error
+        whole = task.prepared if isinstance(task, InMemory) else task
+        raise memory.translated(error, whole, f"{on.name} ({on.device}, {on.dtype})", on.dtype) from error
     return TrainResult(
         model=trained,
         history=done.history,
@@ -200,7 +247,32 @@ def train(
         seed=seed,
         notes=graph.notes,
         environment=environment.of(on),
+        process=together.collectives.rank if together else 0,
+        processes=together.collectives.size if together else 1,
     )
+
+
+def _opened(path: Any, split: str | None) -> DiskGraph:
+    if split not in (None, "given"):
+        raise ConfigError(f"the splits of {path} are in its files; convert the graph with --split {split}")
+    return DiskGraph(path)
+
+
+def _engine(
+    on: Backend, graph: Graph | DiskGraph, config: Config, together: Together | None
+) -> tuple[Task, Engine | None]:
+    """What to train on, and who computes the epochs: None for steps over the whole graph in this process."""
+    if together is None and config.loader == "full":
+        assert isinstance(graph, Graph)
+        return (Prepared.of(graph, config), None)
+    if together is not None and config.loader != "full":
+        raise ConfigError(f"--distributed trains on the whole graph; leave --loader {config.loader} out")
+    if graph.train is None:
+        raise ConfigError(f"{graph.name} has no training split; give one with --split")
+    source: Source = InMemory(Prepared.of(graph, config)) if isinstance(graph, Graph) else OnDisk(graph, config)
+    if together is None:
+        return source, Sampled(on, source)
+    return source, Distributed(on, source, together.collectives, together.watch)
 
 
 def predict(
@@ -228,7 +300,7 @@ def predict(
     on = _resolve(backend, device, dtype)
     prepared = Prepared.of(target, trained.config)
     try:
-        return _logits(on, trained, target, prepared)
+        return _logits(on, trained, prepared)
     except (MemoryError, RuntimeError) as error:
         if not memory.is_exhaustion(error):
             raise
@@ -270,7 +342,7 @@ def _oriented(graph: Graph, config: Config, tell: Callable[[str], None]) -> Grap
     return replace(graph.symmetrized(), notes=(*graph.notes, note))
 
 
-def _logits(backend: Backend, trained: Model, graph: Graph, prepared: Prepared) -> NDArray[Any]:
+def _logits(backend: Backend, trained: Model, prepared: Prepared) -> NDArray[Any]:
     operands = place(backend, prepared, None, training=False)
     params = {name: backend.asarray(value) for name, value in trained.params.items()}
     return backend.to_numpy(model.gcn(backend, params, operands, trained.config))

@@ -38,6 +38,10 @@ class OutOfMemoryError(PortgnnError):
     """A device or the host has too little memory for the run. An adapter may raise it; see portgnn.memory."""
 
 
+class PeerLostError(PortgnnError):
+    """Another process of a distributed run has ended or does not answer."""
+
+
 def near_matches(name: str, known: Iterable[str]) -> str:
     """The end of an "unknown X" message: near matches first, then everything known."""
     names = sorted(known)

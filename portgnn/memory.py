@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import scipy.sparse as sp
 
+from portgnn.engine import Task
 from portgnn.errors import OutOfMemoryError
 from portgnn.operands import SPARSE_BELOW, Prepared
 
@@ -75,10 +76,16 @@ def advice(prepared: Prepared, dtype: str) -> str:
     return f"{text}. Less would do: {', '.join(smaller_ones)}" if smaller_ones else text
 
 
-def translated(error: BaseException, prepared: Prepared, where: str, dtype: str) -> OutOfMemoryError:
+def translated(error: BaseException, task: Task, where: str, dtype: str) -> OutOfMemoryError:
     """The error to raise in place of a framework's own. where: backend and device, for the message."""
     reason = " ".join(str(error).split())[:200] or type(error).__name__
-    return OutOfMemoryError(f"out of memory on {where}: {advice(prepared, dtype)}. The device said: {reason}")
+    if task.config.loader != "full":
+        less = f"less would do: --batch-size {max(task.config.batch_size // 2, 1)}, or a smaller --fanout"
+    elif isinstance(task, Prepared):
+        less = advice(task, dtype)
+    else:
+        less = "more processes would need less each"
+    return OutOfMemoryError(f"out of memory on {where}: {less}. The device said: {reason}")
 
 
 def _readable(size: float) -> str:

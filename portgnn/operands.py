@@ -37,7 +37,7 @@ class Prepared:
         features = graph.features
         if config.normalize_features:
             features = row_normalized(features)
-        return cls(graph, config, normalized_adjacency(graph.adjacency), _in_form(features, config.features))
+        return cls(graph, config, normalized_adjacency(graph.adjacency), in_form(features, config.features))
 
     @property
     def dimensions(self) -> tuple[int, ...]:
@@ -115,7 +115,8 @@ def place(backend: Backend, prepared: Prepared, nodes: NDArray[np.int64] | None,
     )
 
 
-def _in_form(features: Features, form: str) -> Features:
+def in_form(features: Features, form: str) -> Features:
+    """The features "sparse" or "dense", or by their density where the form is "auto"."""
     if form == "auto":
         stored = features.nnz if isinstance(features, sp.csr_array) else np.count_nonzero(features)
         form = "sparse" if stored < SPARSE_BELOW * features.shape[0] * features.shape[1] else "dense"

@@ -17,6 +17,7 @@ Rules that hold for every verb:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
@@ -181,6 +182,56 @@ class Batching(Protocol):
         """The step, made fast and called with keys as a host array uint32 [layers, 2]. Batches come in a few shapes.
 
         May consume the state. Metrics may be promises, the state must be settled enough that no graph grows.
+        """
+
+
+Counts: TypeAlias = tuple[tuple[int, ...], ...]
+"""counts[p][q]: how many rows process p hands to process q."""
+
+
+Watch: TypeAlias = Callable[[], AbstractContextManager[None]]
+"""Makes a context around a wait for other processes, so that it is known how long it takes."""
+
+
+class Collectives(Protocol):
+    """The processes that train together, as one of them sees them. All of them make the same calls in one order."""
+
+    rank: int
+    """The number of this process, from 0."""
+    size: int
+    """How many there are."""
+    transport: str
+    """One of `Capabilities.collectives`."""
+    device: str
+    """The device that is this process's own."""
+    restarts: int
+    """How often the launcher has started the processes anew after one of them died."""
+    compiled: bool
+    """Whether `Backend.compile` can take a step that makes these calls."""
+
+    def all_reduce(self, x: Array) -> Array:
+        """The sum of all processes' x, of the same shape on each and with the same bits on each. No gradient."""
+
+    def exchange(self, x: Array, counts: Counts) -> Array:
+        """Hands consecutive rows of x [sum(counts[rank]), k] to process 0, 1, …; returns what came from 0, 1, ….
+
+        Differentiable in x: gradients go back the way that the rows came.
+        """
+
+    def close(self) -> None:
+        """Leaves the others, when all is done."""
+
+
+@runtime_checkable
+class Joining(Protocol):
+    """What a `BackendClass` whose `Capabilities.collectives` names transports has beside its own members."""
+
+    def join(self, transport: str | None, timeout: float, watch: Watch) -> Collectives:
+        """Joins the processes that the framework's launcher started. transport: None takes the fastest.
+
+        timeout: seconds after which a call that another process does not answer fails, where the framework has that.
+        watch: every wait for another process, in a backward pass too, is inside `with watch():`.
+        Raises BackendError, saying what to type, where no launcher started this process.
         """
 
 

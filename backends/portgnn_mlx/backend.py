@@ -14,8 +14,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.parts import Adam, MasterWeights
-from portgnn.protocol import BatchStep, Capabilities, Key, LossFn, Optimizer, Params, Run, State, Step
+from portgnn.protocol import BatchStep, Capabilities, Key, LossFn, Optimizer, Params, Run, State, Step, Watch
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold, random_bits
+from portgnn_mlx.collectives import MLXCollectives, join, transports
 from portgnn_mlx.kernels import kernel_is_right
 from portgnn_mlx.sparse import EdgeCSR, HostCSR, KernelCSR, edge_csr, host_csr, kernel_csr
 
@@ -51,6 +52,7 @@ class MLXBackend:
             lazy=True,
             compiled=not self._on_host,
             deterministic=device == "cpu" or self._has_kernel,
+            collectives=transports(),
         )
 
     @staticmethod
@@ -60,6 +62,10 @@ class MLXBackend:
     @staticmethod
     def dtypes(device: str) -> tuple[str, ...]:
         return ("float64", "float32", "bfloat16") if device == "cpu" else ("float32", "bfloat16")
+
+    @staticmethod
+    def join(transport: str | None, timeout: float, watch: Watch) -> MLXCollectives:
+        return join(transport, timeout, watch)
 
     @staticmethod
     def environment() -> dict[str, Any]:

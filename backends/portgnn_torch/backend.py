@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from portgnn.parts import MasterWeights, plain_loop
-from portgnn.protocol import Capabilities, Key, LossFn, Optimizer, Params, Run, Step
+from portgnn.protocol import Capabilities, Key, LossFn, Optimizer, Params, Run, Step, Watch
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold, random_bits
+from portgnn_torch.collectives import TorchCollectives, join, transports
 from portgnn_torch.graphs import GraphRun
 from portgnn_torch.optim import FusedAdam, KernelAdam
 from portgnn_torch.sparse import Form, SpMM, TorchCSR, best_form, place, stored_dtype
@@ -44,6 +45,7 @@ class TorchBackend:
             lazy=not self._on_host,
             compiled=self._device.type == "cuda",
             deterministic=self._on_host or self._form is Form.KERNEL,
+            collectives=transports(),
         )
 
     @staticmethod
@@ -56,6 +58,10 @@ class TorchBackend:
     @staticmethod
     def dtypes(device: str) -> tuple[str, ...]:
         return ("float32",) if device == "mps" else ("float64", "float32", "bfloat16")
+
+    @staticmethod
+    def join(transport: str | None, timeout: float, watch: Watch) -> TorchCollectives:
+        return join(transport, timeout, watch)
 
     @staticmethod
     def environment() -> dict[str, Any]:

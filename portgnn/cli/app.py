@@ -63,6 +63,13 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Go on with a run that --checkpoint kept; it knows its options.")
     ] = None,
+    distributed: Annotated[
+        bool, typer.Option("--distributed", help="Train with the processes that torchrun or mlx.launch started.")
+    ] = False,
+    transport: Annotated[
+        str | None, typer.Option(help="Of a distributed run: gloo, nccl, ring or mpi; by default the fastest.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds that a process waits for another.")] = 60.0,
     as_json: AsJson = False,
     **hyperparameters: Any,
 ) -> None:
@@ -82,8 +89,25 @@ def train(
         checkpoint=checkpoint,
         every=every,
         resume=resume,
+        distributed=distributed,
+        transport=transport,
+        timeout=timeout,
         **hyperparameters,
     )
+
+
+@app.command()
+def convert(
+    dataset: Annotated[str, typer.Argument(metavar="PATH", help="Name or path of a graph.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT.graph", help="The folder to write.")],
+    split: Annotated[str | None, typer.Option(help="How to split the nodes, as for train.")] = None,
+    directed: Annotated[bool, typer.Option("--directed", help="Keep the directions of edges.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a graph as memory-mapped files, from which train --loader reads only the rows that it needs."""
+    from portgnn.cli.conversion import run
+
+    run(dataset, out, split=split, directed=directed, as_json=as_json)
 
 
 @app.command()

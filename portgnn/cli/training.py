@@ -29,8 +29,10 @@ def run(*, save: Path | None, as_json: bool, **options: Any) -> None:
             check_writable(path)
     with _progress(as_json, options) as report:
         result = train(announce=announce, on_chunk=report, **options)
-    if save is not None:
+    if save is not None and result.process == 0:
         result.save(save)
+    if result.process != 0:  # the first process speaks for all
+        return
     if as_json:
         print_json(result.to_dict())
     else:
@@ -43,7 +45,7 @@ def run(*, save: Path | None, as_json: bool, **options: Any) -> None:
 def _progress(as_json: bool, options: dict[str, Any]) -> Iterator[Report | None]:
     if as_json:
         yield None
-    elif sys.stdout.isatty():
+    elif sys.stdout.isatty() and not options.get("distributed"):
         epochs = options["epochs"] or _epochs(options)
         with _bar(epochs) as report:
             yield report

@@ -72,6 +72,10 @@ def _load(dataset: str | None, announce: Callable[[str], None] | None) -> Graph:
 
 
 def _read(path: Path) -> Graph:
+    if path.is_dir() and path.suffix == ".graph":
+        from portgnn.outofcore import DiskGraph
+
+        return DiskGraph(path).load()
     if path.is_dir():
         from portgnn.datasets.tables import read_folder
 

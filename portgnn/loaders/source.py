@@ -18,7 +18,7 @@ from portgnn.graph import Features
 from portgnn.operands import Prepared
 from portgnn.presets import Config
 
-__all__ = ["InMemory", "Nodes", "Source", "within"]
+__all__ = ["InMemory", "Nodes", "Source", "even_bounds", "within"]
 
 
 class Source(ABC):
@@ -42,6 +42,10 @@ class Source(ABC):
     @abstractmethod
     def bounds(self, nodes: Nodes) -> tuple[Nodes, Nodes]:
         """Where each node's row starts and ends among the stored values."""
+
+    @abstractmethod
+    def balanced(self, parts: int) -> Nodes:
+        """Bounds [parts + 1] that cut the nodes into ranges with about as many stored values each, none empty."""
 
     @abstractmethod
     def loops(self, nodes: Nodes) -> Nodes:
@@ -95,6 +99,9 @@ class InMemory(Source):
     def bounds(self, nodes: Nodes) -> tuple[Nodes, Nodes]:
         return self._indptr[nodes], self._indptr[nodes + 1]
 
+    def balanced(self, parts: int) -> Nodes:
+        return even_bounds(self._indptr, parts)
+
     def loops(self, nodes: Nodes) -> Nodes:
         chosen: Nodes = self._loops[nodes]
         return chosen
@@ -114,6 +121,17 @@ class InMemory(Source):
         start = features.indptr[nodes].astype(np.int64)
         counts = features.indptr[nodes + 1].astype(np.int64) - start
         return features[nodes], (np.repeat(start, counts) + within(counts)).astype(np.uint32)
+
+
+def even_bounds(indptr: NDArray[np.int64], parts: int) -> Nodes:
+    """See `Source.balanced`; reads only a few places of `indptr`."""
+    n = len(indptr) - 1
+    shares = np.arange(1, parts) * (int(indptr[-1]) / parts)
+    inner = np.searchsorted(indptr, shares)
+    # No range may be empty, however heavy one node is.
+    numbers = np.arange(1, parts)
+    inner = np.maximum.accumulate(inner - numbers) + numbers if parts > 1 else inner
+    return np.concatenate([[0], np.clip(inner, numbers, n - parts + numbers), [n]]).astype(np.int64)
 
 
 def within(counts: Nodes) -> Nodes:

@@ -87,6 +87,9 @@ def test_every_hyperparameter_is_an_option(capsys: Streams) -> None:
         "features": "dense",
         "adjacency": "csr",
         "rows": "all",
+        "loader": "neighbor",
+        "batch_size": 7,
+        "fanout": "5,4,all",
     }
     flags = ["--no-normalize-features", "--restore-best", "--directed"]
     given = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]

@@ -1,0 +1,1 @@
+"""One graph on several processes: rows shared out, boundary rows exchanged, gradients summed; the same numbers."""

@@ -1,0 +1,131 @@
+"""The engine of a run on several processes: each computes its share of a step, and all take the same step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portgnn import model, objective
+from portgnn.distributed.halo import partitioned, place_part
+from portgnn.distributed.partition import Partition
+from portgnn.distributed.watch import Watch
+from portgnn.errors import PeerLostError
+from portgnn.loaders.source import Nodes, Source
+from portgnn.memory import is_exhaustion
+from portgnn.parts import plain_loop
+from portgnn.protocol import Array, Backend, Collectives, Params, Run, State
+from portgnn.training import join_state, make_loss, make_optimizer, split_state
+
+Result = TypeVar("Result")
+
+
+class Distributed:
+    """An `Engine` whose epochs are steps over the whole graph, shared by all processes.
+
+    Parameters and the optimizer's state are whole on each process and stay equal bit for bit, since all add the same
+    summed gradients: any of them can write the checkpoint, which is a single process's.
+    """
+
+    def __init__(
+        self, backend: Backend, source: Source, collectives: Collectives, watch: Watch,
+        partition: Partition | None = None,
+    ) -> None:
+        self._backend, self._source, self._collectives, self._watch = backend, source, collectives, watch
+        watch.who = f"process {collectives.rank} of {collectives.size} ({collectives.transport})"
+        self._partition = partition or Partition.of(source, collectives.size)
+
+    def agree(self, value: float) -> float:
+        return self._together(lambda: self._sum(value if self._collectives.rank == 0 else 0.0))
+
+    def any(self, flag: bool) -> bool:
+        """Whether it holds on one process at least."""
+        return self._together(lambda: self._sum(float(flag))) > 0
+
+    def make_run(self, validate: bool) -> Run:
+        run = self._together(lambda: self._make_run(validate))
+
+        def guarded(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
+            return self._together(lambda: run(state, keys))
+
+        return guarded
+
+    def accuracy(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> float:
+        def right() -> float:
+            on_device = {name: self._backend.asarray(value) for name, value in params.items()}
+            return float(self._backend.to_numpy(self._evaluation(nodes)(on_device)[1]))
+
+        return self._together(right) / len(nodes)
+
+    def _make_run(self, validate: bool) -> Run:
+        backend, collectives, config = self._backend, self._collectives, self._source.config
+        graph = self._source.graph
+        assert graph.train is not None
+        operands = self._place(graph.train, training=True)
+        # The penalty is counted once: the losses of all processes are summed.
+        own = config if collectives.rank == 0 else replace(config, l2=0.0)
+        value_and_grad = backend.value_and_grad(make_loss(partitioned(backend), operands, own))
+        optimizer = make_optimizer(backend, config)
+        evaluate = self._evaluation(graph.val) if validate and graph.val is not None else None
+
+        def step(state: State, keys: Any) -> tuple[State, tuple[Array, ...]]:
+            params, moments = split_state(state)
+            (loss, _), grads = value_and_grad(params, keys)
+            loss, grads = self._summed(loss, grads)
+            params, moments = optimizer.step(params, grads, moments)
+            measured = (loss, *evaluate(params)) if evaluate else (loss,)
+            return join_state(params, moments), measured
+
+        if collectives.compiled:
+            return backend.compile(step)
+
+        def fetch(metrics: list[tuple[Array, ...]]) -> NDArray[np.float64]:
+            return np.array([[float(backend.to_numpy(value)) for value in row] for row in metrics], dtype=np.float64)
+
+        return plain_loop(step, fetch, lambda *_: None)
+
+    def _summed(self, loss: Array, grads: Params) -> tuple[Array, Params]:
+        """The sums over all processes, in one message."""
+        xp = self._backend.xp
+        packed = xp.concat([xp.reshape(value, (-1,)) for value in (*grads.values(), loss)])
+        summed = self._collectives.all_reduce(packed)
+        unpacked, start = {}, 0
+        for name, value in grads.items():
+            size = int(np.prod(value.shape))
+            unpacked[name] = xp.reshape(summed[start : start + size], value.shape)
+            start += size
+        return summed[start], unpacked
+
+    def _evaluation(self, nodes: Nodes) -> Callable[[Params], tuple[Array, Array]]:
+        """`evaluate(params) -> (loss, right answers)` over all processes, without dropout."""
+        backend, collectives, config = self._backend, self._collectives, self._source.config
+        operands = self._place(nodes, training=False)
+        own = config if collectives.rank == 0 else replace(config, l2=0.0)
+
+        def evaluate(params: Params) -> tuple[Array, Array]:
+            logits = model.gcn(partitioned(backend), params, operands, config)
+            loss = objective.loss(backend, logits, operands, params, own)
+            right = objective.correct(backend, logits, operands)
+            # One after the other: messages must not overtake each other.
+            loss = collectives.all_reduce(backend.xp.reshape(loss, (1,)))
+            return loss[0], collectives.all_reduce(backend.xp.reshape(right, (1,)))[0]
+
+        return evaluate
+
+    def _place(self, nodes: Nodes, training: bool) -> Any:
+        return place_part(self._backend, self._source, self._partition, self._collectives, nodes, training)
+
+    def _sum(self, value: float) -> float:
+        return float(self._backend.to_numpy(self._collectives.all_reduce(self._backend.asarray(np.array([value]))))[0])
+
+    def _together(self, work: Callable[[], Result]) -> Result:
+        """Work in which other processes take part."""
+        try:
+            return work()
+        except RuntimeError as error:
+            if is_exhaustion(error):
+                raise
+            raise PeerLostError(self._watch.lost(str(error))) from error
