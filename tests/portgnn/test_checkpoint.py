@@ -83,6 +83,8 @@ def _rewritten(model: Model, path: Path, header: dict[str, str | None], **params
         ({"version": "99"}, "format version 99; this portgnn reads 1"),
         ({"config": None}, "damaged header"),
         ({"config": "{"}, "damaged header"),
+        ({"config": "[" * 200_000}, "damaged header: maximum recursion depth"),
+        ({"class_names": '["\\ud800", "b"]'}, "damaged header"),
         ({"config": "[]"}, "settings that this portgnn does not know"),
         ({"config": json.dumps({"hidden": 0})}, "damaged header: hidden=0"),
         ({"config": json.dumps({"wings": 2})}, r"does not know \(wings\); was the file written by a newer one"),
@@ -169,3 +171,38 @@ def test_the_umask_decides_who_may_read(model: Model, tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+class _Trap:
+    """What a pickle can do to whoever loads it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("kind", ["pickle", "zip", "npz"])
+def test_a_malicious_checkpoint_is_refused_before_its_code_runs(tmp_path: Path, kind: str) -> None:
+    import pickle
+    import zipfile
+
+    from portgnn.runs import load_run
+
+    trap, path = tmp_path / "sprung", tmp_path / "model"
+    content = pickle.dumps(_Trap(trap))
+    if kind == "pickle":
+        path.write_bytes(content)
+    elif kind == "zip":  # as frameworks save
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", content)
+    else:
+        with path.open("wb") as file:
+            np.savez(file, weight0=np.array([_Trap(trap)], dtype=object))
+    for load_it in (Model.load, load_run):
+        with pytest.raises(CheckpointError, match="not a readable safetensors file"):
+            load_it(path)
+    assert not trap.exists()
+    pickle.loads(content)
+    assert trap.exists()  # the trap works

@@ -144,7 +144,8 @@ def test_a_server_that_sends_another_range_is_asked_for_all(spec: FileSpec, serv
         handler.wfile.write(CONTENT[7:])
 
     server.answers["/one"] = in_turn(by_range(CONTENT, cut=40_000), liar, body(CONTENT))
-    assert fetch(spec).read_bytes() == CONTENT
+    # At once, rather than by a checksum that does not hold and a third try.
+    assert fetch(replace(spec, tries=2)).read_bytes() == CONTENT
     assert [headers.get("range") for headers in server.headers] == [None, "bytes=40000-", None]
 
 
