@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from tinygrad import Device, Tensor, TinyJit, UOp, dtypes, function
+from tinygrad.helpers import NOOPT
 
 from portgnn.parts import Adam
 from portgnn.protocol import Capabilities, Key, LossFn, Params, Run, State, Step
@@ -55,6 +56,8 @@ class TinygradBackend:
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         self.device, self.dtype, self._float = device, dtype, getattr(dtypes, dtype)
+        if type(Device[device].renderer).__name__ == "X86Renderer":
+            NOOPT.value = 1  # tinygrad 0.13's own assembler gets some of its optimised kernels wrong
         here = self.devices(), self.dtypes(device)
         self.capabilities = Capabilities(*here, native_sparse=False, lazy=True, compiled=True, deterministic=True)
 
@@ -84,9 +87,8 @@ class TinygradBackend:
             return tuple(map(self.asarray, (*held, *sums)))
 
         order = sp.csr_array((np.arange(matrix.nnz), matrix.indices, matrix.indptr), shape=matrix.shape)
-        index = np.append(order.data if index is None else index, 0)
-        values, numbers = self.asarray(np.append(matrix.data, 0.0)), self.asarray(index)
-        return Sparse(matrix.shape, matrix.nnz, values, numbers, pieces(order), pieces(order.T.tocsr()))
+        values, index = self.asarray(np.append(matrix.data, 0.0)), np.append(order.data if index is None else index, 0)
+        return Sparse(matrix.shape, matrix.nnz, values, self.asarray(index), pieces(order), pieces(order.T.tocsr()))
 
     def matmul(self, a: Any, b: Tensor) -> Tensor:
         return self.spmm(a, b) if isinstance(a, Sparse) else a.matmul(b)
@@ -123,14 +125,12 @@ class TinygradBackend:
 
         return call
 
-    def adam(
-        self, learning_rate: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8,
-        weight_decay: Mapping[str, float] | None = None,
-    ) -> Adam:  # fmt: skip
+    def adam(self, learning_rate: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8,
+             weight_decay: Mapping[str, float] | None = None) -> Adam:  # fmt: skip
         return Adam(lambda n: self.asarray(np.zeros(n)), Tensor.sqrt, learning_rate, beta1, beta2, eps, weight_decay)
 
     def compile(self, step: Step) -> Run:
-        @TinyJit
+        @TinyJit  # each call writes to the arrays that the last one returned
         def epoch(keys: Tensor, **state: Tensor) -> tuple[State, Tensor]:
             after, metrics = step(state, keys)
             return {name: x.clone() for name, x in after.items()}, Tensor.stack(*(x.cast(self._float) for x in metrics))
@@ -140,7 +140,6 @@ class TinygradBackend:
             for row in keys:
                 state, metrics = epoch(Tensor(row, device=self.device), **state)
                 rows.append(metrics.numpy())
-            # What a captured epoch returns lies where its next call writes.
             return {name: x.clone().realize() for name, x in state.items()}, np.array(rows, dtype=np.float64)
 
         return run
