@@ -18,6 +18,7 @@ from portgnn.protocol import BatchStep, Capabilities, Key, LossFn, Optimizer, Pa
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold, random_bits
 from portgnn_mlx.collectives import MLXCollectives, join, transports
 from portgnn_mlx.kernels import kernel_is_right
+from portgnn_mlx.optim import HostAdam
 from portgnn_mlx.sparse import EdgeCSR, HostCSR, KernelCSR, edge_csr, host_csr, kernel_csr
 
 EPOCHS_A_CALL = 4
@@ -176,6 +177,8 @@ class MLXBackend:
         weight_decay: Mapping[str, float] | None = None,
     ) -> Optimizer:
         # mlx.optimizers.Adam leaves the bias correction off unless asked and holds its state inside.
+        if self._on_host:
+            return HostAdam(self.dtype, learning_rate, beta1, beta2, eps, weight_decay)
         wide = mx.float32 if self._float == mx.bfloat16 else self._float
         adam = Adam(partial(mx.zeros, dtype=wide), mx.sqrt, learning_rate, beta1, beta2, eps, weight_decay)
         if self._float == wide:

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from portgnn.protocol import State, Step
+from portgnn_torch.sparse import stored_dtype
 
 CHUNK = 64
 """Epochs whose keys and metrics are kept on the device at a time."""
@@ -18,7 +19,8 @@ class GraphRun:
     """`run(state, keys)` over CUDA graphs. The first call records them."""
 
     def __init__(self, step: Step, device: torch.device, dtype: torch.dtype) -> None:
-        self._step, self._device, self._dtype = step, device, dtype
+        self._step, self._device = step, device
+        self._dtype = stored_dtype(dtype)  # NumPy, which reads the metrics, has no bfloat16
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
 
     def __call__(self, state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
