@@ -7,6 +7,7 @@ a bound; no member may hold objects, since those are pickles.
 from __future__ import annotations
 
 import math
+import sys
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping
@@ -100,8 +101,11 @@ def _array(where: str, file: Any, size: int, optional: bool) -> NDArray[Any] | N
     if len(raw) != needed:
         raise DatasetError(f"{where} is cut short")
     flat = np.frombuffer(raw, dtype=dtype, count=count) if needed else np.empty(0, dtype=dtype)
-    array = flat.reshape(shape, order="F" if fortran else "C")
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+    flat = flat.astype(dtype.newbyteorder("="), copy=False)
+    # NumPy believes any 32 bits to be a character, and fails deep inside when Python does not.
+    if dtype.kind == "U" and (flat.view(np.uint32) > sys.maxunicode).any():
+        raise DatasetError(f"{where} is not text: it holds characters that Unicode does not have")
+    return flat.reshape(shape, order="F" if fortran else "C")
 
 
 def read_matrix(path: Path, rows: int) -> Any:

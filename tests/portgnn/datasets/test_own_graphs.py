@@ -266,6 +266,8 @@ def test_pickled_names_are_left_out_and_pickled_data_refused(tmp_path: Path) -> 
     ({"labels": np.array([1, 0, 7])}, "label 7 of node 2 is out of range"),
     ({"class_names": np.array([b"x", b"\xff"])}, "class_names is not text"),
     ({"attr_names": np.array(["p"])}, "1 names for 2 features"),
+    ({"class_names": np.array([2**31, 65], dtype=np.uint32).view("<U1")}, "'class_names' is not text"),
+    ({"class_names": np.array([0xD800, 65], dtype=np.uint32).view("<U1")}, "class_names holds a name that is not"),
 ])
 def test_faults_of_an_npz_are_named(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
     (tmp_path / "g.npz").write_bytes(_npz(**_shchur(**changed)))
