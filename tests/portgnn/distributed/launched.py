@@ -1,0 +1,48 @@
+"""A process of a distributed run, for the tests: trains, and the first one writes what came out as JSON.
+
+    launched.py OUT BACKEND DTYPE PARTITION DATASET [EPOCHS]
+
+PARTITION: "ranges", or "random", which gives each node to a process drawn at random.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from portgnn import get_backend, load_graph
+from portgnn.distributed.loop import Distributed
+from portgnn.distributed.partition import Partition
+from portgnn.distributed.watch import Watch
+from portgnn.loaders.source import InMemory
+from portgnn.operands import Prepared
+from portgnn.presets import preset
+from portgnn.registry import backend_class
+from portgnn.training import fit
+
+out, name, dtype, how, dataset, recipe = sys.argv[1:7]
+watch = Watch(20.0)
+collectives = backend_class(name).join(None, 20.0, watch)  # type: ignore[attr-defined]
+graph = load_graph(dataset)
+source = InMemory(Prepared.of(graph, preset(recipe, epochs=25)))
+partition = None
+if how == "random":
+    drawn = np.random.default_rng(3).integers(0, collectives.size, graph.num_nodes).astype(np.int32)
+    partition = Partition(owner=drawn)
+engine = Distributed(get_backend(name, device="cpu", dtype=dtype), source, collectives, watch, partition)
+done = fit(get_backend(name, device="cpu", dtype=dtype), source, 3, engine=engine)
+assert graph.test is not None
+accuracy = engine.accuracy(done.params, graph.test)
+params = {key: value.tolist() for key, value in done.params.items()}
+document = {
+    "train_loss": done.history.train_loss,
+    "val_loss": done.history.val_loss,
+    "val_accuracy": done.history.val_accuracy,
+    "accuracy": accuracy,
+    "params": params,
+}
+Path(f"{out}.{collectives.rank}").write_text(json.dumps(document))
+collectives.close()

@@ -1,0 +1,186 @@
+"""Several processes compute what one does, and a death among them ends the others and costs little."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from portgnn import Graph, cli, get_backend, load_graph
+from portgnn.distributed.partition import Partition
+from portgnn.distributed.watch import Watch
+from portgnn.errors import ConfigError
+from portgnn.loaders.source import InMemory, even_bounds
+from portgnn.operands import Prepared
+from portgnn.presets import Config, preset
+from portgnn.runs import load_run
+from portgnn.training import fit
+
+LAUNCHED = Path(__file__).with_name("launched.py")
+HERE = Path(sys.executable).parent
+
+
+def _port() -> int:
+    """A port with free ones behind it, outside the range from which the system gives them away."""
+    for port in range(21_000 + os.getpid() % 9_000, 32_000, 7):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no free port")
+
+
+def _torchrun(processes: int, *more: str) -> list[str]:
+    pytest.importorskip("torch")
+    return [str(HERE / "torchrun"), "--nproc-per-node", str(processes), "--master-addr", "127.0.0.1",
+            "--master-port", str(_port()), *more]  # fmt: skip
+
+
+def _run(command: list[str]) -> str:
+    # mlx.launch reads its input for as long as it runs: an open pipe without a word.
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          text=True) as running:  # fmt: skip
+        assert running.stdout is not None
+        try:
+            running.wait(timeout=100)
+        except subprocess.TimeoutExpired:
+            running.terminate()
+            raise
+        said = running.stdout.read()
+    assert running.returncode == 0, said[-3000:]
+    return said
+
+
+def _documents(out: Path, processes: int) -> list[dict[str, Any]]:
+    return [json.loads(Path(f"{out}.{rank}").read_text()) for rank in range(processes)]
+
+
+@pytest.mark.parametrize(
+    ("processes", "dtype", "partition", "recipe"),
+    [
+        (2, "float64", "ranges", "kipf"),
+        (3, "float64", "random", "pyg"),
+        (2, "float32", "random", "kipf"),
+        (2, "float64", "ranges", "article"),
+    ],
+)
+def test_gloo_processes_compute_what_one_computes(
+    tmp_path: Path, processes: int, dtype: str, partition: str, recipe: str
+) -> None:
+    out = tmp_path / "out"
+    _run([*_torchrun(processes), str(LAUNCHED), str(out), "torch", dtype, partition, "csbm-cora", recipe])
+    _compare(_documents(out, processes), "torch", dtype, recipe)
+
+
+def test_ring_processes_compute_what_one_computes(tmp_path: Path) -> None:
+    pytest.importorskip("mlx.core")
+    out = tmp_path / "out"
+    ring = [str(HERE / "mlx.launch"), "-n", "2", "--backend", "ring", "--starting-port", str(_port()), "--"]
+    _run([*ring, sys.executable, str(LAUNCHED), str(out), "mlx", "float32", "random", "csbm-cora", "kipf"])
+    _compare(_documents(out, 2), "mlx", "float32", "kipf")
+
+
+def _compare(found: list[dict[str, Any]], backend: str, dtype: str, recipe: str) -> None:
+    expected = fit(
+        get_backend(backend, device="cpu", dtype=dtype),
+        Prepared.of(load_graph("csbm-cora"), preset(recipe, epochs=25)),
+        3,
+    )
+    tolerance = 1e-12 if dtype == "float64" else 1e-5
+    for name in ("train_loss", "val_loss"):
+        np.testing.assert_allclose(found[0][name], getattr(expected.history, name), rtol=tolerance)
+    np.testing.assert_allclose(found[0]["val_accuracy"], expected.history.val_accuracy, atol=0.0021)
+    for other in found[1:]:  # replicas are equal bit for bit
+        assert other == found[0]
+    assert 0.2 < found[0]["accuracy"] <= 1.0
+
+
+def test_a_dead_process_ends_the_others_and_torchrun_resumes(tmp_path: Path) -> None:
+    kept, model = tmp_path / "run.safetensors", tmp_path / "model.safetensors"
+    options = ["--dataset", "csbm-cora", "--backend", "torch", "--dtype", "float64", "--epochs", "400",
+               "--patience", "0", "--device", "cpu"]  # fmt: skip
+    command = [*_torchrun(2, "--max-restarts", "1"), "-m", "portgnn", "train", "--distributed", *options]
+    command += ["--checkpoint", str(kept), "--every", "20", "--timeout", "10", "--save", str(model)]
+    log = tmp_path / "log"
+    with log.open("w") as out, subprocess.Popen(command, stdout=out, stderr=out) as running:
+        try:
+            limit = time.monotonic() + 60
+            while time.monotonic() < limit and not (kept.exists() and len(load_run(kept)[1].history) >= 40):
+                time.sleep(0.05)
+            workers = [int(word) for word in Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()]
+            os.kill(workers[-1], signal.SIGKILL)
+            assert running.wait(timeout=60) == 0, log.read_text()[-3000:]
+        finally:
+            running.terminate()
+    said = log.read_text()
+    assert "error: process 0 of 2 (gloo) has lost another" in said
+    assert f"continue with: portgnn train --resume {kept}" in said
+    run, progress = load_run(kept)
+    assert len(progress.history) == 400
+    torch = get_backend("torch", device="cpu", dtype="float64")
+    undisturbed = fit(torch, Prepared.of(load_graph("csbm-cora"), run.config), 0)
+    np.testing.assert_allclose(progress.history.train_loss, undisturbed.history.train_loss, rtol=1e-11)
+
+
+def test_ranges_are_balanced_and_never_empty(csbm: Graph) -> None:
+    source = InMemory(Prepared.of(csbm, Config()))
+    partition = Partition.of(source, 4)
+    nodes = np.arange(csbm.num_nodes)
+    stored = np.diff(source.prepared.adjacency.indptr)
+    shares = np.bincount(partition.owner_of(nodes), weights=stored, minlength=4) / stored.sum()
+    assert np.abs(shares - 0.25).max() < 0.05
+    np.testing.assert_array_equal(partition.owner_of(partition.first(4)), np.arange(4))
+    # One node with nearly all edges, at either end.
+    for indptr in ([0, 97, 98, 99, 100], [0, 1, 2, 3, 100]):
+        np.testing.assert_array_equal(even_bounds(np.array(indptr), 4), np.arange(5))
+    with pytest.raises(ConfigError, match="too few for 9999 processes"):
+        Partition.of(source, 9999)
+
+
+def test_a_wait_without_end_is_ended() -> None:
+    statuses: list[int] = []
+    watch = Watch(0.05, statuses.append)
+    watch.who = "process 1 of 2 (ring)"
+    import portgnn.distributed.watch as module
+
+    original, module.GRACE = module.GRACE, 0.05
+    try:
+        with watch():
+            pass
+        time.sleep(0.3)
+        assert statuses == []
+        with watch():
+            time.sleep(0.5)
+        assert statuses == [2]
+    finally:
+        module.GRACE = original
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--backend", "torch"], "torchrun --nproc-per-node 2 -m portgnn train --distributed --backend torch"),
+        (["--backend", "mlx"], "mlx.launch -n 2 --backend ring -- portgnn train --distributed --backend mlx"),
+        (["--backend", "numpy"], "the numpy backend has no collectives"),
+        ([], "type --backend torch or --backend mlx"),
+        (["--backend", "torch", "--timeout", "0"], "timeout=0.0 must be a number of seconds above 0"),
+    ],
+)
+def test_errors_say_what_to_type(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    if "torch" in arguments or "mlx" in arguments:
+        pytest.importorskip("mlx.core" if "mlx" in arguments else "torch")
+    assert cli.main(["train", "--dataset", "karate", "--distributed", *arguments]) == 2
+    assert message in capsys.readouterr().err
