@@ -41,10 +41,26 @@ def launcher(transport: str, processes: int) -> list[str]:
     here = Path(sys.executable).parent
     if transport == "ring":
         port = free_port(processes)
-        return [str(here / "mlx.launch"), "-n", str(processes), "--backend", "ring", "--starting-port", str(port), "--",
-                sys.executable]
-    return [str(here / "torchrun"), "--nproc-per-node", str(processes), "--master-addr", "127.0.0.1",
-            "--master-port", str(free_port(1))]
+        return [
+            str(here / "mlx.launch"),
+            "-n",
+            str(processes),
+            "--backend",
+            "ring",
+            "--starting-port",
+            str(port),
+            "--",
+            sys.executable,
+        ]
+    return [
+        str(here / "torchrun"),
+        "--nproc-per-node",
+        str(processes),
+        "--master-addr",
+        "127.0.0.1",
+        "--master-port",
+        str(free_port(1)),
+    ]
 
 
 def free_port(count: int) -> int:
@@ -115,9 +131,22 @@ def death(arguments: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="portgnn-bench-") as folder:
         kept = Path(folder) / "run.safetensors"
         log = Path(folder) / "log"
-        command = [*launcher(arguments.backend, 2), "-m", "portgnn", "train", "--distributed", "--backend",
-                   ADAPTERS[arguments.backend], *options, "--checkpoint", str(kept), "--every", "20",
-                   "--timeout", str(arguments.timeout)]
+        command = [
+            *launcher(arguments.backend, 2),
+            "-m",
+            "portgnn",
+            "train",
+            "--distributed",
+            "--backend",
+            ADAPTERS[arguments.backend],
+            *options,
+            "--checkpoint",
+            str(kept),
+            "--every",
+            "20",
+            "--timeout",
+            str(arguments.timeout),
+        ]
         with (
             log.open("w") as out,
             subprocess.Popen(["sleep", "600"], stdout=subprocess.PIPE) as silent,

@@ -125,8 +125,9 @@ def memory(arguments: argparse.Namespace) -> dict[str, Any]:
     root = str(Path(__file__).resolve().parent.parent)
 
     def measured(name: str, *words: str) -> dict[str, Any]:
-        done = subprocess.run([sys.executable, "-c", code.format(name), root, *words], capture_output=True, text=True,
-                              timeout=3600)
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(name), root, *words], capture_output=True, text=True, timeout=3600
+        )
         if done.returncode:
             raise SystemExit(done.stderr[-2000:])
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -147,8 +148,15 @@ def idle() -> None:
 
 def one_epoch(path: str, backend: str) -> None:
     clock = time.perf_counter()
-    train(path, backend=backend, loader="neighbor", fanout=FANOUT, batch_size=SMALL_BATCH, epochs=1,
-          normalize_features=False)
+    train(
+        path,
+        backend=backend,
+        loader="neighbor",
+        fanout=FANOUT,
+        batch_size=SMALL_BATCH,
+        epochs=1,
+        normalize_features=False,
+    )
     print(json.dumps({"peak": peak(), "seconds": time.perf_counter() - clock}))
 
 

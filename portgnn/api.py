@@ -193,12 +193,15 @@ def train(
         graph = _oriented(_load(source, tell, split), config, tell)
         print_of_graph = fingerprint(graph)
     if kept is not None and kept.fingerprint != print_of_graph:
-        raise CheckpointError(f"{resume} belongs to another graph: {graph.name} has changed since, or it is not the "
-                              f"one that the run was trained on ({kept.dataset or 'a Graph'})")
+        raise CheckpointError(
+            f"{resume} belongs to another graph: {graph.name} has changed since, or it is not the "
+            f"one that the run was trained on ({kept.dataset or 'a Graph'})"
+        )
     task, engine = _engine(on, graph, config, together)
     name = "" if isinstance(source, Graph) else os.fspath(source or graph.name)
-    run = runs.Run(config, seed, on.name, on.dtype, name, split or "", print_of_graph, graph.class_names,
-                   graph.num_features)
+    run = runs.Run(
+        config, seed, on.name, on.dtype, name, split or "", print_of_graph, graph.class_names, graph.num_features
+    )
     try:
         if keep_in is None:
             done = fit(on, task, seed, on_chunk, progress=progress, engine=engine)
@@ -214,8 +217,9 @@ def train(
                     raise NonFiniteLossError(f"{error}. The last finite state is kept: {keeper.advice()}") from None
                 except PeerLostError as error:
                     raise PeerLostError(f"{error} The last state is kept: {keeper.advice()}") from None
-        trained = Model(done.params, config, graph.class_names, graph.num_features, graph.name, print_of_graph,
-                        graph.feature_names)
+        trained = Model(
+            done.params, config, graph.class_names, graph.num_features, graph.name, print_of_graph, graph.feature_names
+        )
         accuracy = None
         if graph.test is not None:
             assert graph.labels is not None
@@ -315,17 +319,27 @@ def check_fit(trained: Model, graph: Graph) -> None:
         unknown = [name for name in graph.feature_names if name not in set(trained.feature_names)]
         faults = [f"{graph.name} lacks {_names(missing)}"] if missing else []
         faults += [f"the model does not know {_names(unknown)}"] if unknown else []
-        at = next((i for i, pair in enumerate(zip(trained.feature_names, graph.feature_names, strict=False))
-                   if pair[0] != pair[1]), 0)
-        faults = faults or [f"they stand in another order, first at column {at + 1}: {graph.feature_names[at]!r} "
-                            f"where the model expects {trained.feature_names[at]!r}"]
+        at = next(
+            (
+                i
+                for i, pair in enumerate(zip(trained.feature_names, graph.feature_names, strict=False))
+                if pair[0] != pair[1]
+            ),
+            0,
+        )
+        faults = faults or [
+            f"they stand in another order, first at column {at + 1}: {graph.feature_names[at]!r} "
+            f"where the model expects {trained.feature_names[at]!r}"
+        ]
         raise GraphError(f"the features of {graph.name} are not those that {of} with: {'; '.join(faults)}")
     if graph.num_features != trained.num_features:
         raise GraphError(f"{graph.name} has {graph.num_features} features a node; {of} with {trained.num_features}")
     unknown = [name for name in graph.class_names if name not in set(trained.class_names)]
     if unknown:
-        raise GraphError(f"{graph.name} has classes that the model does not know: {_names(unknown)}; it knows "
-                         f"{_names(trained.class_names)}. Leave the labels out to predict without comparing.")
+        raise GraphError(
+            f"{graph.name} has classes that the model does not know: {_names(unknown)}; it knows "
+            f"{_names(trained.class_names)}. Leave the labels out to predict without comparing."
+        )
 
 
 def _names(names: Sequence[str]) -> str:

@@ -113,8 +113,9 @@ def read_config(document: Any) -> Config:
     known = {field.name for field in fields(Config)}
     if not isinstance(document, dict) or set(document) - known:
         more = ", ".join(sorted(set(document) - known))[:80] if isinstance(document, dict) else str(document)[:40]
-        raise CheckpointError(f"the recipe has settings that this portgnn does not know ({more}); was the file "
-                              "written by a newer one?")
+        raise CheckpointError(
+            f"the recipe has settings that this portgnn does not know ({more}); was the file written by a newer one?"
+        )
     return Config(**document)
 
 

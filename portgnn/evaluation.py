@@ -46,8 +46,13 @@ class Evaluation:
         """As JSON has it."""
         rows = [asdict(score) for score in self.classes]
         return {
-            "part": self.part, "nodes": self.nodes, "accuracy": self.accuracy, "macro_f1": self.macro_f1,
-            "calibration_error": self.calibration_error, "classes": rows, "confusion": self.confusion.tolist(),
+            "part": self.part,
+            "nodes": self.nodes,
+            "accuracy": self.accuracy,
+            "macro_f1": self.macro_f1,
+            "calibration_error": self.calibration_error,
+            "classes": rows,
+            "confusion": self.confusion.tolist(),
         }
 
 

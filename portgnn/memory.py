@@ -23,8 +23,10 @@ _BYTES = {"float64": 8, "float32": 4, "bfloat16": 2}
 def is_exhaustion(error: BaseException) -> bool:
     """Whether an error of whatever library says that memory ran out: by its type, its name or its words."""
     named = any("OutOfMemory" in kind.__name__ for kind in type(error).__mro__)
-    return isinstance(error, MemoryError) or named or (
-        isinstance(error, RuntimeError) and _SIGNS.search(str(error)) is not None
+    return (
+        isinstance(error, MemoryError)
+        or named
+        or (isinstance(error, RuntimeError) and _SIGNS.search(str(error)) is not None)
     )
 
 

@@ -137,8 +137,17 @@ class DiskGraph:
             features = self.map("features").array
         splits = {"train": self.train, "val": self.val, "test": self.test}
         ids = self.map("node_ids").array if self._has("node_ids") else None
-        return Graph(adjacency, features, self.labels, name=self.name, class_names=self.class_names, node_ids=ids,
-                     notes=self.notes, feature_names=self.feature_names, **splits)
+        return Graph(
+            adjacency,
+            features,
+            self.labels,
+            name=self.name,
+            class_names=self.class_names,
+            node_ids=ids,
+            notes=self.notes,
+            feature_names=self.feature_names,
+            **splits,
+        )
 
     def _has(self, name: str) -> bool:
         return (self.path / f"{name}.npy").exists()
@@ -201,12 +210,20 @@ def _arrays(graph: Graph) -> dict[str, NDArray[Any]]:
         arrays["weights"] = with_loops.data
     features = in_form(graph.features, "auto")
     if isinstance(features, sp.csr_array):
-        arrays |= {"feature_indptr": features.indptr.astype(np.int64), "feature_indices": features.indices,
-                   "feature_data": features.data}
+        arrays |= {
+            "feature_indptr": features.indptr.astype(np.int64),
+            "feature_indices": features.indices,
+            "feature_data": features.data,
+        }
     else:
         arrays["features"] = features
-    small = {"labels": graph.labels, "train": graph.train, "val": graph.val, "test": graph.test,
-             "node_ids": graph.node_ids}
+    small = {
+        "labels": graph.labels,
+        "train": graph.train,
+        "val": graph.val,
+        "test": graph.test,
+        "node_ids": graph.node_ids,
+    }
     return arrays | {name: array for name, array in small.items() if array is not None}
 
 
@@ -224,8 +241,9 @@ class OnDisk(Source):
         if config.features not in ("auto", form):
             raise ConfigError(f"{graph.path} holds {form} features; leave --features {config.features} out")
         if config.undirected and not graph.is_undirected:
-            raise GraphError(f"{graph.path} holds directed edges; convert it without --directed, or train with "
-                             "--directed")
+            raise GraphError(
+                f"{graph.path} holds directed edges; convert it without --directed, or train with --directed"
+            )
         self._indptr, self._indices = graph.map("indptr"), graph.map("indices")
         self._loops, self._scale = graph.map("loops"), graph.map("scale")
         self._weights = graph.map("weights") if graph.weighted else None

@@ -122,10 +122,12 @@ class Config:
                 raise ConfigError(f"{name}={getattr(self, name)} must be {wanted}")
         words = self.fanout.split(",") if isinstance(self.fanout, str) else [""]
         if not all(word.strip() == "all" or (word.strip().isdecimal() and int(word) > 0) for word in words):
-            raise ConfigError(f"fanout={self.fanout!r} must be numbers above 0 or \"all\", as in 15,10 or all")
+            raise ConfigError(f'fanout={self.fanout!r} must be numbers above 0 or "all", as in 15,10 or all')
         if self.loader == "neighbor" and len(words) not in (1, self.layers):
-            raise ConfigError(f"fanout={self.fanout!r} names {len(words)} layers, and the network has {self.layers}; "
-                              "give one number, or one for each layer")
+            raise ConfigError(
+                f"fanout={self.fanout!r} names {len(words)} layers, and the network has {self.layers}; "
+                "give one number, or one for each layer"
+            )
 
     def fanouts(self) -> tuple[int | None, ...]:
         """Neighbours sampled for each layer's output, the first layer's first; None for all of them."""

@@ -75,8 +75,13 @@ def load_run(path: Path) -> tuple[Run, Progress]:
             raise ValueError("a text or a truth value is something else")
         if not all(type(number) is int and 0 <= number < 2**63 for number in numbers.values()):
             raise ValueError("a number is not a whole number of 0 or more")
-        run = Run(config, numbers["seed"], class_names=read_names(document["class_names"]),
-                  num_features=numbers["num_features"], **texts)
+        run = Run(
+            config,
+            numbers["seed"],
+            class_names=read_names(document["class_names"]),
+            num_features=numbers["num_features"],
+            **texts,
+        )
         progress = _progress(tensors, config, numbers["best_start"], document["stopped"])
         check_parameters(_parameters(progress.state), config, run.num_features, len(run.class_names))
         if progress.best_state is not None:
@@ -157,8 +162,10 @@ class FileKeeper:
         self.epochs = len(progress.history)
         # The next one has to lie beside this one, and may hold a second state.
         if first and shutil.disk_usage(self.path.parent).free < 2 * size:
-            raise CheckpointError(f"{self.path.parent} has too little room: a checkpoint takes up to {2 * size} bytes "
-                                  "beside the one that is there")
+            raise CheckpointError(
+                f"{self.path.parent} has too little room: a checkpoint takes up to {2 * size} bytes "
+                "beside the one that is there"
+            )
 
     def stop(self) -> bool:
         return self._caught is not None
@@ -187,8 +194,10 @@ def continued(run: Run, preset: str | None, overrides: dict[str, Any], **given: 
     for name, value in named.items():
         own = getattr(run if name in given else run.config, name, None)
         if value is not None and value != own and name != "epochs":
-            raise ConfigError(f"the run to resume has {name}={own!r}, and {name}={value!r} would make it another run; "
-                              f"leave {name} out")
+            raise ConfigError(
+                f"the run to resume has {name}={own!r}, and {name}={value!r} would make it another run; "
+                f"leave {name} out"
+            )
     epochs = overrides.get("epochs")
     if epochs is not None and epochs < run.config.epochs:
         raise ConfigError(f"the run to resume has {run.config.epochs} epochs; epochs={epochs} would cut it short")
@@ -198,5 +207,6 @@ def continued(run: Run, preset: str | None, overrides: dict[str, Any], **given: 
 def check_new(path: Path) -> None:
     """Raises CheckpointError where a file is in the way: it may be hours of somebody's work."""
     if os.path.lexists(path):
-        raise CheckpointError(f"{path} exists already; continue it with --resume {path}, or remove it, or name another "
-                              "file")
+        raise CheckpointError(
+            f"{path} exists already; continue it with --resume {path}, or remove it, or name another file"
+        )

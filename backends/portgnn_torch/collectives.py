@@ -24,8 +24,10 @@ def transports() -> tuple[str, ...]:
 def join(transport: str | None, timeout: float, watch: Watch) -> TorchCollectives:
     """Joins the process group that torchrun describes in the environment."""
     if not all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")):
-        raise BackendError("no launcher has started this process among others; type: torchrun --nproc-per-node 2 -m "
-                           "portgnn train --distributed --backend torch")
+        raise BackendError(
+            "no launcher has started this process among others; type: torchrun --nproc-per-node 2 -m "
+            "portgnn train --distributed --backend torch"
+        )
     local = int(os.environ.get("LOCAL_RANK", "0"))
     here = transports()
     if transport is None:
@@ -41,10 +43,22 @@ def join(transport: str | None, timeout: float, watch: Watch) -> TorchCollective
     if not dist.is_initialized():
         try:
             with watch():
-                dist.init_process_group(transport, timeout=timedelta(seconds=timeout))
+                _initialize(transport, timedelta(seconds=timeout))
         except (RuntimeError, ValueError) as error:
             raise BackendError(f"the processes did not find each other over {transport}: {error}") from error
     return TorchCollectives(transport, device, watch)
+
+
+def _initialize(transport: str, timeout: timedelta) -> None:
+    """init_process_group, with names of this attempt's own in the store that torchrun keeps over its restarts.
+
+    Under a static rendezvous torchrun starts the processes anew on the same store, and a process would now and then
+    read a dead one's address there (seen with torch 2.13).
+    """
+    store, rank, size = next(iter(dist.rendezvous("env://", timeout=timeout)))
+    store.set_timeout(timeout)
+    own = dist.PrefixStore(f"portgnn/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    dist.init_process_group(transport, store=own, rank=rank, world_size=size, timeout=timeout)
 
 
 class TorchCollectives:

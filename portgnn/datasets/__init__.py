@@ -48,8 +48,10 @@ def load_graph(
     if split is None:
         return graph
     if split == "public" and dataset is not None and dataset not in DATASETS:
-        raise ConfigError(f"{dataset} has no public split; type --split given for the one in its files, or "
-                          f"--split random:20:30. Public splits: {', '.join(DATASETS)}.")
+        raise ConfigError(
+            f"{dataset} has no public split; type --split given for the one in its files, or "
+            f"--split random:20:30. Public splits: {', '.join(DATASETS)}."
+        )
     return with_split(graph, split)
 
 
@@ -60,14 +62,21 @@ def _load(dataset: str | None, announce: Callable[[str], None] | None) -> Graph:
         return DATASETS[dataset].load(announce=announce)
     path = Path(dataset)
     if not dataset or not path.exists():
-        raise DatasetError(f"There is no dataset {dataset!r}, and no file or folder of that name."
-                           f"{near_matches(dataset, DATASETS)}")
+        raise DatasetError(
+            f"There is no dataset {dataset!r}, and no file or folder of that name.{near_matches(dataset, DATASETS)}"
+        )
     graph = _read(path)
     if not graph.is_undirected:
-        one_way = int((graph.adjacency != 0).astype(int).maximum((graph.adjacency != 0).T.astype(int)).nnz
-                      - graph.adjacency.nnz)
-        graph = replace(graph, notes=(*graph.notes, f"directed: {one_way} of {graph.adjacency.nnz} edges go one way, "
-                                      "or the two ways differ in weight"))
+        one_way = int(
+            (graph.adjacency != 0).astype(int).maximum((graph.adjacency != 0).T.astype(int)).nnz - graph.adjacency.nnz
+        )
+        graph = replace(
+            graph,
+            notes=(
+                *graph.notes,
+                f"directed: {one_way} of {graph.adjacency.nnz} edges go one way, or the two ways differ in weight",
+            ),
+        )
     return graph
 
 
@@ -90,10 +99,12 @@ def _read(path: Path) -> Graph:
 
         return read_markup(path)
     if suffix in (".csv", ".parquet"):
-        raise DatasetError(f"{path} is one table of two; name the folder that holds nodes{suffix} and "
-                           f"edges{suffix}: {path.parent}")
-    raise DatasetError(f"{path} is a file of no known kind; known: a folder with nodes.csv and edges.csv, .npz, "
-                       ".graphml, .gml")
+        raise DatasetError(
+            f"{path} is one table of two; name the folder that holds nodes{suffix} and edges{suffix}: {path.parent}"
+        )
+    raise DatasetError(
+        f"{path} is a file of no known kind; known: a folder with nodes.csv and edges.csv, .npz, .graphml, .gml"
+    )
 
 
 def dataset_names() -> tuple[str, ...]:
@@ -109,8 +120,7 @@ def describe_datasets() -> list[dict[str, Any]]:
     PORTGNN_DATA names no folder.
     """
     texts = ("name", "description", "source", "paper", "licence", "nodes", "edges", "features", "classes")
-    return [{key: getattr(entry, key) for key in texts} | {"at_hand": entry.at_hand()}
-            for entry in DATASETS.values()]
+    return [{key: getattr(entry, key) for key in texts} | {"at_hand": entry.at_hand()} for entry in DATASETS.values()]
 
 
 def _default_graph(announce: Callable[[str], None] | None) -> Graph:
@@ -119,8 +129,10 @@ def _default_graph(announce: Callable[[str], None] | None) -> Graph:
     # Only what the net is to blame for: damaged files in PORTGNN_DATA are for the user to see to.
     except DownloadError as error:
         reason = str(error)
-    note = (f"NOT {DEFAULT}: no dataset was named and {DEFAULT} could not be had, so the synthetic "
-            f"{STAND_IN} takes its place; accuracies on it say nothing about {DEFAULT}")
+    note = (
+        f"NOT {DEFAULT}: no dataset was named and {DEFAULT} could not be had, so the synthetic "
+        f"{STAND_IN} takes its place; accuracies on it say nothing about {DEFAULT}"
+    )
     if announce is not None:
         announce(f"WARNING: {note}. Why: {reason} Name the dataset to make this an error.")
     graph = DATASETS[STAND_IN].load()

@@ -63,10 +63,18 @@ def karate() -> Graph:
     train, val = np.array([0, 33]), np.arange(4, 33, 4)
     test = np.setdiff1d(np.arange(34), np.concatenate([train, val]))
     return Graph.from_edges(
-        edges, sp.eye_array(34, format="csr"), labels, train=train, val=val, test=test, name="karate",
+        edges,
+        sp.eye_array(34, format="csr"),
+        labels,
+        train=train,
+        val=val,
+        test=test,
+        name="karate",
         class_names=("instructor", "officer"),
-        notes=("features are the identity: the published network has none",
-               "split by portgnn: train on the two leaders, validate on nodes 4, 8, …, 32, test on the rest"),
+        notes=(
+            "features are the identity: the published network has none",
+            "split by portgnn: train on the two leaders, validate on nodes 4, 8, …, 32, test on the rest",
+        ),
     )
 
 
@@ -125,7 +133,13 @@ def csbm_cora() -> Graph:
     train = np.sort(np.concatenate([np.flatnonzero(labels == c)[:20] for c in range(len(sizes))]))
     rest = np.setdiff1d(np.arange(n), train)
     return Graph.from_edges(
-        place[edges], words[order], labels, train=train, val=rest[:500], test=rest[-1000:], name="csbm-cora",
+        place[edges],
+        words[order],
+        labels,
+        train=train,
+        val=rest[:500],
+        test=rest[-1000:],
+        name="csbm-cora",
         notes=("synthetic: a contextual stochastic block model of Cora's size, degrees and class balance",),
     )
 

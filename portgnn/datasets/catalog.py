@@ -57,12 +57,17 @@ def _planetoid(name: str, description: str, nodes: int, edges: int, features: in
         return planetoid.read_planetoid(dict(zip(planetoid.PARTS, paths, strict=True)), name)
 
     return Dataset(
-        name, description,
+        name,
+        description,
         source="https://github.com/kimiyoung/planetoid",
         paper="Yang, Cohen & Salakhutdinov 2016, Revisiting semi-supervised learning with graph embeddings",
         licence="MIT (the repository that publishes the files)",
-        nodes=nodes, edges=edges, features=features, classes=classes,
-        build=build, files=planetoid.files(name),
+        nodes=nodes,
+        edges=edges,
+        features=features,
+        classes=classes,
+        build=build,
+        files=planetoid.files(name),
     )
 
 
@@ -71,32 +76,49 @@ def _cora_linqs(paths: list[Path]) -> Graph:
 
 
 _ALL = (
-    _planetoid("cora", "Machine-learning papers and their citations, Planetoid's split 140/500/1000",
-               2708, 5278, 1433, 7),
-    _planetoid("citeseer", "Computer-science papers and their citations, Planetoid's split 120/500/1000",
-               3327, 4552, 3703, 6),
-    _planetoid("pubmed", "Papers on diabetes and their citations, Planetoid's split 60/500/1000",
-               19717, 44324, 500, 3),
+    _planetoid(
+        "cora", "Machine-learning papers and their citations, Planetoid's split 140/500/1000", 2708, 5278, 1433, 7
+    ),
+    _planetoid(
+        "citeseer", "Computer-science papers and their citations, Planetoid's split 120/500/1000", 3327, 4552, 3703, 6
+    ),
+    _planetoid("pubmed", "Papers on diabetes and their citations, Planetoid's split 60/500/1000", 19717, 44324, 500, 3),
     Dataset(
-        "cora-linqs", "Cora with paper ids and class names, split by file order 140/300/1000",
+        "cora-linqs",
+        "Cora with paper ids and class names, split by file order 140/300/1000",
         source="https://linqs-data.soe.ucsc.edu/public/lbc/cora.tgz",
         paper="Sen et al. 2008, Collective classification in network data; split: Bilot 2023, mlx-GCN",
         licence="not stated by the publisher",
-        nodes=2708, edges=5278, features=1433, classes=7, build=_cora_linqs, files=(linqs.FILE,),
+        nodes=2708,
+        edges=5278,
+        features=1433,
+        classes=7,
+        build=_cora_linqs,
+        files=(linqs.FILE,),
     ),
     Dataset(
-        "karate", "Zachary's karate club: who met whom, and which club each went to",
+        "karate",
+        "Zachary's karate club: who met whom, and which club each went to",
         source="bundled",
         paper="Zachary 1977, An information flow model for conflict and fission in small groups",
         licence="facts published in the paper",
-        nodes=34, edges=78, features=34, classes=2, build=lambda _: bundled.karate(),
+        nodes=34,
+        edges=78,
+        features=34,
+        classes=2,
+        build=lambda _: bundled.karate(),
     ),
     Dataset(
-        "csbm-cora", "Synthetic: a stochastic block model of Cora's size, degrees and class balance",
+        "csbm-cora",
+        "Synthetic: a stochastic block model of Cora's size, degrees and class balance",
         source="bundled (drawn with a fixed seed)",
         paper="Deshpande, Sen, Montanari & Mossel 2018, Contextual stochastic block models",
         licence="MIT, as portgnn",
-        nodes=2708, edges=5278, features=1433, classes=7, build=lambda _: bundled.csbm_cora(),
+        nodes=2708,
+        edges=5278,
+        features=1433,
+        classes=7,
+        build=lambda _: bundled.csbm_cora(),
     ),
 )
 

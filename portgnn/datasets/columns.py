@@ -105,8 +105,10 @@ def _filled(path: Path, block: list[list[str]], names: list[str], before: int) -
     """The rows that are not empty. Raises DatasetError for one with too few or too many values."""
     for number, row in enumerate(block):
         if row and len(row) != len(names):
-            raise DatasetError(f"{path}, line {_line_of(path, before, number)}: {len(row)} values, where the header "
-                               f"names {len(names)} columns")
+            raise DatasetError(
+                f"{path}, line {_line_of(path, before, number)}: {len(row)} values, where the header "
+                f"names {len(names)} columns"
+            )
     return [row for row in block if row]
 
 
@@ -155,8 +157,10 @@ def _header(path: Path, file: TextIO) -> list[str]:
     if not names:
         raise DatasetError(f"{path} is empty; its first line must name the columns")
     if len(names) > _MAX_COLUMNS:
-        raise DatasetError(f"{path} has {len(names)} columns, where at most {_MAX_COLUMNS} are admitted; put the "
-                           "features into features.npz")
+        raise DatasetError(
+            f"{path} has {len(names)} columns, where at most {_MAX_COLUMNS} are admitted; put the "
+            "features into features.npz"
+        )
     check_names(path, names)
     return names
 
@@ -238,11 +242,15 @@ def read_parquet(path: Path, is_text: IsText, check: CheckNames = _any_names) ->
             size = path.stat().st_size
             bound = max(ALWAYS_ADMITTED, MAX_RATIO * size)
             meta = file.metadata
-            declared = max(sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups)),
-                           8 * meta.num_rows * len(names))
+            declared = max(
+                sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups)),
+                8 * meta.num_rows * len(names),
+            )
             if not 0 <= declared <= bound:
-                raise DatasetError(f"{path} would unpack to {declared} bytes, where at most {bound} are admitted for "
-                                   "a file of its size")
+                raise DatasetError(
+                    f"{path} would unpack to {declared} bytes, where at most {bound} are admitted for "
+                    "a file of its size"
+                )
             read = file.read()
         columns = []
         for name in names:
@@ -250,8 +258,11 @@ def read_parquet(path: Path, is_text: IsText, check: CheckNames = _any_names) ->
             if column.null_count and not is_text(name):
                 at = int(compute.index(compute.is_null(column), True).as_py())
                 raise DatasetError(f"{path}, row {at + 1}, column {name!r}: there is no value")
-            if not is_text(name) and not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-                                          or pa.types.is_boolean(column.type)):
+            if not is_text(name) and not (
+                pa.types.is_integer(column.type)
+                or pa.types.is_floating(column.type)
+                or pa.types.is_boolean(column.type)
+            ):
                 raise DatasetError(f"{path}, column {name!r}: {column.type}, where numbers are needed")
             column = column.cast(pa.string() if is_text(name) else pa.float64(), safe=False)
             columns.append(compute.fill_null(column, "") if is_text(name) else column)

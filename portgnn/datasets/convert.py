@@ -53,23 +53,32 @@ def from_networkx(
         matrix = features
     given = {"name": str(graph.name or "graph"), "class_names": classes, "node_ids": np.array(names, dtype=np.str_)}
     return Graph.from_edges(
-        np.array(pairs, dtype=np.int64).reshape(-1, 2), matrix, labels, weights=weights if weighted else None,
-        num_nodes=len(nodes), undirected=not graph.is_directed(), notes=notes, **(given | fields),
+        np.array(pairs, dtype=np.int64).reshape(-1, 2),
+        matrix,
+        labels,
+        weights=weights if weighted else None,
+        num_nodes=len(nodes),
+        undirected=not graph.is_directed(),
+        notes=notes,
+        **(given | fields),
     )
 
 
 def _attributes(graph: Any, nodes: list[Any], names: str | list[str]) -> tuple[Any, tuple[str, ...]]:
     several = isinstance(names, list)
-    rows = [[graph.nodes[node].get(name) for name in names] if several else graph.nodes[node].get(names)
-            for node in nodes]
+    rows = [
+        [graph.nodes[node].get(name) for name in names] if several else graph.nodes[node].get(names) for node in nodes
+    ]
     if not several and all(row is None for row in rows):
         return sp.eye_array(len(nodes), format="csr"), ("features are the identity: the nodes have none",)
     width = -1
     for node, row in zip(nodes, rows, strict=True):
         values = np.asarray(row if row is not None else [np.nan])
         if values.ndim != 1 or values.dtype.kind not in "fiub" or (width >= 0 and len(values) != width):
-            raise GraphError(f"attribute {names!r} of node {node!r} is {str(row)[:40]}; it must be "
-                             f"{'numbers' if width < 0 else f'{width} numbers'}")
+            raise GraphError(
+                f"attribute {names!r} of node {node!r} is {str(row)[:40]}; it must be "
+                f"{'numbers' if width < 0 else f'{width} numbers'}"
+            )
         width = len(values)
     return np.array(rows, dtype=np.float64).reshape(len(nodes), -1), ()
 
@@ -132,8 +141,12 @@ def from_pyg(data: Any, **fields: Any) -> Graph:
             notes = (*notes, f"edge_attr of {attr.shape[1]} columns left out: a GCN takes one weight an edge")
     given = _labels_and_masks(getattr(data, "y", None), lambda name: getattr(data, name, None))
     return Graph.from_edges(
-        pairs.T, features, weights=None if weights is None else _host(weights), undirected=False,
-        notes=notes, **(given | fields),
+        pairs.T,
+        features,
+        weights=None if weights is None else _host(weights),
+        undirected=False,
+        notes=notes,
+        **(given | fields),
     )
 
 
@@ -160,8 +173,13 @@ def from_dgl(graph: Any, features: str = "feat", label: str = "label", **fields:
     weights = next((_host(edge_data[name]).reshape(-1) for name in ("weight", "w") if name in edge_data), None)
     given = _labels_and_masks(data.get(label), data.get)
     return Graph.from_edges(
-        np.stack([source, target], axis=1), matrix, weights=weights, num_nodes=int(graph.num_nodes()),
-        undirected=False, notes=notes, **(given | fields),
+        np.stack([source, target], axis=1),
+        matrix,
+        weights=weights,
+        num_nodes=int(graph.num_nodes()),
+        undirected=False,
+        notes=notes,
+        **(given | fields),
     )
 
 
@@ -209,8 +227,9 @@ def _labels_and_masks(labels: Any, mask_of: Any) -> dict[str, Any]:
         if (given := mask_of(mask)) is not None:
             array = _host(given)
             if array.ndim != 1:
-                raise GraphError(f"{mask} has shape {list(array.shape)}; choose one split, for example "
-                                 f"{split}={mask}[:, 0]")
+                raise GraphError(
+                    f"{mask} has shape {list(array.shape)}; choose one split, for example {split}={mask}[:, 0]"
+                )
             if array.any():
                 found[split] = array.astype(np.bool_)
     return found

@@ -59,8 +59,10 @@ def data_folder() -> Path | None:
         return None
     folder = Path(value).expanduser()
     if not folder.is_dir():
-        raise DatasetError(f"PORTGNN_DATA names {folder}, which is not a folder. Name the folder that holds "
-                           "the data, or type: unset PORTGNN_DATA")
+        raise DatasetError(
+            f"PORTGNN_DATA names {folder}, which is not a folder. Name the folder that holds "
+            "the data, or type: unset PORTGNN_DATA"
+        )
     return folder
 
 
@@ -106,15 +108,22 @@ def fetch(spec: FileSpec, *, deadline: float | None = None) -> Path:
         if wrong is None:
             return path
         if origin == "PORTGNN_DATA":
-            raise DatasetError(_sentences(
-                f"{path} (found through PORTGNN_DATA) is not the published {spec.name}: {wrong}.",
-                spec.remark, "Replace it, or move it away to have it fetched."))
+            raise DatasetError(
+                _sentences(
+                    f"{path} (found through PORTGNN_DATA) is not the published {spec.name}: {wrong}.",
+                    spec.remark,
+                    "Replace it, or move it away to have it fetched.",
+                )
+            )
         if offline():
-            raise DownloadError(f"{path} is damaged ({wrong}), and PORTGNN_OFFLINE forbids to fetch it "
-                                f"again. {_way_out(spec, offline_hint=True)}")
+            raise DownloadError(
+                f"{path} is damaged ({wrong}), and PORTGNN_OFFLINE forbids to fetch it "
+                f"again. {_way_out(spec, offline_hint=True)}"
+            )
     if offline():
-        raise DownloadError(f"{spec.name} is not at hand, and PORTGNN_OFFLINE forbids to fetch it. "
-                            f"{_way_out(spec, offline_hint=True)}")
+        raise DownloadError(
+            f"{spec.name} is not at hand, and PORTGNN_OFFLINE forbids to fetch it. {_way_out(spec, offline_hint=True)}"
+        )
     return _download(spec, deadline)
 
 
@@ -125,8 +134,10 @@ def fetch_all(
     missing = [spec for spec in specs if locate(spec) is None]
     if missing and announce is not None and not offline():
         hosts = ", ".join(dict.fromkeys(urlsplit(url).hostname or url for url in missing[0].mirrors))
-        announce(f"Fetching {len(missing)} {'file' if len(missing) == 1 else 'files'} ({missing[0].name}, …) "
-                 f"from {hosts} into {_cached(missing[0]).parent}")
+        announce(
+            f"Fetching {len(missing)} {'file' if len(missing) == 1 else 'files'} ({missing[0].name}, …) "
+            f"from {hosts} into {_cached(missing[0]).parent}"
+        )
     if within is None:
         return [fetch(spec) for spec in specs]
     deadline = time.monotonic() + within
@@ -302,7 +313,9 @@ def _open(session: Any, url: str, spec: FileSpec, until: float, received: int) -
             raise _MirrorFault(reason)
         left = max(until - time.monotonic(), 0.05)
         response = session.get(
-            url, stream=True, allow_redirects=False,
+            url,
+            stream=True,
+            allow_redirects=False,
             timeout=(min(spec.connect_timeout, left), min(spec.read_timeout, left)),
             headers=headers,
         )
@@ -365,8 +378,10 @@ def _remove(path: Path) -> None:
 
 def _unwritable(spec: FileSpec, error: OSError) -> DownloadError:
     folder = _cached(spec).parent
-    return DownloadError(f"{spec.name} cannot be stored in {folder}: {error.strerror or error}. "
-                         "Name a folder that can be written to: PORTGNN_CACHE=/path/to/folder")
+    return DownloadError(
+        f"{spec.name} cannot be stored in {folder}: {error.strerror or error}. "
+        "Name a folder that can be written to: PORTGNN_CACHE=/path/to/folder"
+    )
 
 
 def _sentences(*parts: str) -> str:

@@ -61,8 +61,10 @@ def _graph(path: Path, graph: Any, label: str) -> Graph:
         for node in nodes:
             value = graph.nodes[node].get(name)
             if not isinstance(value, int | float):
-                raise GraphError(f"node {str(node)[:40]!r}: attribute {str(name)[:40]!r} is {str(value)[:40]!r}; a "
-                                 "feature needs a number at every node")
+                raise GraphError(
+                    f"node {str(node)[:40]!r}: attribute {str(name)[:40]!r} is {str(value)[:40]!r}; a "
+                    "feature needs a number at every node"
+                )
     parts: dict[str, Any] = {}
     for position, node in enumerate(nodes):
         word = graph.nodes[node].get("split", "")

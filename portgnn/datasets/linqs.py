@@ -38,8 +38,8 @@ FILE = FileSpec(
     folder="linqs",
     max_bytes=8 << 20,
     remark="(The checksum that portgnn knows is that of a rebuilt archive with the published papers and "
-           "citations in another order of rows; the original archive's is not known to us, so that the "
-           "original is not accepted.)",
+    "citations in another order of rows; the original archive's is not known to us, so that the "
+    "original is not accepted.)",
 )
 
 
@@ -68,8 +68,14 @@ def read_linqs(archive: Path, name: str = "cora") -> Graph:
         notes.append(f"{loops} self-loops dropped")
     try:
         return Graph.from_edges(
-            edges, features, labels.astype(np.int64), num_nodes=len(ids), name=f"{name}-linqs",
-            class_names=tuple(class_names.tolist()), node_ids=np.array(ids), notes=tuple(notes),
+            edges,
+            features,
+            labels.astype(np.int64),
+            num_nodes=len(ids),
+            name=f"{name}-linqs",
+            class_names=tuple(class_names.tolist()),
+            node_ids=np.array(ids),
+            notes=tuple(notes),
         )
     except GraphError as error:
         raise DatasetError(f"{archive}: {error}") from None
@@ -83,16 +89,20 @@ def _members(archive: Path, wanted: tuple[str, str]) -> dict[str, bytes]:
         with gzip.open(archive) as packed:
             content = packed.read(_MAX_UNPACKED + 1)
         if len(content) > _MAX_UNPACKED:
-            raise DatasetError(f"{archive} unpacks to more than {_MAX_UNPACKED} bytes. The archive is not the "
-                               "published one and was not read.")
+            raise DatasetError(
+                f"{archive} unpacks to more than {_MAX_UNPACKED} bytes. The archive is not the "
+                "published one and was not read."
+            )
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
             for count, member in enumerate(tar, start=1):
                 fault = _member_fault(member)
                 if fault is None and count > _MAX_MEMBERS:
                     fault = f"there are more than {_MAX_MEMBERS} members"
                 if fault is not None:
-                    raise DatasetError(f"{archive}, member {member.name!r}: {fault}. The archive is not the "
-                                       "published one and was not read.")
+                    raise DatasetError(
+                        f"{archive}, member {member.name!r}: {fault}. The archive is not the "
+                        "published one and was not read."
+                    )
                 if member.name in wanted and (file := tar.extractfile(member)) is not None:
                     found[member.name] = file.read()
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
@@ -132,20 +142,20 @@ def _content(raw: bytes, where: str) -> tuple[list[str], sp.csr_array, list[str]
         # Only the ends are split off: to make 3.9 million words into objects would take most of a second.
         start, end = line.find(b"\t"), line.rfind(b"\t")
         if not 0 < start < end < len(line) - 1:
-            raise DatasetError(f"{where}, line {number}: {line[:40]!r} is not an id, words and a class "
-                               "between tabs")
+            raise DatasetError(f"{where}, line {number}: {line[:40]!r} is not an id, words and a class between tabs")
         try:
-            paper, label = line[:start].decode(), line[end + 1:].decode()
+            paper, label = line[:start].decode(), line[end + 1 :].decode()
         except UnicodeDecodeError:
             raise DatasetError(f"{where}, line {number}: the id or the class is not UTF-8") from None
         if line_of.setdefault(paper, number) != number:
-            raise DatasetError(f"{where}, line {number}: paper {paper:.40} stands on line {line_of[paper]} "
-                               "already")
-        words = line[start + 1:end]
+            raise DatasetError(f"{where}, line {number}: paper {paper:.40} stands on line {line_of[paper]} already")
+        words = line[start + 1 : end]
         if rows and len(words) != len(rows[0]):
             found, expected = words.count(b"\t") + 1, rows[0].count(b"\t") + 1
-            raise DatasetError(f"{where}, line {number}: {found} words in {len(words)} bytes, where line 1 "
-                               f"has {expected} in {len(rows[0])}; each must be 0 or 1")
+            raise DatasetError(
+                f"{where}, line {number}: {found} words in {len(words)} bytes, where line 1 "
+                f"has {expected} in {len(rows[0])}; each must be 0 or 1"
+            )
         rows.append(words)
         classes.append(label)
     if not rows:

@@ -73,8 +73,10 @@ def _check_sizes(path: Path, members: list[zipfile.ZipInfo]) -> None:
     bound = max(ALWAYS_ADMITTED, MAX_RATIO * path.stat().st_size)
     declared = sum(member.file_size for member in members)
     if declared > bound:
-        raise DatasetError(f"{path} would unpack to {declared} bytes, where at most {bound} are admitted for a file "
-                           "of its size; if you trust it, save it again with numpy.savez, without compression")
+        raise DatasetError(
+            f"{path} would unpack to {declared} bytes, where at most {bound} are admitted for a file "
+            "of its size; if you trust it, save it again with numpy.savez, without compression"
+        )
 
 
 def _array(where: str, file: Any, size: int, optional: bool) -> NDArray[Any] | None:
@@ -87,8 +89,10 @@ def _array(where: str, file: Any, size: int, optional: bool) -> NDArray[Any] | N
     if dtype.hasobject:
         if optional:
             return None
-        raise DatasetError(f"{where} holds Python objects, which are pickles and are not read; save it as numbers "
-                           "or text, for example with array.astype(str)")
+        raise DatasetError(
+            f"{where} holds Python objects, which are pickles and are not read; save it as numbers "
+            "or text, for example with array.astype(str)"
+        )
     # An itemsize of 0 would let a header promise any number of elements for nothing.
     if dtype.kind not in "biufSU" or dtype.subdtype is not None or not dtype.itemsize:
         raise DatasetError(f"{where} has dtype {dtype}; it must hold numbers or text")
@@ -124,8 +128,10 @@ def read_matrix(path: Path, rows: int) -> Any:
     elif len(arrays) == 1:
         (matrix,) = arrays.values()
     else:
-        raise DatasetError(f"{path} holds {_listed(arrays)}; it must hold one array [nodes, features], or what "
-                           "scipy.sparse.save_npz writes")
+        raise DatasetError(
+            f"{path} holds {_listed(arrays)}; it must hold one array [nodes, features], or what "
+            "scipy.sparse.save_npz writes"
+        )
     _check_rows(path, list(matrix.shape), rows)
     return matrix
 
@@ -157,8 +163,9 @@ def read_npz(path: Path) -> Graph:
     arrays, left_out = read_arrays(path, names)
     adjacency = _compressed(arrays, ("adj_", "adj_matrix_", "adj_matrix."), str(path))
     if adjacency is None:
-        raise DatasetError(f"{path} holds {_listed(arrays)}; a graph needs adj_data, adj_indices, adj_indptr and "
-                           "adj_shape")
+        raise DatasetError(
+            f"{path} holds {_listed(arrays)}; a graph needs adj_data, adj_indices, adj_indptr and adj_shape"
+        )
     if adjacency.shape[0] != adjacency.shape[1]:
         raise DatasetError(f"{path}: the adjacency has shape {list(adjacency.shape)}; it must be square")
     n = adjacency.shape[0]
@@ -174,7 +181,11 @@ def read_npz(path: Path) -> Graph:
         labels = labels.astype(np.int64) if (np.abs(labels) < 2**31).all() else labels
     try:
         return Graph(
-            adjacency.T, features, labels, name=path.stem, notes=tuple(notes),
+            adjacency.T,
+            features,
+            labels,
+            name=path.stem,
+            notes=tuple(notes),
             class_names=_names(arrays, "class_names", str(path)) or (),
             node_ids=None if "node_names" not in arrays else np.array(_names(arrays, "node_names", str(path))),
             feature_names=_names(arrays, "attr_names", str(path)) or (),
@@ -203,11 +214,14 @@ def sparse_matrix(
         raise DatasetError(f"{what} has no shape of two numbers below 2**31")
     rows, columns = (int(n) for n in (shape[::-1] if transposed else shape))
     if data.dtype.kind not in "fiub" or indices.dtype.kind not in "iu" or indptr.dtype.kind not in "iu":
-        raise DatasetError(f"{what} holds {data.dtype} at {indices.dtype} and {indptr.dtype}; it needs numbers at "
-                           "integers")
+        raise DatasetError(
+            f"{what} holds {data.dtype} at {indices.dtype} and {indptr.dtype}; it needs numbers at integers"
+        )
     if data.ndim != 1 or indices.shape != data.shape or indptr.shape != (rows + 1,):
-        raise DatasetError(f"{what} of shape {shape.tolist()} has data {list(data.shape)}, indices "
-                           f"{list(indices.shape)} and indptr {list(indptr.shape)}")
+        raise DatasetError(
+            f"{what} of shape {shape.tolist()} has data {list(data.shape)}, indices "
+            f"{list(indices.shape)} and indptr {list(indptr.shape)}"
+        )
     if indptr[0] != 0 or indptr[-1] != len(data) or (indptr[1:] < indptr[:-1]).any():
         raise DatasetError(f"{what}: indptr does not rise from 0 to {len(data)}")
     outside = np.flatnonzero((indices < 0) | (indices >= columns))

@@ -76,8 +76,9 @@ def files(name: str) -> tuple[FileSpec, ...]:
     return tuple(
         FileSpec(
             name=f"ind.{name}.{part}",
-            checksum=(f"sha256:{_SHA256[name][part]}" if part in _SHA256[name]
-                      else f"git-blob:{_GIT_BLOB[name][part]}"),
+            checksum=(
+                f"sha256:{_SHA256[name][part]}" if part in _SHA256[name] else f"git-blob:{_GIT_BLOB[name][part]}"
+            ),
             mirrors=tuple(f"{mirror}ind.{name}.{part}" for mirror in _MIRRORS),
             folder="planetoid",
             max_bytes=32 << 20,
@@ -99,8 +100,7 @@ def read_planetoid(paths: Mapping[str, Path], name: str) -> Graph:
     """
     missing = [part for part in PARTS if part not in paths]
     if missing:
-        raise DatasetError(f"{name} lacks the file for {', '.join(missing)}; Planetoid's layout has "
-                           f"{', '.join(PARTS)}")
+        raise DatasetError(f"{name} lacks the file for {', '.join(missing)}; Planetoid's layout has {', '.join(PARTS)}")
     allx, tx, x = (_features(paths[part]) for part in ("allx", "tx", "x"))
     ally, ty, y = (_labels(paths[part]) for part in ("ally", "ty", "y"))
     for end, rows, one_hot in (("", x, y), ("t", tx, ty), ("all", allx, ally)):
@@ -110,8 +110,9 @@ def read_planetoid(paths: Mapping[str, Path], name: str) -> Graph:
         _same(its_y, "columns", one_hot.shape[1], paths["ally"], ally.shape[1])
     first = allx.shape[0]
     if not 0 < len(y) <= first:
-        raise DatasetError(f"{paths['y']} has {len(y)} rows; the training nodes are the first of the {first} "
-                           "nodes of allx")
+        raise DatasetError(
+            f"{paths['y']} has {len(y)} rows; the training nodes are the first of the {first} nodes of allx"
+        )
 
     test = _test_index(paths["test.index"], first, len(ty))
     n = int(test.max()) + 1 if len(test) else first
@@ -132,9 +133,16 @@ def read_planetoid(paths: Mapping[str, Path], name: str) -> Graph:
         notes.append(f"{absent} nodes missing from test.index: zero features, unlabelled, in no split")
     try:
         return Graph.from_edges(
-            edges, features, labels, num_nodes=n, name=name,
-            train=np.arange(len(y)), val=np.arange(len(y), min(len(y) + _VALIDATION_NODES, first)),
-            test=np.sort(test), class_names=tuple(str(c) for c in range(ally.shape[1])), notes=tuple(notes),
+            edges,
+            features,
+            labels,
+            num_nodes=n,
+            name=name,
+            train=np.arange(len(y)),
+            val=np.arange(len(y), min(len(y) + _VALIDATION_NODES, first)),
+            test=np.sort(test),
+            class_names=tuple(str(c) for c in range(ally.shape[1])),
+            notes=tuple(notes),
         )
     except GraphError as error:
         folder = paths["graph"].parent
@@ -182,11 +190,12 @@ def _test_index(path: Path, first: int, count: int) -> NDArray[np.int64]:
         text = line.strip()
         # isdigit on bytes admits ASCII digits only; the length bounds what int() has to parse.
         if not text.isdigit() or len(text) > 9 or not first <= int(text) < _MAX_NODES:
-            raise DatasetError(f"{path}, line {number}: {line[:40]!r} is not the number of a test node; they "
-                               f"start at {first}, after the nodes of allx")
+            raise DatasetError(
+                f"{path}, line {number}: {line[:40]!r} is not the number of a test node; they "
+                f"start at {first}, after the nodes of allx"
+            )
         if seen.setdefault(int(text), number) != number:
-            raise DatasetError(f"{path}, line {number}: node {int(text)} stands on line {seen[int(text)]} "
-                               "already")
+            raise DatasetError(f"{path}, line {number}: node {int(text)} stands on line {seen[int(text)]} already")
     if len(seen) != count:
         raise DatasetError(f"{path} names {len(seen)} test nodes, ty has {count} rows; they must be the same")
     return np.fromiter(seen, dtype=np.int64, count=len(seen))
@@ -203,8 +212,7 @@ def _edges(path: Path, n: int) -> tuple[NDArray[np.int64], int]:
             raise DatasetError(f"{path}: the entry of node {node!r:.40} is not a list of node numbers")
         if not 0 <= node < n or any(not 0 <= other < n for other in neighbours):
             bad = node if not 0 <= node < n else next(other for other in neighbours if not 0 <= other < n)
-            raise DatasetError(f"{path}: the entry of node {node} names node {bad}; nodes go from 0 to "
-                               f"{n - 1}")
+            raise DatasetError(f"{path}: the entry of node {node} names node {bad}; nodes go from 0 to {n - 1}")
     counts = np.fromiter(map(len, graph.values()), dtype=np.int64, count=len(graph))
     source = np.repeat(np.fromiter(graph, dtype=np.int64, count=len(graph)), counts)
     target = np.fromiter(chain.from_iterable(graph.values()), dtype=np.int64, count=int(counts.sum()))

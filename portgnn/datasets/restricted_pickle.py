@@ -158,11 +158,14 @@ def _csr(state: dict[str, Any], fault: _Fault) -> sp.csr_array:
     data, indices, indptr = (_value(state.get(part), f"the sparse matrix's {part}", fault) for part in parts)
     rows, columns = shape
     if data.dtype.kind not in "fiub" or indices.dtype.kind not in "iu" or indptr.dtype.kind not in "iu":
-        raise fault.error(f"the sparse matrix holds {data.dtype} at {indices.dtype} and {indptr.dtype}; it "
-                          "needs numbers at integers")
+        raise fault.error(
+            f"the sparse matrix holds {data.dtype} at {indices.dtype} and {indptr.dtype}; it needs numbers at integers"
+        )
     if data.ndim != 1 or indices.shape != data.shape or indptr.shape != (rows + 1,):
-        raise fault.error(f"the sparse matrix of shape {list(shape)} has data {list(data.shape)}, indices "
-                          f"{list(indices.shape)} and indptr {list(indptr.shape)}")
+        raise fault.error(
+            f"the sparse matrix of shape {list(shape)} has data {list(data.shape)}, indices "
+            f"{list(indices.shape)} and indptr {list(indptr.shape)}"
+        )
     indices, indptr = indices.astype(np.int64), indptr.astype(np.int64)
     if indptr[0] != 0 or indptr[-1] != len(data) or (np.diff(indptr) < 0).any():
         raise fault.error(f"the sparse matrix's indptr does not rise from 0 to {len(data)}")

@@ -30,8 +30,9 @@ def with_split(graph: Graph, split: str) -> Graph:
     kind, _, rest = split.partition(":")
     if kind in ("given", "public") and not rest:
         if graph.train is None:
-            raise GraphError(f"{graph.name} comes with no split; ask for one, for example random:20:30 or "
-                             "fraction:0.6:0.2")
+            raise GraphError(
+                f"{graph.name} comes with no split; ask for one, for example random:20:30 or fraction:0.6:0.2"
+            )
         return graph
     numbers = rest.split(":")
     if kind not in ("random", "fraction") or len(numbers) not in (2, 3):
@@ -43,9 +44,15 @@ def with_split(graph: Graph, split: str) -> Graph:
     train, val, test = parts(graph, graph.labels, split, numbers, _order(graph.num_nodes, seed))
     # An empty validation or test part is no split to the rest of portgnn.
     return replace(
-        graph, train=train, val=val if len(val) else None, test=test if len(test) else None,
-        notes=(*graph.notes, f"split {kind}:{numbers[0]}:{numbers[1]}, seed {seed}: "
-               f"{len(train)}/{len(val)}/{len(test)} nodes train/validate/test"),
+        graph,
+        train=train,
+        val=val if len(val) else None,
+        test=test if len(test) else None,
+        notes=(
+            *graph.notes,
+            f"split {kind}:{numbers[0]}:{numbers[1]}, seed {seed}: "
+            f"{len(train)}/{len(val)}/{len(test)} nodes train/validate/test",
+        ),
     )
 
 
@@ -68,8 +75,10 @@ def _by_class(
     for number, name in enumerate(graph.class_names):
         members = order[labels[order] == number]
         if len(members) < sum(counts):
-            raise GraphError(f"class {name!r} of {graph.name} has {len(members)} labelled nodes, and {split} needs "
-                             f"{sum(counts)} of each class; ask for fewer, or for fraction:0.6:0.2")
+            raise GraphError(
+                f"class {name!r} of {graph.name} has {len(members)} labelled nodes, and {split} needs "
+                f"{sum(counts)} of each class; ask for fewer, or for fraction:0.6:0.2"
+            )
         train.append(members[: counts[0]])
         val.append(members[counts[0] : sum(counts)])
         test.append(members[sum(counts) :])

@@ -52,9 +52,18 @@ def read_folder(folder: Path) -> Graph:
     _note_repeats(pairs, nodes.rows, weights is not None, notes)
     try:
         return Graph.from_edges(
-            pairs, features, labels, weights=weights, num_nodes=nodes.rows, undirected=False,
-            name=folder.resolve().name, class_names=class_names, node_ids=np.array(nodes.text["id"], dtype=np.str_),
-            feature_names=feature_names, notes=tuple(notes), **_splits(nodes, labels),
+            pairs,
+            features,
+            labels,
+            weights=weights,
+            num_nodes=nodes.rows,
+            undirected=False,
+            name=folder.resolve().name,
+            class_names=class_names,
+            node_ids=np.array(nodes.text["id"], dtype=np.str_),
+            feature_names=feature_names,
+            notes=tuple(notes),
+            **_splits(nodes, labels),
         )
     except GraphError as error:
         raise DatasetError(f"{folder}: {error}") from None
@@ -62,21 +71,26 @@ def read_folder(folder: Path) -> Graph:
 
 def _check_nodes(path: Path, names: list[str]) -> None:
     if "id" not in names:
-        raise DatasetError(f"{path} has no column 'id'; its first line must be id,label[,split],features…, and it is "
-                           f"{_listed(names)}")
+        raise DatasetError(
+            f"{path} has no column 'id'; its first line must be id,label[,split],features…, and it is {_listed(names)}"
+        )
 
 
 def _check_edges(path: Path, names: list[str]) -> None:
     if set(names) not in ({"source", "target"}, {"source", "target", "weight"}):
-        raise DatasetError(f"{path} has the columns {_listed(names)}; its first line must be source,target or "
-                           "source,target,weight, with commas between")
+        raise DatasetError(
+            f"{path} has the columns {_listed(names)}; its first line must be source,target or "
+            "source,target,weight, with commas between"
+        )
 
 
 def _path(folder: Path, name: str) -> Path:
     found = [path for suffix in _READERS if (path := folder / f"{name}{suffix}").is_file()]
     if not found:
-        raise DatasetError(f"{folder} has no {name}.csv; a graph's folder holds nodes.csv and edges.csv (or "
-                           "nodes.parquet and edges.parquet), and perhaps features.npz")
+        raise DatasetError(
+            f"{folder} has no {name}.csv; a graph's folder holds nodes.csv and edges.csv (or "
+            "nodes.parquet and edges.parquet), and perhaps features.npz"
+        )
     if len(found) > 1:
         raise DatasetError(f"{folder} has both {found[0].name} and {found[1].name}; move one of them away")
     return found[0]
@@ -106,8 +120,10 @@ def _ends(edges: Table, column: str, index: dict[str, int], nodes_path: Path) ->
     unknown = np.flatnonzero(found < 0)
     if len(unknown):
         row = int(unknown[0])
-        raise DatasetError(f"{edges.where(row, column)}: node {names[row][:40]!r} is not in {nodes_path.name} "
-                           f"({len(unknown)} such {'value' if len(unknown) == 1 else 'values'} in the column)")
+        raise DatasetError(
+            f"{edges.where(row, column)}: node {names[row][:40]!r} is not in {nodes_path.name} "
+            f"({len(unknown)} such {'value' if len(unknown) == 1 else 'values'} in the column)"
+        )
     return found
 
 
@@ -115,8 +131,10 @@ def _features(folder: Path, nodes: Table, notes: list[str]) -> tuple[Any, tuple[
     stored = folder / "features.npz"
     if stored.is_file():
         if nodes.numbers:
-            raise DatasetError(f"{folder} has features both in {nodes.path.name} (column "
-                               f"{next(iter(nodes.numbers))!r}) and in features.npz; leave out one of them")
+            raise DatasetError(
+                f"{folder} has features both in {nodes.path.name} (column "
+                f"{next(iter(nodes.numbers))!r}) and in features.npz; leave out one of them"
+            )
         return read_matrix(stored, nodes.rows), ()
     if nodes.numbers:
         return np.column_stack(list(nodes.numbers.values())), tuple(nodes.numbers)

@@ -31,7 +31,11 @@ class Distributed:
     """
 
     def __init__(
-        self, backend: Backend, source: Source, collectives: Collectives, watch: Watch,
+        self,
+        backend: Backend,
+        source: Source,
+        collectives: Collectives,
+        watch: Watch,
         partition: Partition | None = None,
     ) -> None:
         self._backend, self._source, self._collectives, self._watch = backend, source, collectives, watch

@@ -223,8 +223,10 @@ def main() -> int:
         print(f"{name:14} {report.loaded[name]:6} loaded {report.refused[name]:6} refused")
     for finding, count in Counter(report.findings).most_common(40):
         print(f"FINDING x{count}: {finding}")
-    print(f"{report.inputs} inputs in {time.monotonic() - started:.0f} s, {len(report.findings)} findings, slowest "
-          f"{report.slowest:.2f} s")
+    print(
+        f"{report.inputs} inputs in {time.monotonic() - started:.0f} s, {len(report.findings)} findings, slowest "
+        f"{report.slowest:.2f} s"
+    )
     return 1 if report.findings else 0
 
 

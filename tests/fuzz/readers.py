@@ -102,8 +102,8 @@ def _linqs() -> Files:
     return {"cora.tgz": file.getvalue()}
 
 
-_NODES = b"id,label,split,age,size\na,x,train,1,2.5\nb,y,val,3,-1e3\nc,x,test,0,0\n\"d,e\",,,5,1\n"
-_EDGES = b"source,target,weight\na,b,1\nb,c,0.5\nc,a,2\n\"d,e\",a,1\n"
+_NODES = b'id,label,split,age,size\na,x,train,1,2.5\nb,y,val,3,-1e3\nc,x,test,0,0\n"d,e",,,5,1\n'
+_EDGES = b'source,target,weight\na,b,1\nb,c,0.5\nc,a,2\n"d,e",a,1\n'
 
 
 def _npz() -> Files:
@@ -111,11 +111,17 @@ def _npz() -> Files:
     attributes = sp.csr_array(np.eye(3, 5))
     file = io.BytesIO()
     arrays = {
-        "labels": np.array([0, 1, 0]), "node_names": np.array(["a", "b", "c"]), "class_names": np.array(["x", "y"]),
+        "labels": np.array([0, 1, 0]),
+        "node_names": np.array(["a", "b", "c"]),
+        "class_names": np.array(["x", "y"]),
     }
     for prefix, matrix in (("adj_", adjacency), ("attr_", attributes)):
-        arrays |= {prefix + "data": matrix.data, prefix + "indices": matrix.indices, prefix + "indptr": matrix.indptr,
-                   prefix + "shape": np.array(matrix.shape)}
+        arrays |= {
+            prefix + "data": matrix.data,
+            prefix + "indices": matrix.indices,
+            prefix + "indptr": matrix.indptr,
+            prefix + "shape": np.array(matrix.shape),
+        }
     np.savez_compressed(file, **arrays)
     return {"graph.npz": file.getvalue()}
 
@@ -165,8 +171,7 @@ def _checkpoints(folder: Path) -> tuple[Files, Files]:
     return {"model": (folder / "model").read_bytes()}, {"run": (folder / "run").read_bytes()}
 
 
-_JSON = (b'"shape"', b"[]", b"{", b"999999999999", b"F64", b"BF16", b"null", b"-1", b"1e999", b"[" * 3000,
-         b"NaN")
+_JSON = (b'"shape"', b"[]", b"{", b"999999999999", b"F64", b"BF16", b"null", b"-1", b"1e999", b"[" * 3000, b"NaN")
 
 
 def readers(folder: Path) -> dict[str, Reader]:
@@ -174,35 +179,84 @@ def readers(folder: Path) -> dict[str, Reader]:
     model, run = _checkpoints(folder)
     found = {
         "planetoid": Reader(
-            _planetoid(), lambda at: _checked(read_planetoid({part: at / part for part in PARTS}, "toy")),
-            (b"cos\nsystem\n", b"c__builtin__\neval\n", b"R", b"b", b"\x80\x02", b"cnumpy\nndarray\n",
-             b"I99999999999\n", b"cscipy.sparse.csr\ncsr_matrix\n", b"ccollections\ndefaultdict\n", b"0", b"2",
-             b"h\x01", b"]", b"}"),
+            _planetoid(),
+            lambda at: _checked(read_planetoid({part: at / part for part in PARTS}, "toy")),
+            (
+                b"cos\nsystem\n",
+                b"c__builtin__\neval\n",
+                b"R",
+                b"b",
+                b"\x80\x02",
+                b"cnumpy\nndarray\n",
+                b"I99999999999\n",
+                b"cscipy.sparse.csr\ncsr_matrix\n",
+                b"ccollections\ndefaultdict\n",
+                b"0",
+                b"2",
+                b"h\x01",
+                b"]",
+                b"}",
+            ),
         ),
         "linqs": Reader(
-            _linqs(), lambda at: _checked(read_linqs(at / "cora.tgz")), (b"../", b"\t", b"0", b"\n", b"1"),
+            _linqs(),
+            lambda at: _checked(read_linqs(at / "cora.tgz")),
+            (b"../", b"\t", b"0", b"\n", b"1"),
             {"cora.tgz": damage_gzip},
         ),
         "csv": Reader(
-            {"nodes.csv": _NODES, "edges.csv": _EDGES}, lambda at: _checked(read_folder(at)),
-            (b",", b"\n", b'"', b"\r", b"nan", b"inf", b"1e999", b"\xff", b"\0", b"\xef\xbb\xbf", b"id", b"-1",
-             b"train", b"\xc3\xa9", b" ", b"label", b"split"),
+            {"nodes.csv": _NODES, "edges.csv": _EDGES},
+            lambda at: _checked(read_folder(at)),
+            (
+                b",",
+                b"\n",
+                b'"',
+                b"\r",
+                b"nan",
+                b"inf",
+                b"1e999",
+                b"\xff",
+                b"\0",
+                b"\xef\xbb\xbf",
+                b"id",
+                b"-1",
+                b"train",
+                b"\xc3\xa9",
+                b" ",
+                b"label",
+                b"split",
+            ),
         ),
         "npz": Reader(
-            _npz(), lambda at: _checked(read_npz(at / "graph.npz")),
+            _npz(),
+            lambda at: _checked(read_npz(at / "graph.npz")),
             (b"|O", b"\x93NUMPY", b"PK\x01\x02", b"99999999", b"<i8", b"<f8", b"True", b"()", b"<U0"),
             {"graph.npz": damage_zip},
         ),
         "features.npz": Reader(
             {"nodes.csv": b"id,label\na,x\nb,y\nc,x\n", "edges.csv": b"source,target\na,b\n", "features.npz": _saved()},
-            lambda at: _checked(read_folder(at)), (b"<f8", b"|O8", b"csc", b"99999999"), {"features.npz": damage_zip},
+            lambda at: _checked(read_folder(at)),
+            (b"<f8", b"|O8", b"csc", b"99999999"),
+            {"features.npz": damage_zip},
         ),
         "model": Reader(model, lambda at: Model.load(at / "model").check(), _JSON, {"model": damage_header}),
         "run": Reader(run, lambda at: load_run(at / "run"), _JSON, {"run": damage_header}),
     }
     if importlib.util.find_spec("networkx"):
-        words = (b"<!DOCTYPE x>", b"&lt;", b"&#0;", b"nan", b"<node id='q'/>", b"<graph>", b"\xff\xfe", b"yfiles",
-                 b"1e999", b"<hyperedge/>", b"<port/>", b"&#55296;")
+        words = (
+            b"<!DOCTYPE x>",
+            b"&lt;",
+            b"&#0;",
+            b"nan",
+            b"<node id='q'/>",
+            b"<graph>",
+            b"\xff\xfe",
+            b"yfiles",
+            b"1e999",
+            b"<hyperedge/>",
+            b"<port/>",
+            b"&#55296;",
+        )
         found["graphml"] = Reader({"g.graphml": _GRAPHML}, lambda at: _checked(read_markup(at / "g.graphml")), words)
         words = (b"[", b"]", b"node [ id 0 ]", b"&#99999999;", b"&#55296;", b"multigraph 1", b"INF", b"NAN")
         found["gml"] = Reader({"g.gml": _GML}, lambda at: _checked(read_markup(at / "g.gml")), words)

@@ -37,13 +37,16 @@ def _mumble(_: Path) -> None:
     raise PortgnnError("")
 
 
-@pytest.mark.parametrize(("read", "finding"), [
-    (_hang, "took longer than"), (_hoard, "MemoryError"), (_stumble, "KeyError: 'adj_data' (test_fuzz.py"),
-    (_mumble, "without a message"),
-])
-def test_the_fuzzer_notices(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: object, finding: str
-) -> None:
+@pytest.mark.parametrize(
+    ("read", "finding"),
+    [
+        (_hang, "took longer than"),
+        (_hoard, "MemoryError"),
+        (_stumble, "KeyError: 'adj_data' (test_fuzz.py"),
+        (_mumble, "without a message"),
+    ],
+)
+def test_the_fuzzer_notices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: object, finding: str) -> None:
     monkeypatch.setattr(fuzz, "SECONDS", 1)
     limit = fuzz._limit_memory()
     import signal

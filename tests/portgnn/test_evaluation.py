@@ -22,7 +22,10 @@ def test_scores_by_hand() -> None:
     assert (found.accuracy, found.nodes) == (0.75, 4)
     assert found.confusion.tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
     assert [(s.name, s.precision, s.recall, s.support, s.predicted) for s in found.classes] == [
-        ("a", 0.5, 1.0, 1, 2), ("b", 1.0, 0.5, 2, 1), ("c", 1.0, 1.0, 1, 1)]
+        ("a", 0.5, 1.0, 1, 2),
+        ("b", 1.0, 0.5, 2, 1),
+        ("c", 1.0, 1.0, 1, 1),
+    ]
     assert [s.f1 for s in found.classes] == pytest.approx([2 / 3, 2 / 3, 1.0])
     assert found.macro_f1 == pytest.approx(7 / 9)
     # Each in a bin of its own: |1 - .8|, |0 - .6|, |1 - .7|, |1 - .9|, a quarter each.
@@ -76,8 +79,17 @@ def test_without_a_test_split_all_labelled_nodes_count(make_graph: object) -> No
 
 def _unseen(features: tuple[str, ...] = ("p", "q"), names: tuple[str, ...] = ("x", "y")) -> Graph:
     n = 6
-    return Graph.from_edges([[0, 1], [2, 3], [4, 5]], np.eye(n)[:, : len(features)] + 1, np.arange(n) % len(names),
-                            train=[0, 1], val=[2], test=[3, 4], class_names=names, feature_names=features, name="new")
+    return Graph.from_edges(
+        [[0, 1], [2, 3], [4, 5]],
+        np.eye(n)[:, : len(features)] + 1,
+        np.arange(n) % len(names),
+        train=[0, 1],
+        val=[2],
+        test=[3, 4],
+        class_names=names,
+        feature_names=features,
+        name="new",
+    )
 
 
 def test_a_graph_that_does_not_fit_is_told_why() -> None:

@@ -38,6 +38,7 @@ class Cut(Exception):
 
 def _cut_off(path: Path, at: int, **options: Any) -> None:
     """Trains until epoch `at`, with a checkpoint after each."""
+
     def stop(history: training.History) -> None:
         if len(history) > at:
             raise Cut
@@ -71,6 +72,7 @@ def test_cutting_it_off_again_and_again_changes_nothing(tmp_path: Path) -> None:
     options = RECIPE | RULES["to the end, restored"]
     _cut_off(tmp_path / "run", 3, **options)
     for at in (4, 11, 30, 59):
+
         def stop(history: training.History, at: int = at) -> None:
             if len(history) > at:
                 raise Cut
@@ -89,8 +91,9 @@ def test_checkpoints_change_no_number(tmp_path: Path, every: int) -> None:
 def test_a_run_is_kept_every_so_many_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept: list[int] = []
     write = runs.save_run
-    monkeypatch.setattr(runs, "save_run",
-                        lambda path, run, progress: kept.append(len(progress.history)) or write(path, run, progress))
+    monkeypatch.setattr(
+        runs, "save_run", lambda path, run, progress: kept.append(len(progress.history)) or write(path, run, progress)
+    )
     train("karate", checkpoint=tmp_path / "run", every=25, epochs=60, patience=0)
     assert kept == [0, 25, 50, 60]
 
@@ -166,17 +169,24 @@ def _rewritten(path: Path, header: dict[str, Any], **tensors: Any) -> None:
     path.write_bytes(save(content, metadata | {"run": json.dumps(document)}))
 
 
-@pytest.mark.parametrize(("header", "tensors", "message"), [
-    ({"seed": -1}, {}, "damaged header"), ({"seed": True}, {}, "damaged header"),
-    ({"stopped": 1}, {}, "damaged header"),
-    ({"config": {"layers": 10**9}}, {}, "the recipe needs 1000000000 layers"), ({"best_start": 99}, {}, "does not fit"),
-    ({"config": {"wings": 1}}, {}, "does not know"), ({"class_names": ["\ud800"]}, {}, "damaged header"),
-    ({"dataset": 3}, {}, "damaged header"),
-    ({}, {"history.train_loss": np.zeros(2)}, "different lengths"), ({}, {"history.val_loss": None}, "history holds"),
-    ({}, {"state.param.weight0": np.zeros((2, 2))}, "the recipe needs"),
-    ({}, {"other.x": np.zeros(2)}, "damaged header"),
-    ({}, {"state.param.weight1": np.full((16, 2), np.nan, np.float32)}, "not finite"),
-])
+@pytest.mark.parametrize(
+    ("header", "tensors", "message"),
+    [
+        ({"seed": -1}, {}, "damaged header"),
+        ({"seed": True}, {}, "damaged header"),
+        ({"stopped": 1}, {}, "damaged header"),
+        ({"config": {"layers": 10**9}}, {}, "the recipe needs 1000000000 layers"),
+        ({"best_start": 99}, {}, "does not fit"),
+        ({"config": {"wings": 1}}, {}, "does not know"),
+        ({"class_names": ["\ud800"]}, {}, "damaged header"),
+        ({"dataset": 3}, {}, "damaged header"),
+        ({}, {"history.train_loss": np.zeros(2)}, "different lengths"),
+        ({}, {"history.val_loss": None}, "history holds"),
+        ({}, {"state.param.weight0": np.zeros((2, 2))}, "the recipe needs"),
+        ({}, {"other.x": np.zeros(2)}, "damaged header"),
+        ({}, {"state.param.weight1": np.full((16, 2), np.nan, np.float32)}, "not finite"),
+    ],
+)
 def test_a_damaged_run_is_refused(
     tmp_path: Path, header: dict[str, Any], tensors: dict[str, Any], message: str
 ) -> None:
@@ -238,10 +248,15 @@ class OutOfMemoryErrorOfALibrary(RuntimeError):
     pass
 
 
-@pytest.mark.parametrize("error", [
-    MemoryError("Unable to allocate 3.00 TiB"), OutOfMemoryErrorOfALibrary("x"), RuntimeError("RESOURCE_EXHAUSTED: no"),
-    RuntimeError("CUDA error: out of memory"),
-])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 3.00 TiB"),
+        OutOfMemoryErrorOfALibrary("x"),
+        RuntimeError("RESOURCE_EXHAUSTED: no"),
+        RuntimeError("CUDA error: out of memory"),
+    ],
+)
 def test_out_of_memory_says_what_would_fit(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def full(*_: Any, **__: Any) -> None:
         raise error

@@ -50,8 +50,9 @@ def run(folder: Path, backend: str, dtype: str, dataset: str, times: int, seed: 
     options = ("--dataset", dataset, "--backend", backend, "--device", "cpu", "--dtype", dtype, *SETTINGS)
     started = time.monotonic()
     quiet = {"env": environment(), "stderr": (folder / "messages").open("ab")}
-    clean = subprocess.run(command(*options, "--save", str(folder / "clean")), stdout=subprocess.PIPE, check=True,
-                           timeout=300, **quiet)  # type: ignore[call-overload]
+    clean = subprocess.run(
+        command(*options, "--save", str(folder / "clean")), stdout=subprocess.PIPE, check=True, timeout=300, **quiet
+    )  # type: ignore[call-overload]
     duration = time.monotonic() - started
     draw = random.Random(seed)
     kept = folder / "run"
@@ -80,8 +81,13 @@ def run(folder: Path, backend: str, dtype: str, dataset: str, times: int, seed: 
             # An end that comes too soon: begin anew, so that the next kills hit training, too.
             if process.returncode == 0 and kills < times:
                 kept.unlink()
-    done = subprocess.run([*(again if kept.exists() else first), "--save", str(folder / "killed")],
-                          stdout=subprocess.PIPE, check=True, timeout=300, **quiet)  # type: ignore[call-overload]
+    done = subprocess.run(
+        [*(again if kept.exists() else first), "--save", str(folder / "killed")],
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=300,
+        **quiet,
+    )  # type: ignore[call-overload]
     one, other = (Model.load(folder / name).params for name in ("clean", "killed"))
     difference = max(float(np.abs(one[name] - other[name]).max()) for name in one)
     histories = [json.loads(result.stdout) for result in (clean, done)]
@@ -103,10 +109,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         done = run(Path(folder), given.backend, given.dtype, given.dataset, given.times, given.seed)
     moments = sorted(done.resumed_from)
-    print(f"{given.backend} {given.dtype}: {done.kills} kills, {done.unreadable} unreadable checkpoints, kept epochs "
-          f"{moments[0] if moments else '-'} to {moments[-1] if moments else '-'} ({len(set(moments))} different); "
-          f"largest parameter difference {done.largest_difference:g}, histories "
-          f"{'equal' if done.same_history else 'differ'}")
+    print(
+        f"{given.backend} {given.dtype}: {done.kills} kills, {done.unreadable} unreadable checkpoints, kept epochs "
+        f"{moments[0] if moments else '-'} to {moments[-1] if moments else '-'} ({len(set(moments))} different); "
+        f"largest parameter difference {done.largest_difference:g}, histories "
+        f"{'equal' if done.same_history else 'differ'}"
+    )
     return 0 if not done.unreadable and done.largest_difference <= tolerance else 1
 
 

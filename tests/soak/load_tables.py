@@ -1,6 +1,6 @@
 """Times the loading of a large graph from CSV, with pyarrow and without.
 
-    python tests/soak/load_tables.py --nodes 100000 --edges 1000000 --features 16
+python tests/soak/load_tables.py --nodes 100000 --edges 1000000 --features 16
 """
 
 from __future__ import annotations
@@ -22,14 +22,17 @@ def write(folder: Path, nodes: int, edges: int, features: int) -> None:
     ends = draw.integers(0, nodes, (edges, 2)).tolist()
     with (folder / "edges.csv").open("w") as file:
         file.write("source,target,weight\n")
-        file.writelines(f"paper-{a},paper-{b},{w:.3f}\n"
-                        for (a, b), w in zip(ends, draw.random(edges).tolist(), strict=True))
+        file.writelines(
+            f"paper-{a},paper-{b},{w:.3f}\n" for (a, b), w in zip(ends, draw.random(edges).tolist(), strict=True)
+        )
     with (folder / "nodes.csv").open("w") as file:
         file.write(",".join(["id", "label", "split", *(f"f{i}" for i in range(features))]) + "\n")
         for node in range(nodes):
             values = ",".join(f"{value:.4f}" for value in draw.random(features).tolist())
-            file.write(f"paper-{node},class {node % 7},{('train', 'val', 'test', '')[node % 4]}"
-                       f"{',' if features else ''}{values}\n")
+            file.write(
+                f"paper-{node},class {node % 7},{('train', 'val', 'test', '')[node % 4]}"
+                f"{',' if features else ''}{values}\n"
+            )
 
 
 def main() -> int:
@@ -49,9 +52,11 @@ def main() -> int:
                 start = time.perf_counter()
                 graph = load_graph(folder)
                 seconds.append(time.perf_counter() - start)
-            print(f"{reader}: {graph.num_nodes} nodes, {given.edges} edges, {graph.num_features} features; seconds "
-                  f"{min(seconds):.2f} (best), {sorted(seconds)[len(seconds) // 2]:.2f} (median), {max(seconds):.2f} "
-                  f"(worst) of {given.times}")
+            print(
+                f"{reader}: {graph.num_nodes} nodes, {given.edges} edges, {graph.num_features} features; seconds "
+                f"{min(seconds):.2f} (best), {sorted(seconds)[len(seconds) // 2]:.2f} (median), {max(seconds):.2f} "
+                f"(worst) of {given.times}"
+            )
     return 0
 
 

@@ -16,11 +16,13 @@ def body(content: bytes) -> Answer:
         handler.send_header("Content-Length", str(len(content)))
         handler.end_headers()
         handler.wfile.write(content)
+
     return answer
 
 
 def by_range(content: bytes, *, cut: int | None = None) -> Answer:
     """Serves what a Range asks for; cut: breaks off after so many bytes, each time."""
+
     def answer(handler: BaseHTTPRequestHandler) -> None:
         asked = handler.headers.get("Range", "")
         start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
@@ -33,6 +35,7 @@ def by_range(content: bytes, *, cut: int | None = None) -> Answer:
         handler.send_header("Content-Length", str(len(content) - start))
         handler.end_headers()
         handler.wfile.write(content[start:][:cut])
+
     return answer
 
 
@@ -42,6 +45,7 @@ def in_turn(*answers: Answer) -> Answer:
 
     def answer(handler: BaseHTTPRequestHandler) -> None:
         (left.pop(0) if len(left) > 1 else left[0])(handler)
+
     return answer
 
 
@@ -55,6 +59,7 @@ def redirect(url: str) -> Answer:
         handler.send_header("Location", url)
         handler.send_header("Content-Length", "0")
         handler.end_headers()
+
     return answer
 
 

@@ -28,16 +28,24 @@ def dumps(value: Any) -> bytes:
     file = BytesIO()
     _Python2Pickler(file, protocol=2).dump(value)
     content = file.getvalue()
-    for new, old in ((b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n"),
-                     (b"cscipy.sparse._csr\n", b"cscipy.sparse.csr\n")):
+    for new, old in (
+        (b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n"),
+        (b"cscipy.sparse._csr\n", b"cscipy.sparse.csr\n"),
+    ):
         content = content.replace(new, old)
     return content
 
 
 def global_call(module: str, name: str, argument: str) -> bytes:
     """A pickle that calls module.name(argument) when an ordinary unpickler reads it."""
-    return b"\x80\x02c" + f"{module}\n{name}\n".encode() + b"(X" + struct.pack("<i", len(argument)) + (
-        argument.encode()) + b"tR."
+    return (
+        b"\x80\x02c"
+        + f"{module}\n{name}\n".encode()
+        + b"(X"
+        + struct.pack("<i", len(argument))
+        + (argument.encode())
+        + b"tR."
+    )
 
 
 def planetoid_parts() -> dict[str, Any]:
@@ -45,6 +53,7 @@ def planetoid_parts() -> dict[str, Any]:
 
     Node i has feature value i + 1 in column i % 3, and class i % 2.
     """
+
     def rows(nodes: list[int]) -> Any:
         dense = np.zeros((len(nodes), 3), dtype=np.float32)
         dense[np.arange(len(nodes)), [i % 3 for i in nodes]] = [i + 1 for i in nodes]
@@ -55,8 +64,13 @@ def planetoid_parts() -> dict[str, Any]:
 
     test = [7, 4, 8, 5]
     return {
-        "x": rows([0, 1]), "y": one_hot([0, 1]), "allx": rows([0, 1, 2, 3]), "ally": one_hot([0, 1, 2, 3]),
-        "tx": rows(test), "ty": one_hot(test), "test.index": test,
+        "x": rows([0, 1]),
+        "y": one_hot([0, 1]),
+        "allx": rows([0, 1, 2, 3]),
+        "ally": one_hot([0, 1, 2, 3]),
+        "tx": rows(test),
+        "ty": one_hot(test),
+        "test.index": test,
         "graph": {0: [1, 1, 4], 1: [0], 2: [2, 7], 3: [], 4: [0], 5: [8], 6: [], 7: [2], 8: []},
     }
 

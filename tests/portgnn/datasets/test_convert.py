@@ -46,8 +46,15 @@ def _same(one: Graph, other: Graph) -> None:
 
 def _graph(undirected: bool) -> Graph:
     return Graph.from_edges(
-        [[0, 1], [1, 2], [3, 0]], np.arange(8.0).reshape(4, 2), [0, 1, 1, 0], weights=[1.0, 2.0, 0.5],
-        undirected=undirected, train=[0], val=[1], test=[2, 3], class_names=("x", "y"),
+        [[0, 1], [1, 2], [3, 0]],
+        np.arange(8.0).reshape(4, 2),
+        [0, 1, 1, 0],
+        weights=[1.0, 2.0, 0.5],
+        undirected=undirected,
+        train=[0],
+        val=[1],
+        test=[2, 3],
+        class_names=("x", "y"),
         node_ids=np.array(["a", "b", "c", "d"]),
     )
 
@@ -103,10 +110,19 @@ def _data(**more: Any) -> SimpleNamespace:
     masks = {}
     for name in ("train", "val", "test"):
         masks[f"{name}_mask"] = Tensor(np.isin(np.arange(4), getattr(graph, name)) | mask)
-    return SimpleNamespace(**({
-        "edge_index": Tensor([[0, 1, 3], [1, 2, 0]]), "x": Tensor(np.arange(8.0).reshape(4, 2)),
-        "y": Tensor([[0], [1], [1], [0]]), "edge_weight": Tensor([1.0, 2.0, 0.5]), "num_nodes": 4,
-    } | masks | more))
+    return SimpleNamespace(
+        **(
+            {
+                "edge_index": Tensor([[0, 1, 3], [1, 2, 0]]),
+                "x": Tensor(np.arange(8.0).reshape(4, 2)),
+                "y": Tensor([[0], [1], [1], [0]]),
+                "edge_weight": Tensor([1.0, 2.0, 0.5]),
+                "num_nodes": 4,
+            }
+            | masks
+            | more
+        )
+    )
 
 
 def test_pyg_by_duck_typing() -> None:
@@ -131,9 +147,15 @@ def test_pyg_and_back() -> None:
 def test_dgl_by_duck_typing() -> None:
     data = _data()
     other = SimpleNamespace(
-        edges=lambda: (Tensor([0, 1, 3]), Tensor([1, 2, 0])), num_nodes=lambda: 4,
-        ndata={"feat": data.x, "label": data.y, "train_mask": data.train_mask, "val_mask": data.val_mask,
-               "test_mask": data.test_mask},
+        edges=lambda: (Tensor([0, 1, 3]), Tensor([1, 2, 0])),
+        num_nodes=lambda: 4,
+        ndata={
+            "feat": data.x,
+            "label": data.y,
+            "train_mask": data.train_mask,
+            "val_mask": data.val_mask,
+            "test_mask": data.test_mask,
+        },
         edata={"weight": data.edge_weight},
     )
     _same(_graph(False), Graph.from_dgl(other))

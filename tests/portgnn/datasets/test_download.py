@@ -43,9 +43,15 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def spec(server: Server) -> FileSpec:
     return FileSpec(
-        name="file.bin", checksum="sha256:" + hashlib.sha256(CONTENT).hexdigest(),
-        mirrors=(server.url("/one"), server.url("/two")), folder="sub", max_bytes=1 << 20,
-        connect_timeout=0.5, read_timeout=0.3, total_timeout=1.0, plain_http_hosts=("127.0.0.1",),
+        name="file.bin",
+        checksum="sha256:" + hashlib.sha256(CONTENT).hexdigest(),
+        mirrors=(server.url("/one"), server.url("/two")),
+        folder="sub",
+        max_bytes=1 << 20,
+        connect_timeout=0.5,
+        read_timeout=0.3,
+        total_timeout=1.0,
+        plain_http_hosts=("127.0.0.1",),
     )
 
 
@@ -78,6 +84,7 @@ def stall(server: Server) -> Callable[[BaseHTTPRequestHandler], None]:
         handler.wfile.write(CONTENT[:1000])
         handler.wfile.flush()
         server.released.wait(20)
+
     return answer
 
 
@@ -87,6 +94,7 @@ def silent(server: Server) -> Callable[[BaseHTTPRequestHandler], None]:
 
 def drip(server: Server) -> Callable[[BaseHTTPRequestHandler], None]:
     """A byte now and then: no read ever times out."""
+
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
         handler.send_header("Content-Length", str(len(CONTENT)))
@@ -96,6 +104,7 @@ def drip(server: Server) -> Callable[[BaseHTTPRequestHandler], None]:
                 handler.wfile.write(b"x")
             except OSError:
                 return
+
     return answer
 
 
@@ -105,11 +114,13 @@ def truncated(_: Server) -> Callable[[BaseHTTPRequestHandler], None]:
         handler.send_header("Content-Length", str(len(CONTENT)))
         handler.end_headers()
         handler.wfile.write(CONTENT[:5000])
+
     return answer
 
 
 def endless(server: Server) -> Callable[[BaseHTTPRequestHandler], None]:
     """Without a Content-Length, so that only counting helps."""
+
     def answer(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(200)
         handler.end_headers()
@@ -118,6 +129,7 @@ def endless(server: Server) -> Callable[[BaseHTTPRequestHandler], None]:
                 handler.wfile.write(bytes(1 << 16))
             except OSError:
                 return
+
     return answer
 
 
@@ -134,6 +146,7 @@ def cut_without_length(_: Server) -> Callable[[BaseHTTPRequestHandler], None]:
         handler.send_response(200)
         handler.end_headers()
         handler.wfile.write(CONTENT[:5000])
+
     return answer
 
 
@@ -185,14 +198,17 @@ def test_redirects_are_followed(spec: FileSpec, server: Server) -> None:
     assert server.requests == ["/one", "/there", "/two"]
 
 
-@pytest.mark.parametrize(("target", "reason"), [
-    ("http://localhost:{port}/two", "plain http"),
-    ("http://example.org/two", "plain http"),
-    ("ftp://127.0.0.1/two", "not an https address"),
-    ("file:///etc/hosts", "not an https address"),
-    ("http://[::1/two", "Invalid IPv6 URL"),
-    ("/one", "more than 5 redirects"),
-])
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("http://localhost:{port}/two", "plain http"),
+        ("http://example.org/two", "plain http"),
+        ("ftp://127.0.0.1/two", "not an https address"),
+        ("file:///etc/hosts", "not an https address"),
+        ("http://[::1/two", "Invalid IPv6 URL"),
+        ("/one", "more than 5 redirects"),
+    ],
+)
 def test_redirects_are_refused(spec: FileSpec, server: Server, cache: Path, target: str, reason: str) -> None:
     server.answers |= {"/one": redirect(target.format(port=server.port)), "/two": body(CONTENT)}
     with pytest.raises(DownloadError) as caught:
@@ -214,9 +230,7 @@ def test_plain_http_needs_leave(spec: FileSpec, server: Server) -> None:
     assert FileSpec("n", "sha256:0", (), "f", 1).plain_http_hosts == ()
 
 
-def test_tls_certificates_are_verified(
-    spec: FileSpec, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tls_certificates_are_verified(spec: FileSpec, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     import requests
 
     seen: list[Any] = []
@@ -233,9 +247,7 @@ def test_tls_certificates_are_verified(
     assert all(verify is not False for verify in seen)
 
 
-def test_offline_never_asks(
-    spec: FileSpec, server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_offline_never_asks(spec: FileSpec, server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server.answers["/one"] = body(CONTENT)
     monkeypatch.setenv("PORTGNN_OFFLINE", "1")
     with pytest.raises(DownloadError, match=r"file\.bin is not at hand.*unset PORTGNN_OFFLINE"):
@@ -335,9 +347,7 @@ def test_a_budget_binds_all_files_together(spec: FileSpec, server: Server, cache
     assert left_behind(cache) == []
 
 
-def test_a_budget_binds_what_requests_cannot_bound(
-    spec: FileSpec, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_budget_binds_what_requests_cannot_bound(spec: FileSpec, monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(4))
@@ -382,8 +392,15 @@ def test_platform_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
 def test_importing_loads_no_network_library() -> None:
     import subprocess
 
-    code = ("import sys, portgnn.datasets; "
-            "print([name for name in ('requests', 'pooch', 'urllib3') if name in sys.modules])")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                          env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
+    code = (
+        "import sys, portgnn.datasets; "
+        "print([name for name in ('requests', 'pooch', 'urllib3') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
     assert done.stdout.strip() == "[]"

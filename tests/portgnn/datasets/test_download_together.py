@@ -43,8 +43,15 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def spec(server: Server) -> FileSpec:
     return FileSpec(
-        name="file.bin", checksum="sha256:" + hashlib.sha256(CONTENT).hexdigest(), mirrors=(server.url("/one"),),
-        folder="sub", max_bytes=1 << 20, connect_timeout=1, read_timeout=0.5, total_timeout=5, backoff=0.01,
+        name="file.bin",
+        checksum="sha256:" + hashlib.sha256(CONTENT).hexdigest(),
+        mirrors=(server.url("/one"),),
+        folder="sub",
+        max_bytes=1 << 20,
+        connect_timeout=1,
+        read_timeout=0.5,
+        total_timeout=5,
+        backoff=0.01,
         plain_http_hosts=("127.0.0.1",),
     )
 
@@ -65,8 +72,9 @@ def hang_up(handler: BaseHTTPRequestHandler) -> None:
     handler.connection.close()
 
 
-@pytest.mark.parametrize("fault", [status(500), status(503), status(429), half, hang_up],
-                         ids=["500", "503", "429", "half", "hang up"])
+@pytest.mark.parametrize(
+    "fault", [status(500), status(503), status(429), half, hang_up], ids=["500", "503", "429", "half", "hang up"]
+)
 def test_what_may_pass_is_tried_again(spec: FileSpec, server: Server, cache: Path, fault: Answer) -> None:
     server.answers["/one"] = in_turn(fault, fault, body(CONTENT))
     assert fetch(spec).read_bytes() == CONTENT

@@ -51,21 +51,24 @@ def test_small_archive(tmp_path: Path) -> None:
     assert graph.train is None
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    ("", "is empty"),
-    ("p1\t0\t2\t1\tTheory\n", "line 1: a word is neither 0 nor 1"),
-    (CONTENT + "p4\t0\tx\t1\tTheory\n", "line 4: a word is neither 0 nor 1"),
-    (CONTENT + "p4\t0 1\t1\tTheory\n", "line 4: a word is neither 0 nor 1"),
-    (CONTENT + "p4\t0\t1\tTheory\n", "line 4: 2 words in 3 bytes, where line 1 has 3 in 5"),
-    (CONTENT + "p4\t0\t11\t1\tTheory\n", "line 4: 3 words in 6 bytes"),
-    ("p1\t01\tTheory\n", "line 1: a word is neither 0 nor 1"),
-    ("p1 0 0 1 Theory\n", "line 1: b'p1 0 0 1 Theory' is not an id, words and a class"),
-    ("p1\t0\t0\t\n", "line 1: b'p1\\t0\\t0\\t' is not an id"),
-    ("\t0\t0\tTheory\n", "line 1: b'\\t0\\t0\\tTheory' is not an id"),
-    ("p3\t1\t0\t1\tTheory\n\np1\t0\t0\t1\tAgents\n", "line 2: b'' is not an id"),
-    (CONTENT + "p1\t0\t0\t1\tTheory\n", "line 4: paper p1 stands on line 2 already"),
-    (b"p1\t0\t1\t\xff\n", "line 1: the id or the class is not UTF-8"),
-])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is empty"),
+        ("p1\t0\t2\t1\tTheory\n", "line 1: a word is neither 0 nor 1"),
+        (CONTENT + "p4\t0\tx\t1\tTheory\n", "line 4: a word is neither 0 nor 1"),
+        (CONTENT + "p4\t0 1\t1\tTheory\n", "line 4: a word is neither 0 nor 1"),
+        (CONTENT + "p4\t0\t1\tTheory\n", "line 4: 2 words in 3 bytes, where line 1 has 3 in 5"),
+        (CONTENT + "p4\t0\t11\t1\tTheory\n", "line 4: 3 words in 6 bytes"),
+        ("p1\t01\tTheory\n", "line 1: a word is neither 0 nor 1"),
+        ("p1 0 0 1 Theory\n", "line 1: b'p1 0 0 1 Theory' is not an id, words and a class"),
+        ("p1\t0\t0\t\n", "line 1: b'p1\\t0\\t0\\t' is not an id"),
+        ("\t0\t0\tTheory\n", "line 1: b'\\t0\\t0\\tTheory' is not an id"),
+        ("p3\t1\t0\t1\tTheory\n\np1\t0\t0\t1\tAgents\n", "line 2: b'' is not an id"),
+        (CONTENT + "p1\t0\t0\t1\tTheory\n", "line 4: paper p1 stands on line 2 already"),
+        (b"p1\t0\t1\t\xff\n", "line 1: the id or the class is not UTF-8"),
+    ],
+)
 def test_malformed_content(tmp_path: Path, content: str | bytes, message: str) -> None:
     with pytest.raises(DatasetError) as caught:
         read_linqs(toy(tmp_path, content=content))
@@ -73,13 +76,16 @@ def test_malformed_content(tmp_path: Path, content: str | bytes, message: str) -
     assert "cora/cora.content" in str(caught.value)
 
 
-@pytest.mark.parametrize(("cites", "message"), [
-    ("p1\tp3\np1\tp9\n", "line 2: paper 'p9' is not in the content file"),
-    ("p8\tp3\n", "line 1: paper 'p8' is not in the content file"),
-    ("p1\n", "line 1: b'p1' is not two paper ids"),
-    ("p1 p2 p3\n", "line 1: b'p1 p2 p3' is not two paper ids"),
-    ("p1 p2\n\np1 p3\n", "line 2: b'' is not two paper ids"),
-])
+@pytest.mark.parametrize(
+    ("cites", "message"),
+    [
+        ("p1\tp3\np1\tp9\n", "line 2: paper 'p9' is not in the content file"),
+        ("p8\tp3\n", "line 1: paper 'p8' is not in the content file"),
+        ("p1\n", "line 1: b'p1' is not two paper ids"),
+        ("p1 p2 p3\n", "line 1: b'p1 p2 p3' is not two paper ids"),
+        ("p1 p2\n\np1 p3\n", "line 2: b'' is not two paper ids"),
+    ],
+)
 def test_malformed_citations(tmp_path: Path, cites: str, message: str) -> None:
     with pytest.raises(DatasetError) as caught:
         read_linqs(toy(tmp_path, cites=cites))
@@ -93,17 +99,20 @@ def linked(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
     return info
 
 
-@pytest.mark.parametrize(("name", "value", "message"), [
-    ("../x", "evil", 'with ".."'),
-    ("cora/../../x", "evil", 'with ".."'),
-    ("cora\\..\\..\\x", "evil", 'with ".."'),
-    ("/etc/x", "evil", "its path is absolute"),
-    ("C:/x", "evil", "its path is absolute"),
-    ("cora/x", linked("cora/x", tarfile.SYMTYPE, "/etc/passwd"), "a link or a device"),
-    ("cora/x", linked("cora/x", tarfile.LNKTYPE, "cora/cora.content"), "a link or a device"),
-    ("cora/x", linked("cora/x", tarfile.CHRTYPE), "a link or a device"),
-    ("cora/x", linked("cora/x", tarfile.FIFOTYPE), "a link or a device"),
-])
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("../x", "evil", 'with ".."'),
+        ("cora/../../x", "evil", 'with ".."'),
+        ("cora\\..\\..\\x", "evil", 'with ".."'),
+        ("/etc/x", "evil", "its path is absolute"),
+        ("C:/x", "evil", "its path is absolute"),
+        ("cora/x", linked("cora/x", tarfile.SYMTYPE, "/etc/passwd"), "a link or a device"),
+        ("cora/x", linked("cora/x", tarfile.LNKTYPE, "cora/cora.content"), "a link or a device"),
+        ("cora/x", linked("cora/x", tarfile.CHRTYPE), "a link or a device"),
+        ("cora/x", linked("cora/x", tarfile.FIFOTYPE), "a link or a device"),
+    ],
+)
 @pytest.mark.parametrize("last", [True, False], ids=["last", "first"])
 def test_hostile_members_are_refused(
     tmp_path: Path, name: str, value: str | tarfile.TarInfo, message: str, last: bool
@@ -146,8 +155,14 @@ def test_published_archive() -> None:
     graph = load_graph("cora-linqs")
     assert (graph.num_nodes, graph.num_edges, graph.num_features, graph.num_classes) == (2708, 5278, 1433, 7)
     assert graph.class_names == (
-        "Case_Based", "Genetic_Algorithms", "Neural_Networks", "Probabilistic_Methods",
-        "Reinforcement_Learning", "Rule_Learning", "Theory")
+        "Case_Based",
+        "Genetic_Algorithms",
+        "Neural_Networks",
+        "Probabilistic_Methods",
+        "Reinforcement_Learning",
+        "Rule_Learning",
+        "Theory",
+    )
     assert graph.labels is not None
     assert np.bincount(graph.labels).tolist() == [298, 418, 818, 426, 217, 180, 351]
     assert any("5429 published citations" in note for note in graph.notes)

@@ -36,8 +36,12 @@ def test_descriptions_are_json() -> None:
     assert json.loads(json.dumps(records)) == records
     assert [record["name"] for record in records] == list(NAMES)
     assert {record["name"]: record["at_hand"] for record in records} == {
-        "cora": None, "citeseer": None, "pubmed": None, "cora-linqs": None,
-        "karate": "bundled", "csbm-cora": "bundled",
+        "cora": None,
+        "citeseer": None,
+        "pubmed": None,
+        "cora-linqs": None,
+        "karate": "bundled",
+        "csbm-cora": "bundled",
     }
     assert all(record["paper"] and record["licence"] and record["source"] for record in records)
 
@@ -85,9 +89,7 @@ def test_the_default_does_not_hide_damaged_data(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.usefixtures("nothing_at_hand")
-def test_another_linqs_archive_is_refused_with_the_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_another_linqs_archive_is_refused_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "cora.tgz").write_bytes(b"the original")
     monkeypatch.setenv("PORTGNN_DATA", str(tmp_path))
     with pytest.raises(DatasetError, match=r"is not the published.*that of a rebuilt archive"):
@@ -118,7 +120,11 @@ def test_unknown_names(tmp_path: Path) -> None:
 def test_catalogue_sizes_hold(name: str) -> None:
     graph, entry = load_graph(name), DATASETS[name]
     assert (graph.num_nodes, graph.num_edges, graph.num_features, graph.num_classes) == (
-        entry.nodes, entry.edges, entry.features, entry.classes)
+        entry.nodes,
+        entry.edges,
+        entry.features,
+        entry.classes,
+    )
     assert graph.is_undirected
     assert not graph.adjacency.diagonal().any()
     assert isinstance(graph.features, sp.csr_array)
@@ -133,8 +139,42 @@ def test_catalogue_sizes_hold_for_published_data(name: str) -> None:
 def test_karate() -> None:
     graph = load_graph("karate")
     degrees = np.diff(graph.adjacency.indptr)
-    assert degrees.tolist() == [16, 9, 10, 6, 3, 4, 4, 4, 5, 2, 3, 1, 2, 5, 2, 2, 2,
-                                2, 2, 3, 2, 2, 2, 5, 3, 3, 2, 4, 3, 4, 4, 6, 12, 17]
+    assert degrees.tolist() == [
+        16,
+        9,
+        10,
+        6,
+        3,
+        4,
+        4,
+        4,
+        5,
+        2,
+        3,
+        1,
+        2,
+        5,
+        2,
+        2,
+        2,
+        2,
+        2,
+        3,
+        2,
+        2,
+        2,
+        5,
+        3,
+        3,
+        2,
+        4,
+        3,
+        4,
+        4,
+        6,
+        12,
+        17,
+    ]
     assert graph.labels is not None
     assert np.bincount(graph.labels).tolist() == [17, 17]
     rows, columns = graph.adjacency.nonzero()
@@ -155,10 +195,19 @@ def test_csbm_cora_is_the_same_everywhere() -> None:
     graph = load_graph("csbm-cora")
     assert isinstance(graph.features, sp.csr_array)
     assert set(graph.adjacency.data) == set(graph.features.data) == {1.0}
-    assert fingerprint(
-        graph.adjacency.indptr, graph.adjacency.indices, graph.features.indptr, graph.features.indices,
-        graph.labels, graph.train, graph.val, graph.test,
-    ) == "5b9464dcea41ea9d40ce8b292b953be90882100a06541be4cd69540458b4b16f"
+    assert (
+        fingerprint(
+            graph.adjacency.indptr,
+            graph.adjacency.indices,
+            graph.features.indptr,
+            graph.features.indices,
+            graph.labels,
+            graph.train,
+            graph.val,
+            graph.test,
+        )
+        == "5b9464dcea41ea9d40ce8b292b953be90882100a06541be4cd69540458b4b16f"
+    )
 
 
 def test_csbm_cora_looks_like_cora() -> None:

@@ -91,32 +91,46 @@ def test_weights_reach_the_propagation(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("reader")
-@pytest.mark.parametrize(("nodes", "edges", "message"), [
-    (NODES, EDGES.replace("bob,1", "bill,1"),
-     r"edges\.csv, line 2, column 'target': node 'bill' is not in nodes\.csv \(1 such"),
-    (NODES, EDGES + "zoe,ann,1\n", r"edges\.csv, line 6, column 'source': node 'zoe'"),
-    (NODES, EDGES.replace("0.5", "-0.5"), r"edges\.csv, line 3, column 'weight': -0\.5 is negative"),
-    (NODES, EDGES.replace("0.5", "half"), r"edges\.csv, line 3, column 'weight': 'half' is not a finite number"),
-    (NODES, EDGES.replace("0.5", "inf"), r"line 3, column 'weight': 'inf' is not a finite number"),
-    (NODES, EDGES.replace("0.5", ""), r"line 3, column 'weight': '' is not a finite number"),
-    (NODES, EDGES.replace("ann,bob,1", "ann,bob"), r"edges\.csv, line 2: 2 values, where the header names 3 columns"),
-    (NODES, EDGES.replace("weight", "time"), r"edges\.csv has the columns 'source,target,time'; its first line"),
-    (NODES, EDGES.replace(",", ";"), r"edges\.csv has the columns 'source;target;weight'.*commas"),
-    (NODES, "", r"edges\.csv is empty"),
-    (NODES.replace("bob", "ann"), EDGES, r"nodes\.csv, line 3, column 'id': node 'ann' is there already"),
-    (NODES.replace("bob", ""), EDGES, r"nodes\.csv, line 3, column 'id': the node has no id"),
-    (NODES.replace("-1e3", "nan"), EDGES, r"nodes\.csv, line 3, column 'size': 'nan' is not a finite number"),
-    (NODES.replace("-1e3", "1_0x"), EDGES, r"nodes\.csv, line 3, column 'size'"),
-    (NODES.replace("val", "vla"), EDGES, r"nodes\.csv, line 3, column 'split': 'vla' is none of train, val, test"),
-    (NODES.replace("x,train", ",train"), EDGES, r"nodes\.csv, line 2, column 'label': the node is in the train split"),
-    (NODES.replace("bob,y", "b\udcffb,y"), EDGES, r"nodes\.csv, line 3: not UTF-8"),
-    (NODES.replace("age", "size"), EDGES, r"nodes\.csv: two columns are named 'size'"),
-    (NODES.replace("age", ""), EDGES, r"nodes\.csv: column 4 has no name"),
-    (NODES.replace("id,", "name,"), EDGES, r"nodes\.csv has no column 'id'"),
-    ("id,label\n", EDGES, r"nodes\.csv names no node"),
-    (NODES.replace('"c, d"', '"c, d'), EDGES, r"nodes\.csv, line \d: unexpected end of data"),
-    (NODES.replace("bob", "b" * 200_000), EDGES, r"nodes\.csv, line \d: field larger than field limit"),
-])
+@pytest.mark.parametrize(
+    ("nodes", "edges", "message"),
+    [
+        (
+            NODES,
+            EDGES.replace("bob,1", "bill,1"),
+            r"edges\.csv, line 2, column 'target': node 'bill' is not in nodes\.csv \(1 such",
+        ),
+        (NODES, EDGES + "zoe,ann,1\n", r"edges\.csv, line 6, column 'source': node 'zoe'"),
+        (NODES, EDGES.replace("0.5", "-0.5"), r"edges\.csv, line 3, column 'weight': -0\.5 is negative"),
+        (NODES, EDGES.replace("0.5", "half"), r"edges\.csv, line 3, column 'weight': 'half' is not a finite number"),
+        (NODES, EDGES.replace("0.5", "inf"), r"line 3, column 'weight': 'inf' is not a finite number"),
+        (NODES, EDGES.replace("0.5", ""), r"line 3, column 'weight': '' is not a finite number"),
+        (
+            NODES,
+            EDGES.replace("ann,bob,1", "ann,bob"),
+            r"edges\.csv, line 2: 2 values, where the header names 3 columns",
+        ),
+        (NODES, EDGES.replace("weight", "time"), r"edges\.csv has the columns 'source,target,time'; its first line"),
+        (NODES, EDGES.replace(",", ";"), r"edges\.csv has the columns 'source;target;weight'.*commas"),
+        (NODES, "", r"edges\.csv is empty"),
+        (NODES.replace("bob", "ann"), EDGES, r"nodes\.csv, line 3, column 'id': node 'ann' is there already"),
+        (NODES.replace("bob", ""), EDGES, r"nodes\.csv, line 3, column 'id': the node has no id"),
+        (NODES.replace("-1e3", "nan"), EDGES, r"nodes\.csv, line 3, column 'size': 'nan' is not a finite number"),
+        (NODES.replace("-1e3", "1_0x"), EDGES, r"nodes\.csv, line 3, column 'size'"),
+        (NODES.replace("val", "vla"), EDGES, r"nodes\.csv, line 3, column 'split': 'vla' is none of train, val, test"),
+        (
+            NODES.replace("x,train", ",train"),
+            EDGES,
+            r"nodes\.csv, line 2, column 'label': the node is in the train split",
+        ),
+        (NODES.replace("bob,y", "b\udcffb,y"), EDGES, r"nodes\.csv, line 3: not UTF-8"),
+        (NODES.replace("age", "size"), EDGES, r"nodes\.csv: two columns are named 'size'"),
+        (NODES.replace("age", ""), EDGES, r"nodes\.csv: column 4 has no name"),
+        (NODES.replace("id,", "name,"), EDGES, r"nodes\.csv has no column 'id'"),
+        ("id,label\n", EDGES, r"nodes\.csv names no node"),
+        (NODES.replace('"c, d"', '"c, d'), EDGES, r"nodes\.csv, line \d: unexpected end of data"),
+        (NODES.replace("bob", "b" * 200_000), EDGES, r"nodes\.csv, line \d: field larger than field limit"),
+    ],
+)
 def test_faults_have_a_place(tmp_path: Path, nodes: str, edges: str, message: str) -> None:
     with pytest.raises(DatasetError, match=message):
         load_graph(folder(tmp_path, nodes, edges))
@@ -167,7 +181,8 @@ def test_features_in_a_file_of_their_own(tmp_path: Path) -> None:
         file = io.BytesIO()
         sp.save_npz(file, matrix)
         np.testing.assert_array_equal(
-            load_graph(folder(tmp_path, nodes, edges, features=file.getvalue())).features.toarray(), dense)
+            load_graph(folder(tmp_path, nodes, edges, features=file.getvalue())).features.toarray(), dense
+        )
     np.testing.assert_array_equal(load_graph(folder(tmp_path, nodes, edges, features=_npz(x=dense))).features, dense)
     with pytest.raises(DatasetError, match=r"shape \[2, 2\]; it must have a row for each of 3 nodes"):
         load_graph(folder(tmp_path, nodes, edges, features=_npz(x=dense[:2])))
@@ -221,9 +236,14 @@ def _npz(**arrays: Any) -> bytes:
 def _shchur(**changed: Any) -> dict[str, Any]:
     adjacency = sp.csr_array(np.array([[0, 1, 0], [0, 0, 2], [0, 0, 0]], dtype=np.float32))
     arrays: dict[str, Any] = {
-        "adj_data": adjacency.data, "adj_indices": adjacency.indices, "adj_indptr": adjacency.indptr,
-        "adj_shape": np.array([3, 3]), "attr_matrix": np.arange(6, dtype=np.float32).reshape(3, 2),
-        "labels": np.array([1, 0, 1]), "node_names": np.array(["a", "b", "c"]), "class_names": np.array(["x", "y"]),
+        "adj_data": adjacency.data,
+        "adj_indices": adjacency.indices,
+        "adj_indptr": adjacency.indptr,
+        "adj_shape": np.array([3, 3]),
+        "attr_matrix": np.arange(6, dtype=np.float32).reshape(3, 2),
+        "labels": np.array([1, 0, 1]),
+        "node_names": np.array(["a", "b", "c"]),
+        "class_names": np.array(["x", "y"]),
         "attr_names": np.array(["p", "q"]),
     } | changed
     return {name: value for name, value in arrays.items() if value is not None}
@@ -253,22 +273,25 @@ def test_pickled_names_are_left_out_and_pickled_data_refused(tmp_path: Path) -> 
         load_graph(path)
 
 
-@pytest.mark.parametrize(("changed", "message"), [
-    ({"adj_data": None}, "a graph needs adj_data"),
-    ({"adj_indptr": None}, "lacks adj_indptr"),
-    ({"adj_indices": np.array([1, 3])}, r"matrix adj_\* has a value at index 3, where 2 is the last"),
-    ({"adj_indices": np.array([1, -1])}, "value at index -1"),
-    ({"adj_indptr": np.array([0, 5, 2, 2])}, "does not rise from 0 to 2"),
-    ({"adj_shape": np.array([3, 4])}, "must be square"),
-    ({"adj_shape": np.array([2**40, 2**40])}, "no shape of two numbers"),
-    ({"adj_data": np.array([1.0, np.nan])}, "weights must be finite"),
-    ({"labels": np.array([1, 0])}, r"labels have shape \[2\]"),
-    ({"labels": np.array([1, 0, 7])}, "label 7 of node 2 is out of range"),
-    ({"class_names": np.array([b"x", b"\xff"])}, "class_names is not text"),
-    ({"attr_names": np.array(["p"])}, "1 names for 2 features"),
-    ({"class_names": np.array([2**31, 65], dtype=np.uint32).view("<U1")}, "'class_names' is not text"),
-    ({"class_names": np.array([0xD800, 65], dtype=np.uint32).view("<U1")}, "class_names holds a name that is not"),
-])
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"adj_data": None}, "a graph needs adj_data"),
+        ({"adj_indptr": None}, "lacks adj_indptr"),
+        ({"adj_indices": np.array([1, 3])}, r"matrix adj_\* has a value at index 3, where 2 is the last"),
+        ({"adj_indices": np.array([1, -1])}, "value at index -1"),
+        ({"adj_indptr": np.array([0, 5, 2, 2])}, "does not rise from 0 to 2"),
+        ({"adj_shape": np.array([3, 4])}, "must be square"),
+        ({"adj_shape": np.array([2**40, 2**40])}, "no shape of two numbers"),
+        ({"adj_data": np.array([1.0, np.nan])}, "weights must be finite"),
+        ({"labels": np.array([1, 0])}, r"labels have shape \[2\]"),
+        ({"labels": np.array([1, 0, 7])}, "label 7 of node 2 is out of range"),
+        ({"class_names": np.array([b"x", b"\xff"])}, "class_names is not text"),
+        ({"attr_names": np.array(["p"])}, "1 names for 2 features"),
+        ({"class_names": np.array([2**31, 65], dtype=np.uint32).view("<U1")}, "'class_names' is not text"),
+        ({"class_names": np.array([0xD800, 65], dtype=np.uint32).view("<U1")}, "class_names holds a name that is not"),
+    ],
+)
 def test_faults_of_an_npz_are_named(tmp_path: Path, changed: dict[str, Any], message: str) -> None:
     (tmp_path / "g.npz").write_bytes(_npz(**_shchur(**changed)))
     with pytest.raises(DatasetError, match=message):
@@ -280,8 +303,10 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
 
     path = tmp_path / "bomb.npz"
     header = b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shape': (%d,), }" % (1 << 29)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive, \
-            archive.open("labels.npy", "w", force_zip64=True) as member:
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive,
+        archive.open("labels.npy", "w", force_zip64=True) as member,
+    ):
         member.write(header.ljust(127) + b"\n")
         for _ in range(512):
             member.write(bytes(1 << 20))
@@ -324,13 +349,19 @@ def test_graphml_and_gml_come_back(tmp_path: Path) -> None:
     assert read.train.tolist() == [0]
 
 
-@pytest.mark.parametrize(("content", "message"), [
-    (b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "b">]><graphml/>', "was not read: it has a document type"),
-    (b'<?xml version="1.0"?><!DOCTYPE x SYSTEM "file:///etc/hosts"><graphml/>', "was not read: it has a document"),
-    (b"<graphml>" + b"<a>" * 5000 + b"</a>" * 5000 + b"</graphml>", "was not read: its elements are nested"),
-    (b"<graphml>", "not well-formed"), (b"", "not well-formed"), (b"\xff\xfe", "not well-formed"),
-    (b"<graphml/>", "cannot be read"),
-], ids=["entity", "external", "deep", "open", "empty", "bytes", "bare"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "b">]><graphml/>', "was not read: it has a document type"),
+        (b'<?xml version="1.0"?><!DOCTYPE x SYSTEM "file:///etc/hosts"><graphml/>', "was not read: it has a document"),
+        (b"<graphml>" + b"<a>" * 5000 + b"</a>" * 5000 + b"</graphml>", "was not read: its elements are nested"),
+        (b"<graphml>", "not well-formed"),
+        (b"", "not well-formed"),
+        (b"\xff\xfe", "not well-formed"),
+        (b"<graphml/>", "cannot be read"),
+    ],
+    ids=["entity", "external", "deep", "open", "empty", "bytes", "bare"],
+)
 def test_xml_that_means_harm_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     pytest.importorskip("networkx")
     (tmp_path / "g.graphml").write_bytes(content)
@@ -367,13 +398,21 @@ def test_fractions_of_the_labelled_nodes() -> None:
     assert everything.test is None
 
 
-@pytest.mark.parametrize(("split", "message"), [
-    ("randm:20:30", "unknown split 'randm:20:30'; known: given, public"),
-    ("random:20", "unknown split"), ("random:x:30", "'x' is not a whole number"), ("random:0:30", "trains on no node"),
-    ("random:1:2:-3", "not a whole number"), ("fraction:0.6:x", "'x' is not a share"),
-    ("fraction:0.9:0.2", "more than 1"), ("fraction:nan:0.2", "not a share"), ("fraction:0:0.2", "trains on no node"),
-    ("random:300:30", "class '1' of csbm-cora has 217 labelled nodes, and random:300:30 needs 330"),
-])
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ("randm:20:30", "unknown split 'randm:20:30'; known: given, public"),
+        ("random:20", "unknown split"),
+        ("random:x:30", "'x' is not a whole number"),
+        ("random:0:30", "trains on no node"),
+        ("random:1:2:-3", "not a whole number"),
+        ("fraction:0.6:x", "'x' is not a share"),
+        ("fraction:0.9:0.2", "more than 1"),
+        ("fraction:nan:0.2", "not a share"),
+        ("fraction:0:0.2", "trains on no node"),
+        ("random:300:30", "class '1' of csbm-cora has 217 labelled nodes, and random:300:30 needs 330"),
+    ],
+)
 def test_splits_that_cannot_be_made(split: str, message: str) -> None:
     with pytest.raises(PortgnnError, match=message):
         load_graph("csbm-cora", split=split)

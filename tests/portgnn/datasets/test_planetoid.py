@@ -136,19 +136,27 @@ def test_file_lists() -> None:
 
 
 @pytest.mark.published_data
-@pytest.mark.parametrize(("name", "sizes", "class_sizes", "isolated", "stored"), [
-    ("cora", (2708, 5278, 1433, 7, 140, 500, 1000), [351, 217, 418, 818, 426, 298, 180], 0, 49216),
-    ("citeseer", (3327, 4552, 3703, 6, 120, 500, 1000), [249, 590, 668, 701, 596, 508], 48, 105165),
-])
-def test_published_sizes(
-    name: str, sizes: tuple[int, ...], class_sizes: list[int], isolated: int, stored: int
-) -> None:
+@pytest.mark.parametrize(
+    ("name", "sizes", "class_sizes", "isolated", "stored"),
+    [
+        ("cora", (2708, 5278, 1433, 7, 140, 500, 1000), [351, 217, 418, 818, 426, 298, 180], 0, 49216),
+        ("citeseer", (3327, 4552, 3703, 6, 120, 500, 1000), [249, 590, 668, 701, 596, 508], 48, 105165),
+    ],
+)
+def test_published_sizes(name: str, sizes: tuple[int, ...], class_sizes: list[int], isolated: int, stored: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         graph = load_graph(name)
     assert graph.train is not None and graph.val is not None and graph.test is not None  # noqa: PT018
-    found = (graph.num_nodes, graph.num_edges, graph.num_features, graph.num_classes,
-             len(graph.train), len(graph.val), len(graph.test))
+    found = (
+        graph.num_nodes,
+        graph.num_edges,
+        graph.num_features,
+        graph.num_classes,
+        len(graph.train),
+        len(graph.val),
+        len(graph.test),
+    )
     assert found == sizes
     assert graph.labels is not None
     assert np.bincount(graph.labels[graph.labels >= 0]).tolist() == class_sizes
@@ -177,8 +185,7 @@ def test_citeseer_missing_nodes() -> None:
 def test_test_rows_stand_at_their_nodes() -> None:
     """Rows of tx belong to the nodes that test.index names, in its own order, which is not ascending."""
     folder = Path(os.environ["PORTGNN_DATA"])
-    index = next(path for path in (folder / sub / "ind.cora.test.index" for sub in ("planetoid", ""))
-                 if path.exists())
+    index = next(path for path in (folder / sub / "ind.cora.test.index" for sub in ("planetoid", "")) if path.exists())
     order = np.loadtxt(index, dtype=int)
     graph = load_graph("cora")
     # Neighbours share a class far more often than not; with rows in the wrong order, hardly ever.

@@ -45,22 +45,38 @@ def test_a_shell_command_is_refused_before_it_runs(tmp_path: Path, protocol: int
     assert not mark.exists()
 
 
-@pytest.mark.parametrize(("module", "name"), [
-    ("os", "system"), ("builtins", "eval"), ("__builtin__", "eval"), ("numpy", "load"),
-    ("collections", "OrderedDict"),
-    ("numpy.core.multiarray", "scalar"), ("_codecs", "encode"), ("scipy.sparse.csr", "_sparsetools"),
-    ("numpy", "dtype.newbyteorder"),
-])
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("os", "system"),
+        ("builtins", "eval"),
+        ("__builtin__", "eval"),
+        ("numpy", "load"),
+        ("collections", "OrderedDict"),
+        ("numpy.core.multiarray", "scalar"),
+        ("_codecs", "encode"),
+        ("scipy.sparse.csr", "_sparsetools"),
+        ("numpy", "dtype.newbyteorder"),
+    ],
+)
 def test_other_names_are_refused(tmp_path: Path, module: str, name: str) -> None:
     with pytest.raises(DatasetError) as caught:
         load_pickle(write(tmp_path, global_call(module, name, "1")))
     assert f"asks for {module}.{name}" in str(caught.value)
 
 
-@pytest.mark.parametrize("array", [
-    np.arange(6, dtype="<i4").reshape(2, 3), np.arange(3, dtype=">f8"), np.zeros((0, 4), dtype=np.float32),
-    np.asfortranarray(np.arange(6.0).reshape(2, 3)), np.array([True, False]), np.arange(256, dtype=np.uint8),
-], ids=["int32", "big-endian", "empty", "fortran", "bool", "every byte"])
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6, dtype="<i4").reshape(2, 3),
+        np.arange(3, dtype=">f8"),
+        np.zeros((0, 4), dtype=np.float32),
+        np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        np.array([True, False]),
+        np.arange(256, dtype=np.uint8),
+    ],
+    ids=["int32", "big-endian", "empty", "fortran", "bool", "every byte"],
+)
 def test_arrays_come_back(tmp_path: Path, array: np.ndarray[Any, Any]) -> None:
     loaded = load_pickle(write(tmp_path, dumps(array)))
     np.testing.assert_array_equal(loaded, array)

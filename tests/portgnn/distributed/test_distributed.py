@@ -118,7 +118,9 @@ def test_a_dead_process_ends_the_others_and_torchrun_resumes(tmp_path: Path) -> 
             limit = time.monotonic() + 60
             while time.monotonic() < limit and not (kept.exists() and len(load_run(kept)[1].history) >= 40):
                 time.sleep(0.05)
-            workers = [int(word) for word in Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()]
+            workers = [
+                int(word) for word in Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+            ]
             os.kill(workers[-1], signal.SIGKILL)
             assert running.wait(timeout=60) == 0, log.read_text()[-3000:]
         finally:
@@ -177,9 +179,7 @@ def test_a_wait_without_end_is_ended() -> None:
         (["--backend", "torch", "--timeout", "0"], "timeout=0.0 must be a number of seconds above 0"),
     ],
 )
-def test_errors_say_what_to_type(
-    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
-) -> None:
+def test_errors_say_what_to_type(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
     if "torch" in arguments or "mlx" in arguments:
         pytest.importorskip("mlx.core" if "mlx" in arguments else "torch")
     assert cli.main(["train", "--dataset", "karate", "--distributed", *arguments]) == 2

@@ -62,9 +62,7 @@ def test_rows_and_features_are_those_in_memory(
 
 
 @pytest.mark.parametrize("change", [lambda graph: graph, _weighted])
-def test_a_graph_comes_back_whole(
-    make_graph: MakeGraph, tmp_path: Path, change: Callable[[Graph], Graph]
-) -> None:
+def test_a_graph_comes_back_whole(make_graph: MakeGraph, tmp_path: Path, change: Callable[[Graph], Graph]) -> None:
     graph = replace(change(make_graph(1, nodes=50)), notes=("a note",), node_ids=np.arange(50).astype(str))
     written = write_graph(graph, tmp_path / "a.graph")
     back = written.load()
@@ -74,9 +72,7 @@ def test_a_graph_comes_back_whole(
     assert (written.num_edges, written.is_undirected) == (graph.num_edges, graph.is_undirected)
 
 
-def test_convert_then_train_gives_the_same_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_convert_then_train_gives_the_same_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "c.graph")
     assert cli.main(["convert", "csbm-cora", out]) == 0
     assert cli.main(["convert", "csbm-cora", out]) == 2
