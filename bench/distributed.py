@@ -108,14 +108,16 @@ def curves(arguments: argparse.Namespace) -> dict[str, Any]:
     else:
         alone = train([*options, "--device", "cpu"], arguments.backend, 1)
     several = train(options, arguments.backend, arguments.processes)
-    differences = {}
+    differences, absolute = {}, {}
     for name in ("train_loss", "val_loss"):
         one, many = np.array(alone[name]), np.array(several[name])
         differences[name] = float(np.max(np.abs(one - many) / np.abs(one)))
+        absolute[name] = float(np.max(np.abs(one - many)))
     return {
         "kind": "distributed-curves", "transport": arguments.backend, "processes": arguments.processes,
         "dataset": several["dataset"], "nodes": several["nodes"], "edges": several["edges"], "dtype": arguments.dtype,
         "hidden": arguments.hidden, "epochs": arguments.epochs, "largest_relative_difference": differences,
+        "largest_absolute_difference": absolute,
         "final_train_loss": [alone["train_loss"][-1], several["train_loss"][-1]],
         "test_accuracy": [alone["test_accuracy"], several["test_accuracy"]],
         "epoch_ms": [alone["median_train_ms"], several["median_train_ms"]],
