@@ -83,9 +83,7 @@ def place(
     matrix: sp.csr_array, index: NDArray[np.uint32] | None, dtype: torch.dtype, device: torch.device, form: Form
 ) -> TorchCSR:
     """A canonical SciPy matrix and its transpose on a torch device."""
-    # torch 2.11's CSR product on CUDA gave wrong sums with int32 indices at 25M stored values, right ones with int64.
-    short = matrix.nnz < 2**31 and not (form is Form.CSR and device.type == "cuda")
-    wide = torch.int32 if short else torch.int64
+    wide = torch.int32 if matrix.nnz < 2**31 else torch.int64
 
     def to(x: NDArray[Any], kind: torch.dtype) -> torch.Tensor:
         return torch.tensor(x).to(device=device, dtype=kind)
