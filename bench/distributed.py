@@ -169,6 +169,7 @@ def death(arguments: argparse.Namespace) -> dict[str, Any]:
             launcher_ended = time.perf_counter() - clock
             silent.kill()
         said = [line for line in log.read_text().splitlines() if line.startswith("error:")]
+        said = [line.replace(str(kept), kept.name) for line in said]
         resumed = train(["--resume", str(kept), "--device", "cpu"], arguments.backend, 2)
     return {
         "kind": "distributed-death", "transport": arguments.backend, "dataset": arguments.dataset,

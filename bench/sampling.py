@@ -43,8 +43,8 @@ from portgnn.training import fit
 
 FANOUT = "15,10"
 BATCH = 1024
-SEEDS = 51_200
-SMALL_BATCH = 128
+SEEDS = 12_800
+SMALL_BATCH = 64
 """Of the memory measurement: what a batch reads grows with it, and with it what memory holds."""
 
 

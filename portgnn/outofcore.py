@@ -34,7 +34,7 @@ from portgnn.presets import Config
 FORMAT = "portgnn-graph"
 VERSION = 1
 SUFFIX = ".graph"
-WINDOW = 8 << 20
+WINDOW = 2 << 20
 """Bytes of a file that are read before its pages are given back."""
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from portgnn.errors import BackendError
 from portgnn.protocol import Counts, Watch
@@ -55,9 +57,9 @@ def _initialize(transport: str, timeout: timedelta) -> None:
     Under a static rendezvous torchrun starts the processes anew on the same store, and a process would now and then
     read a dead one's address there (seen with torch 2.13).
     """
-    store, rank, size = next(iter(dist.rendezvous("env://", timeout=timeout)))
+    store, rank, size = next(iter(rendezvous("env://", timeout=timeout)))
     store.set_timeout(timeout)
-    own = dist.PrefixStore(f"portgnn/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    own = PrefixStore(f"portgnn/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     dist.init_process_group(transport, store=own, rank=rank, world_size=size, timeout=timeout)
 
 

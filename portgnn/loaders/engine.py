@@ -57,9 +57,12 @@ class Sampled:
                 losses, counts = [], []
                 with Prefetch(self.batches(epoch)) as ahead:
                     for batch in ahead:
-                        state, (loss,) = batched(state, epoch, as_tree(place_batch(backend, batch)))
-                        losses.append(loss)
                         counts.append(batch.count)
+                        placed = as_tree(place_batch(backend, batch))
+                        del batch  # two more are held ahead; this one need not stay while the step works
+                        state, (loss,) = batched(state, epoch, placed)
+                        del placed
+                        losses.append(loss)
                 row = [float(np.average([float(backend.to_numpy(loss)) for loss in losses], weights=counts))]
                 rows.append(row + (held_out.measure(split_state(state)[0]) if held_out else []))
             return state, np.array(rows, dtype=np.float64)

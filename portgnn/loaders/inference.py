@@ -7,13 +7,14 @@ layers, [nodes needed, width] each; on the device a chunk.
 
 from __future__ import annotations
 
+import mmap
 import tempfile
 from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.loaders.neighbor import narrowed, ranked
+from portgnn.loaders.neighbor import narrowed
 from portgnn.loaders.source import Nodes, Source
 from portgnn.protocol import Array, Backend
 
@@ -24,11 +25,13 @@ STORED_A_CHUNK = 1 << 20
 class Inference:
     """Logits of some nodes for changing parameters: which rows each layer needs is found once.
 
-    nodes: ascending, without repetition; None for all. store: called with a shape, makes host memory for a layer.
+    nodes: ascending, without repetition; None for all. chunk: stored values at a time; by default STORED_A_CHUNK.
     """
 
-    def __init__(self, backend: Backend, source: Source, nodes: Nodes | None, chunk: int = STORED_A_CHUNK) -> None:
-        self._backend, self._source, self._chunk = backend, source, chunk
+    def __init__(self, backend: Backend, source: Source, nodes: Nodes | None, chunk: int | None = None) -> None:
+        self._backend, self._source = backend, source
+        # Out of core, a chunk's own arrays are most of what memory holds.
+        self._chunk = chunk or (STORED_A_CHUNK // 8 if source.on_disk else STORED_A_CHUNK)
         n = source.graph.num_nodes
         top = np.arange(n) if nodes is None else nodes
         self._levels = [top]
@@ -46,10 +49,12 @@ class Inference:
             for part in self._even(len(below), weight.shape[0]):
                 product = backend.matmul(self._input(hidden, below, part), weight)
                 narrow[part] = backend.to_numpy(product + bias if config.bias == "before" else product)
+                _give_back(narrow)
             hidden = self._room(len(above), weight.shape[1])
             for part in self._by_stored(above):
                 block, columns = narrowed(self._source.rows(above[part]))
                 rows = backend.asarray(narrow[np.searchsorted(below, columns)])
+                _give_back(narrow)
                 output = backend.spmm(backend.csr(block), rows)
                 if config.bias == "after":
                     output = output + bias
@@ -68,8 +73,10 @@ class Inference:
     def _inputs_of(self, nodes: Nodes, n: int) -> Nodes:
         if len(nodes) == n:
             return nodes
-        found = [narrowed(self._source.rows(nodes[part]))[1] for part in self._by_stored(nodes)]
-        return ranked(np.concatenate(found), n)[0]
+        read = np.zeros(n, dtype=bool)
+        for part in self._by_stored(nodes):
+            read[self._source.rows(nodes[part]).indices] = True
+        return np.flatnonzero(read)
 
     def _even(self, count: int, width: int) -> Iterator[slice]:
         step = max(self._chunk // width, 1)
@@ -92,3 +99,10 @@ class Inference:
         # Pages of a file can leave memory; the name is gone at once, and the room with the last reference.
         with tempfile.TemporaryFile() as file:
             return np.memmap(file, dtype=dtype, mode="w+", shape=(max(rows, 1), width))[:rows]
+
+
+def _give_back(array: NDArray[np.generic]) -> None:
+    """Lets the pages of a mapped file leave this process's memory; what was written stays in the file."""
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None and hasattr(mapped, "madvise"):  # not on Windows
+        mapped.madvise(mmap.MADV_DONTNEED)

@@ -19,7 +19,7 @@ class Prefetch(Generic[Item]):
     raised to the taker. NumPy and SciPy release the interpreter's lock where their time goes.
     """
 
-    def __init__(self, items: Iterable[Item], depth: int = 2) -> None:
+    def __init__(self, items: Iterable[Item], depth: int = 1) -> None:
         self._queue: queue.Queue[object] = queue.Queue(maxsize=depth)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._make, args=(items,), name="portgnn-prefetch", daemon=True)
@@ -36,13 +36,16 @@ class Prefetch(Generic[Item]):
         while (item := self._queue.get()) is not _END:
             if isinstance(item, _Raised):
                 raise item.error
-            yield cast(Item, item)
+            taken = [cast(Item, item)]
+            del item  # the taker alone holds it
+            yield taken.pop()
 
     def _make(self, items: Iterable[Item]) -> None:
         try:
             for item in items:
                 if not self._put(item):
                     return
+                del item  # not held while the next is made
             self._put(_END)
         except BaseException as error:  # for the taker, who waits for an item
             self._put(_Raised(error))
