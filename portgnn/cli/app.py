@@ -64,7 +64,7 @@ def train(
         Path | None, typer.Option(metavar="FILE", help="Go on with a run that --checkpoint kept; it knows its options.")
     ] = None,
     distributed: Annotated[
-        bool, typer.Option("--distributed", help="Train with the processes that torchrun or mlx.launch started.")
+        bool, typer.Option("--distributed", help="Train with the processes that the backend's launcher started.")
     ] = False,
     transport: Annotated[
         str | None, typer.Option(help="Of a distributed run: gloo, nccl, ring or mpi; by default the fastest.")

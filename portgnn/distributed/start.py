@@ -31,11 +31,10 @@ class Together:
         if backend is None and resume is not None:
             backend = runs.load_run(resume)[0].backend
         if not isinstance(backend, str):
-            raise ConfigError("a distributed run needs the name of a backend; type --backend torch or --backend mlx")
+            raise ConfigError(f"a distributed run needs a backend with collectives; type --backend with one of: {_able()}")
         found = backend_class(backend)
         if not isinstance(found, Joining):
-            able = [name for name in available_backends() if isinstance(backend_class(name), Joining)]
-            raise BackendError(f"the {backend} backend has no collectives; with them: {', '.join(able) or 'none here'}")
+            raise BackendError(f"the {backend} backend has no collectives; with them: {_able()}")
         self.watch = Watch(timeout)
         self.collectives: Collectives = found.join(transport, timeout, self.watch)
         self.is_first = self.collectives.rank == 0
@@ -51,6 +50,12 @@ class Together:
 
     def close(self) -> None:
         self.collectives.close()
+
+
+def _able() -> str:
+    """The backends here that have collectives."""
+    names = [name for name in available_backends() if isinstance(backend_class(name), Joining)]
+    return ", ".join(names) or "none here"
 
 
 class SharedKeeper(AbstractContextManager["SharedKeeper"]):
