@@ -31,7 +31,7 @@ class Together:
         if backend is None and resume is not None:
             backend = runs.load_run(resume)[0].backend
         if not isinstance(backend, str):
-            raise ConfigError(f"a distributed run needs a backend with collectives; type --backend with one of: {_able()}")
+            raise ConfigError(f"a distributed run needs a backend; type --backend with one of: {_able()}")
         found = backend_class(backend)
         if not isinstance(found, Joining):
             raise BackendError(f"the {backend} backend has no collectives; with them: {_able()}")
