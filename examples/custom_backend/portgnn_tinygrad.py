@@ -11,7 +11,6 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from tinygrad import Device, Tensor, TinyJit, UOp, dtypes, function
-from tinygrad.helpers import NOOPT
 
 from portgnn.parts import Adam
 from portgnn.protocol import Capabilities, Key, LossFn, Params, Run, State, Step
@@ -56,8 +55,6 @@ class TinygradBackend:
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         self.device, self.dtype, self._float = device, dtype, getattr(dtypes, dtype)
-        if type(Device[device].renderer).__name__ == "X86Renderer":
-            NOOPT.value = 1  # tinygrad 0.13's own assembler gets some of its optimised kernels wrong
         here = self.devices(), self.dtypes(device)
         self.capabilities = Capabilities(*here, native_sparse=False, lazy=True, compiled=True, deterministic=True)
 
@@ -111,7 +108,8 @@ class TinygradBackend:
         if rate == 0.0:
             return x
         numbers = x.numbers if isinstance(x, Sparse) else x.numel() if index is None else index
-        mask = (self.random_bits(key, numbers) < keep_threshold(rate)).cast(self._float) * (1.0 / (1.0 - rate))
+        kept = (self.random_bits(key, numbers) < keep_threshold(rate)).cast(self._float)
+        mask = (kept * (1.0 / (1.0 - rate))).contiguous()  # once, not once for each column of the next product
         if isinstance(x, Sparse):
             return replace(x, values=(x.values * mask).contiguous())
         return x * mask.reshape(x.shape)
