@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -45,7 +46,7 @@ class Sparse:
         return Sparse(kind(parts, shape=self.matrix.shape, copy=False), self.transpose, self.index)
 
 
-class TapeBackend:
+class TapeBackend(ABC):
     """Every verb of the protocol on the tape. A subclass says which namespace, device and sparse library."""
 
     name: str
@@ -60,23 +61,29 @@ class TapeBackend:
 
     # What a subclass provides.
 
+    @abstractmethod
     def _from_host(self, x: NDArray[Any]) -> Array:
-        raise NotImplementedError
+        """A host array of the right dtype, on the device."""
 
+    @abstractmethod
     def _sparse(self, matrix: sp.csr_array) -> Any:
-        raise NotImplementedError
+        """A canonical matrix as the sparse library's own, in the instance's dtype."""
 
+    @abstractmethod
     def _transpose(self, matrix: Any) -> Any:
-        raise NotImplementedError
+        """Its transpose, ready to multiply."""
 
+    @abstractmethod
     def _hash(self, key: Key, index: Array) -> Array:
-        raise NotImplementedError
+        """`portgnn.random.random_bits` on the device; index: uint32."""
 
+    @abstractmethod
     def to_numpy(self, x: Array) -> NDArray[Any]:
-        raise NotImplementedError
+        """See `portgnn.protocol.Backend`."""
 
+    @abstractmethod
     def synchronize(self, *arrays: Array) -> None:
-        raise NotImplementedError
+        """See `portgnn.protocol.Backend`."""
 
     # The protocol.
 
