@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from portgnn.api import TrainResult, predict, train
+    from portgnn.api import predict, train
     from portgnn.checkpoint import Model
     from portgnn.datasets import load_graph
     from portgnn.errors import PortgnnError
     from portgnn.graph import Graph
     from portgnn.registry import available_backends, get_backend
+    from portgnn.result import TrainResult
     from portgnn.verification import VerifyReport, verify
 
 _HOMES = {
     "Graph": "portgnn.graph",
     "Model": "portgnn.checkpoint",
     "PortgnnError": "portgnn.errors",
-    "TrainResult": "portgnn.api",
+    "TrainResult": "portgnn.result",
     "VerifyReport": "portgnn.verification",
     "available_backends": "portgnn.registry",
     "get_backend": "portgnn.registry",
