@@ -1,6 +1,7 @@
 # make train   a virtual environment with the core alone (.venv), and one training run on the NumPy backend
 # make test    one with the frameworks and tools (.venv-test): ruff, mypy and all tests
 # make lint    ruff and mypy alone
+# make docs    the documentation site, in site/; warnings are errors
 # make clean   removes both environments and every cache
 #
 # Each environment is installed once, and again when what it was made from changes.
@@ -15,7 +16,7 @@ CORE := .venv
 FULL := .venv-test
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: train test lint clean
+.PHONY: train test lint docs clean
 
 train: $(CORE)/.installed
 	$(CORE)/bin/portgnn train $(ARGS)
@@ -30,6 +31,9 @@ lint: $(FULL)/.installed
 	$(FULL)/bin/ruff format --check .
 	$(FULL)/bin/mypy
 
+docs: $(FULL)/.installed
+	NO_MKDOCS_2_WARNING=1 $(FULL)/bin/mkdocs build --strict --quiet
+
 $(CORE)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(CORE)
 	$(CORE)/bin/python -m pip install $(PIP_FLAGS) -e .
@@ -37,9 +41,9 @@ $(CORE)/.installed: pyproject.toml
 
 $(FULL)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(FULL)
-	$(FULL)/bin/python -m pip install $(PIP_FLAGS) -c constraints.txt -e ".[dev,torch,mlx,jax]"
+	$(FULL)/bin/python -m pip install $(PIP_FLAGS) -c constraints.txt -e ".[dev,docs,plot,torch,mlx,jax]"
 	touch $@
 
 clean:
-	rm -rf $(CORE) $(FULL) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* dist
+	rm -rf $(CORE) $(FULL) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* dist site
 	find portgnn backends tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
