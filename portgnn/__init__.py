@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from portgnn.api import predict, train
+    from portgnn.callbacks import Callback
     from portgnn.checkpoint import Model
     from portgnn.datasets import load_graph
     from portgnn.errors import PortgnnError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from portgnn.verification import VerifyReport, verify
 
 _HOMES = {
+    "Callback": "portgnn.callbacks",
     "Graph": "portgnn.graph",
     "Model": "portgnn.checkpoint",
     "PortgnnError": "portgnn.errors",
@@ -34,6 +36,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Callback",
     "Graph",
     "Model",
     "PortgnnError",

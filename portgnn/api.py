@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn import environment, memory, model, runs
+from portgnn import environment, logs, memory, model, runs
+from portgnn.callbacks import Callback, Callbacks, OnChunk, RunFacts
 from portgnn.checkpoint import Model
 from portgnn.distributed.loop import Distributed
 from portgnn.engine import Engine, Task
@@ -51,6 +52,7 @@ def train(
     distributed: bool = False,
     transport: str | None = None,
     timeout: float = 60.0,
+    callbacks: Sequence[Callback] = (),
     on_chunk: Callable[[History], None] | None = None,
     announce: Callable[[str], None] | None = None,
     **hyperparameters: Any,
@@ -72,13 +74,15 @@ def train(
         the numbers are those of one process. `transport` (None: the fastest, of gloo, nccl, ring, mpi) carries what
         they exchange, and `timeout` is how many seconds one waits for another before it gives up. After a restart
         by the launcher, the run goes on from `checkpoint`. docs/scaling.md has more.
-    on_chunk: called with the history as training proceeds. announce: called with what the user should know; in a
-        distributed run, both by the first process alone.
+    callbacks: told of the run's start, epochs and end; see `portgnn.Callback` and docs/interfaces.md. on_chunk: called
+        with the history as training proceeds. announce: called with what the user should know (None: it goes to the
+        logger "portgnn"). In a distributed run, all of them by the first process alone.
 
     Raises PortgnnError (BackendError, CheckpointError, ConfigError, DatasetError, GraphError, NonFiniteLossError,
     OutOfMemoryError, PeerLostError) for what cannot be used or done.
     """
-    tell = announce or (lambda message: None)
+    tell = announce or logs.tell
+    watchers = Callbacks([logs.Records(), *([OnChunk(on_chunk)] if on_chunk else []), *callbacks])
     if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
         raise ConfigError(f"seed={seed!r} must be an integer, 0 or more")
     if not isinstance(every, int) or isinstance(every, bool) or every < 1:
@@ -92,7 +96,7 @@ def train(
         together = Together(backend, kept_in, kept_as, transport, timeout)
         device, resume = device or together.collectives.device, together.resume
         if not together.is_first:
-            tell, on_chunk = (lambda message: None), None
+            tell, watchers = (lambda message: None), Callbacks([])
     kept, progress = (None, None) if resume is None else runs.load_run(Path(resume))
     if kept is None:
         config = named_preset(preset or "kipf", **overrides)
@@ -129,58 +133,80 @@ def train(
     run = runs.Run(
         config, seed, on.name, on.dtype, name, split or "", print_of_graph, graph.class_names, graph.num_features
     )
-    try:
-        if keep_in is None:
-            done = fit(on, task, seed, on_chunk, progress=progress, engine=engine)
-        else:
-            keeping: AbstractContextManager[Any] = runs.FileKeeper(keep_in, run, every, tell)
-            if together is not None:
-                assert isinstance(engine, Distributed)
-                keeping = together.keeper(keep_in, run, every, tell, engine.any)
-            with keeping as keeper:
-                try:
-                    done = fit(on, task, seed, on_chunk, keeper, progress, engine)
-                except NonFiniteLossError as error:
-                    raise NonFiniteLossError(f"{error}. The last finite state is kept: {keeper.advice()}") from None
-                except PeerLostError as error:
-                    raise PeerLostError(f"{error} The last state is kept: {keeper.advice()}") from None
-        trained = Model(
-            done.params, config, graph.class_names, graph.num_features, graph.name, print_of_graph, graph.feature_names
-        )
-        accuracy = None
-        if graph.test is not None:
-            assert graph.labels is not None
-            if engine is not None:
-                accuracy = engine.accuracy(done.params, graph.test)
-            else:
-                assert isinstance(task, Prepared)
-                logits = _logits(on, trained, task)
-                accuracy = float(np.mean(logits[graph.test].argmax(axis=1) == graph.labels[graph.test]))
-        if together is not None:
-            together.close()
-    except (MemoryError, RuntimeError) as error:
-        if not memory.is_exhaustion(error):
-            raise
-        whole = task.prepared if isinstance(task, InMemory) else task
-        raise memory.translated(error, whole, f"{on.name} ({on.device}, {on.dtype})", on.dtype) from error
-    return TrainResult(
-        model=trained,
-        history=done.history,
-        test_accuracy=accuracy,
-        best_epoch=done.best_epoch,
-        stopped_early=done.stopped_early,
-        dataset=graph.name,
-        nodes=graph.num_nodes,
-        edges=graph.num_edges,
-        backend=on.name,
-        device=on.device,
-        dtype=on.dtype,
-        seed=seed,
-        notes=graph.notes,
-        environment=environment.of(on),
-        process=together.collectives.rank if together else 0,
-        processes=together.collectives.size if together else 1,
+    facts = RunFacts(
+        config,
+        graph.name,
+        graph.num_nodes,
+        graph.num_edges,
+        on.name,
+        on.device,
+        on.dtype,
+        seed,
+        len(progress.history) if progress else 0,
+        together.collectives.size if together else 1,
     )
+    with watchers:
+        watchers.start(facts)
+        try:
+            if keep_in is None:
+                done = fit(on, task, seed, watchers.epochs, progress=progress, engine=engine)
+            else:
+                keeping: AbstractContextManager[Any] = runs.FileKeeper(keep_in, run, every, tell)
+                if together is not None:
+                    assert isinstance(engine, Distributed)
+                    keeping = together.keeper(keep_in, run, every, tell, engine.any)
+                with keeping as keeper:
+                    try:
+                        done = fit(on, task, seed, watchers.epochs, keeper, progress, engine)
+                    except NonFiniteLossError as error:
+                        raise NonFiniteLossError(f"{error}. The last finite state is kept: {keeper.advice()}") from None
+                    except PeerLostError as error:
+                        raise PeerLostError(f"{error} The last state is kept: {keeper.advice()}") from None
+            trained = Model(
+                done.params,
+                config,
+                graph.class_names,
+                graph.num_features,
+                graph.name,
+                print_of_graph,
+                graph.feature_names,
+            )
+            accuracy = None
+            if graph.test is not None:
+                assert graph.labels is not None
+                if engine is not None:
+                    accuracy = engine.accuracy(done.params, graph.test)
+                else:
+                    assert isinstance(task, Prepared)
+                    logits = _logits(on, trained, task)
+                    accuracy = float(np.mean(logits[graph.test].argmax(axis=1) == graph.labels[graph.test]))
+            if together is not None:
+                together.close()
+        except (MemoryError, RuntimeError) as error:
+            if not memory.is_exhaustion(error):
+                raise
+            whole = task.prepared if isinstance(task, InMemory) else task
+            raise memory.translated(error, whole, f"{on.name} ({on.device}, {on.dtype})", on.dtype) from error
+        result = TrainResult(
+            model=trained,
+            history=done.history,
+            test_accuracy=accuracy,
+            best_epoch=done.best_epoch,
+            stopped_early=done.stopped_early,
+            dataset=graph.name,
+            nodes=facts.nodes,
+            edges=facts.edges,
+            backend=on.name,
+            device=on.device,
+            dtype=on.dtype,
+            seed=seed,
+            notes=graph.notes,
+            environment=environment.of(on),
+            process=together.collectives.rank if together else 0,
+            processes=facts.processes,
+        )
+        watchers.end(result)
+    return result
 
 
 def _opened(path: Any, split: str | None) -> DiskGraph:

@@ -42,6 +42,10 @@ class PeerLostError(PortgnnError):
     """Another process of a distributed run has ended or does not answer."""
 
 
+class LoggerError(PortgnnError):
+    """A logger that cannot record the run."""
+
+
 def near_matches(name: str, known: Iterable[str]) -> str:
     """The end of an "unknown X" message: near matches first, then everything known."""
     names = sorted(known)

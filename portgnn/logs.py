@@ -1,0 +1,97 @@
+"""The run as records of the logger "portgnn"; no handler but the one that stays silent."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from portgnn.callbacks import Callback, RunFacts
+
+if TYPE_CHECKING:
+    from portgnn.result import TrainResult
+    from portgnn.training import History
+
+logger = logging.getLogger("portgnn")
+logger.addHandler(logging.NullHandler())
+
+_STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
+
+
+def tell(message: str) -> None:
+    """What a user should know, where nobody else was named to tell it."""
+    logger.info(message, extra={"event": "message"})
+
+
+class Records(Callback):
+    """start and end: INFO. An epoch: DEBUG. An error: ERROR. `event` says which; the numbers are fields."""
+
+    def on_start(self, facts: RunFacts) -> None:
+        self._done = facts.epochs_done
+        fields = {name: value for name, value in vars(facts).items() if name != "config"}
+        text = "training %s on %s (%s, %s), recipe %s"
+        arguments = (facts.dataset, facts.backend, facts.device, facts.dtype, facts.config.preset)
+        logger.info(text, *arguments, extra={"event": "start", "config": asdict(facts.config)} | fields)
+
+    def on_epochs(self, history: History) -> None:
+        start, self._done = self._done, len(history)
+        if not logger.isEnabledFor(logging.DEBUG):
+            return
+        for epoch in range(start, len(history)):
+            values = epoch_values(history, epoch)
+            text = ", ".join(f"{name} {value:.6g}" for name, value in values.items())
+            logger.debug("epoch %d: %s", epoch, text, extra={"event": "epoch", "epoch": epoch} | values)
+
+    def on_end(self, result: TrainResult) -> None:
+        values = end_values(result)
+        text = ", ".join(f"{name} {value:.6g}" for name, value in values.items())
+        logger.info("done: %s", text, extra={"event": "end", "stopped_early": result.stopped_early} | values)
+
+    def on_error(self, error: BaseException) -> None:
+        kind = type(error).__name__
+        logger.error("the run has ended: %s: %s", kind, error, extra={"event": "error", "error": kind})
+
+
+def epoch_values(history: History, epoch: int) -> dict[str, float]:
+    """What was measured in an epoch, by name; validation only where there is one."""
+    values = {name: getattr(history, name) for name in ("train_loss", "val_loss", "val_accuracy", "epoch_ms")}
+    return {name: each[epoch] for name, each in values.items() if each}
+
+
+def end_values(result: TrainResult) -> dict[str, float]:
+    """What is known of a run when it is over; test_accuracy only with a test split."""
+    values = {
+        "epochs_run": result.epochs_run,
+        "best_epoch": result.best_epoch,
+        "median_train_ms": result.median_train_ms,
+        "test_accuracy": result.test_accuracy,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one line of JSON: time (ISO 8601, UTC), level, logger, message, and its extra fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        document: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        document |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        if record.exc_info:
+            document["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(_finite(document), default=str, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """NaN and infinities, which JSON lacks, as null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    return value
