@@ -24,12 +24,14 @@ def _run(arguments: Sequence[str] | None) -> int:
     import typer
 
     from portgnn.cli.app import app
+    from portgnn.cli.examples import with_examples
     from portgnn.cli.output import error
     from portgnn.errors import PortgnnError
 
     # What typer raises for a wrong option; by this route, since typer moved from click to a copy of its own.
     usage_error = typer.BadParameter.__base__
     assert usage_error is not None
+    with_examples(app)
     command = typer.main.get_command(app)
     try:
         status = command.main(

@@ -7,19 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
+from portgnn.cli import completion
+from portgnn.cli.examples import epilog
 from portgnn.cli.hyperparameters import with_hyperparameters
 
 app = typer.Typer(
     help="One graph convolutional network on every array backend, with the same numbers on each.",
-    add_completion=False,
+    epilog=epilog(""),
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-BackendName = Annotated[str, typer.Option(help="Backend; see portgnn backends.")]
+BackendName = Annotated[str, typer.Option(help="Backend; see portgnn backends.", autocompletion=completion.backends)]
 DeviceName = Annotated[str | None, typer.Option(help="Device; by default the fastest that passes a self-check.")]
-DtypeName = Annotated[str, typer.Option(help="float64, float32 or bfloat16.")]
+DtypeName = Annotated[str, typer.Option(help="float64, float32 or bfloat16.", autocompletion=completion.dtypes)]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")]
 
 
@@ -44,12 +46,22 @@ def portgnn(
 @with_hyperparameters
 def train(
     dataset: Annotated[
-        str | None, typer.Option(help="Name or path; by default cora, or csbm-cora where cora cannot be had.")
+        str | None,
+        typer.Option(
+            help="Name or path; by default cora, or csbm-cora where cora cannot be had.",
+            autocompletion=completion.datasets,
+        ),
     ] = None,
-    backend: Annotated[str | None, typer.Option(help="Backend (numpy); see portgnn backends.")] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="Backend (numpy); see portgnn backends.", autocompletion=completion.backends)
+    ] = None,
     device: DeviceName = None,
-    dtype: Annotated[str | None, typer.Option(help="float64, float32 or bfloat16 (float32).")] = None,
-    preset: Annotated[str | None, typer.Option(help="Recipe: kipf, pyg or article (kipf).")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="float64, float32 or bfloat16 (float32).", autocompletion=completion.dtypes)
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Recipe: kipf, pyg or article (kipf).", autocompletion=completion.presets)
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the weights and of dropout (0).")] = None,
     split: Annotated[
         str | None,
@@ -98,13 +110,15 @@ def train(
 
 @app.command()
 def convert(
-    dataset: Annotated[str, typer.Argument(metavar="PATH", help="Name or path of a graph.")],
+    dataset: Annotated[
+        str, typer.Argument(metavar="PATH", help="Name or path of a graph.", autocompletion=completion.datasets)
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT.graph", help="The folder to write.")],
     split: Annotated[str | None, typer.Option(help="How to split the nodes, as for train.")] = None,
     directed: Annotated[bool, typer.Option("--directed", help="Keep the directions of edges.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a graph as memory-mapped files, from which train --loader reads only the rows that it needs."""
+    """Write a graph as memory-mapped files. train --loader reads only the rows that it needs from them."""
     from portgnn.cli.conversion import run
 
     run(dataset, out, split=split, directed=directed, as_json=as_json)
@@ -113,7 +127,7 @@ def convert(
 @app.command()
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model that portgnn train --save wrote.")],
-    dataset: Annotated[str, typer.Option(help="Name or path of the graph.")],
+    dataset: Annotated[str, typer.Option(help="Name or path of the graph.", autocompletion=completion.datasets)],
     backend: BackendName = "numpy",
     device: DeviceName = None,
     dtype: DtypeName = "float32",
@@ -135,7 +149,7 @@ def verify(
     dtype: DtypeName = "float32",
     as_json: AsJson = False,
 ) -> None:
-    """Prove that a backend computes the same numbers here; name the first operation that does not."""
+    """Prove that a backend computes the same numbers here. Names the first operation that does not."""
     from portgnn.cli.verification import run
 
     raise typer.Exit(run(backend, device, dtype, as_json))
@@ -143,7 +157,7 @@ def verify(
 
 @app.command()
 def backends(as_json: AsJson = False) -> None:
-    """List the backends: devices, dtypes, versions, and how to install those that are absent."""
+    """List the backends and devices. Those that are absent come with the command that installs them."""
     from portgnn.cli.listings import list_backends
 
     list_backends(as_json)
@@ -159,7 +173,7 @@ def datasets(as_json: AsJson = False) -> None:
 
 @app.command()
 def doctor(as_json: AsJson = False) -> None:
-    """Examine this machine: interpreter, frameworks, devices and settings that change numbers or speed."""
+    """Examine this machine: frameworks, devices, settings. Each problem comes with what to do about it."""
     from portgnn.cli.doctor import run
 
     run(as_json)

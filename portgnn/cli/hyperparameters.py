@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import typer
 
+from portgnn.cli import completion
 from portgnn.presets import PRESETS, Config
 
 HELP: dict[str, str] = {
@@ -76,6 +77,7 @@ def hyperparameter_options() -> list[inspect.Parameter]:
             help=f"{HELP[field.name]} {_defaults(field.name)}",
             metavar="|".join(choices) or None,
             show_default=False,
+            autocompletion=completion.choices(choices) if choices else None,
         )
         annotation: Any = (str if choices else hint) | None
         options.append(

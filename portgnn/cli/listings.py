@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from portgnn.cli.output import print_json, print_table
+from portgnn.cli.output import announce, print_json, print_table
 from portgnn.protocol import BackendClass
 from portgnn.registry import Registered, backend_class, registered_backends
 
@@ -45,7 +45,8 @@ def list_backends(as_json: bool) -> None:
             rows.append((record["name"], version, "-", "-", f"{record['problem']}: {record['install']}"))
         for device, dtypes in record["devices"].items():
             rows.append((record["name"], version, device, ", ".join(dtypes), "ready"))
-    print_table(("backend", "version", "device", "dtypes", "state"), rows)
+    print_table(("backend", "version", "device", "dtypes", "state"), rows, give_up=("version", "dtypes"))
+    announce("Next, prove one on this machine:\n  portgnn verify --backend NAME --device DEVICE")
 
 
 def list_datasets(as_json: bool) -> None:
@@ -65,4 +66,5 @@ def list_datasets(as_json: bool) -> None:
         )
         for record in records
     ]
-    print_table(("dataset", *sizes, "at hand", "description"), rows)
+    print_table(("dataset", *sizes, "at hand", "description"), rows, give_up=("features", "classes", "edges"))
+    announce("Next, train on one:\n  portgnn train --dataset NAME")

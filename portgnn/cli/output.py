@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
 import tempfile
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from portgnn.errors import CheckpointError
 
@@ -30,7 +32,24 @@ def _strict(value: Any) -> Any:
 
 def announce(message: str) -> None:
     """What a user should know, on stderr, so that stdout holds results alone."""
-    print(message, file=sys.stderr, flush=True)
+    print(_folded(message, sys.stderr), file=sys.stderr, flush=True)
+
+
+def print_line(line: str) -> None:
+    """A line of a result on stdout."""
+    print(_folded(line, sys.stdout))
+
+
+def _folded(text: str, stream: TextIO) -> str:
+    """The text, broken between words where a terminal narrower than it would break inside of one.
+
+    Indented lines are commands, to be copied whole.
+    """
+    if not stream.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    fold = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False).fill
+    return "\n".join(fold(line) if len(line) > width and line[0] != " " else line for line in text.splitlines())
 
 
 def error(message: str) -> None:
@@ -38,26 +57,67 @@ def error(message: str) -> None:
     print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout: as wide as the terminal, or as wide as its content where it is piped."""
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], give_up: Sequence[str] = ()) -> None:
+    """A table on stdout: folded between words to fit a terminal, or as wide as its content where it is piped.
+
+    Columns for which a terminal has no room are left out, those of `give_up` first and then the last ones; a line on
+    stderr names them.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
-    table = Table(box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    terminal = sys.stdout.isatty()
+    console = Console() if terminal else Console(width=10_000, color_system=None)
+    widths: dict[int, int] | None = None
+    gap = 2
+    if terminal:
+        widths, gap = _fit(columns, rows, console.width, give_up)
+    table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False)
+    shown = range(len(columns)) if widths is None else sorted(widths)
+    for at in shown:
+        table.add_column(columns[at], overflow="fold", width=None if widths is None else widths[at])
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))  # Text: a "[" in a command is not markup
-    if console.is_terminal:
-        console.print(table)
+        table.add_row(*(Text(row[at]) for at in shown))  # Text: a "[" in a command is not markup
+    if not terminal:
+        with console.capture() as captured:
+            console.print(table)
+        for line in captured.get().splitlines():
+            print(line.rstrip())
         return
-    console = Console(width=10_000, color_system=None)
-    with console.capture() as captured:
-        console.print(table)
-    for line in captured.get().splitlines():
-        print(line.rstrip())
+    console.print(table)
+    missing = [name for at, name in enumerate(columns) if at not in shown]
+    if missing:
+        announce(f"No room here for: {', '.join(missing)}. A wider terminal, a pipe or --json shows all.")
+
+
+def _fit(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], width: int, give_up: Sequence[str]
+) -> tuple[dict[int, int], int]:
+    """Widths of the columns (by number) that `width` has room for, and the blanks between two of them."""
+    cells = [[name, *(row[at] for row in rows)] for at, name in enumerate(columns)]
+    longest = [max(map(len, column)) for column in cells]
+    least = [max((len(word) for text in column for word in text.split()), default=0) for column in cells]
+    shown = list(range(len(columns)))
+    leaving = [columns.index(name) for name in give_up]
+    leaving += [at for at in reversed(shown) if at not in leaving]
+    gap = 2
+
+    def room() -> int:
+        return width - sum(least[at] for at in shown) - gap * (len(shown) - 1)
+
+    if room() < 0:
+        gap = 1
+    while room() < 0 and len(shown) > 1:
+        shown.remove(leaving.pop(0))
+    widths = {at: least[at] for at in shown}
+    left = max(room(), 0)
+    # The columns that need least come first, so that one long text does not fold all the others.
+    for at in sorted(shown, key=lambda at: longest[at] - least[at]):
+        more = min(longest[at] - least[at], left)
+        widths[at] += more
+        left -= more
+    return widths, gap
 
 
 def check_writable(path: Path) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from portgnn.api import predict
 from portgnn.checkpoint import Model, write_atomically
-from portgnn.cli.output import announce, check_writable, print_json, print_table
+from portgnn.cli.output import announce, check_writable, print_json, print_line, print_table
 from portgnn.datasets import load_graph
 from portgnn.errors import ConfigError
 from portgnn.evaluation import Evaluation, evaluate, softmax
@@ -56,17 +56,19 @@ def run(
             }
         )
         return
-    print(f"{graph.name}: {graph.num_nodes} nodes on {on.name} ({on.device}, {on.dtype})")
+    print_line(f"{graph.name}: {graph.num_nodes} nodes on {on.name} ({on.device}, {on.dtype})")
     for name, count in zip(trained.class_names, counts, strict=True):
-        print(f"class {name}: {count} nodes")
+        print_line(f"class {name}: {count} nodes")
     if scores is not None:
         _print_scores(scores)
-    if out is not None:
-        print(f"written to {out}")
+    if out is None:
+        announce("To keep every node's class and probabilities, add: --out nodes.csv")
+    else:
+        print_line(f"written to {out}")
 
 
 def _print_scores(scores: Evaluation) -> None:
-    print(
+    print_line(
         f"{scores.part} accuracy {scores.accuracy:.4f}  macro F1 {scores.macro_f1:.4f}  expected calibration error "
         f"{scores.calibration_error:.4f}  ({scores.nodes} nodes)"
     )

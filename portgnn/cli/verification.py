@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from portgnn.cli.output import announce, print_json, print_table
+import shlex
+
+from portgnn.cli.output import announce, print_json, print_line, print_table
 
 
 def run(backend: str, device: str | None, dtype: str, as_json: bool) -> int:
@@ -27,12 +29,17 @@ def run(backend: str, device: str | None, dtype: str, as_json: bool) -> int:
         )
         for check in report.checks
     ]
-    print_table(("check", "largest error", "tolerance", "", "hint"), rows)
+    print_table(
+        ("check", "largest error", "tolerance", "state", "hint"), rows, give_up=("tolerance", "hint", "largest error")
+    )
     where = f"{report.backend} on {report.device} in {report.dtype}"
     if report.passed:
-        print(f"{where}: all {len(report.checks)} checks pass.")
+        print_line(f"{where}: all {len(report.checks)} checks pass.")
+        words = ["portgnn", "train", "--backend", backend, "--device", report.device, "--dtype", dtype]
+        announce(f"Next, train on it:\n  {shlex.join(words)}")
         return 0
     failed = [check for check in report.checks if not check.passed]
     hint = f": {failed[0].hint}" if failed[0].hint else ""
-    print(f"{where}: {len(failed)} of {len(report.checks)} checks fail, first {failed[0].name}{hint}")
+    print_line(f"{where}: {len(failed)} of {len(report.checks)} checks fail, first {failed[0].name}{hint}")
+    announce("Next, the settings and versions of this machine:\n  portgnn doctor")
     return 1

@@ -6,7 +6,6 @@ import csv
 import json
 import math
 import os
-import pty
 import re
 import subprocess
 import sys
@@ -104,52 +103,6 @@ def test_an_option_that_is_not_given_leaves_the_presets_value(capsys: Streams) -
     assert (config["weight_decay"], config["restore_best"], config["epochs"]) == (5e-4, True, 2)
     config = _json(capsys, "train", "--dataset", "karate", "--preset", "pyg", "--no-restore-best")["config"]
     assert config["restore_best"] is False
-
-
-def test_piped_progress_is_plain_lines(capsys: Streams) -> None:
-    assert cli.main(["train", "--dataset", "karate", "--epochs", "60", "--patience", "0"]) == 0
-    out, err = capsys.readouterr()
-    lines = out.splitlines()
-    epochs = [int(found[1]) for line in lines if (found := re.match(r"epoch +(\d+)  train loss \d", line))]
-    assert epochs == [20, 40, 60]  # however long the chunks are
-    assert re.fullmatch(r"test accuracy [01]\.\d{4}", lines[-1])
-    assert "\x1b" not in out
-    assert "numpy runs on cpu" in err
-
-
-def _in_terminal(*arguments: str, **environment: str) -> str:
-    """What a command writes to a terminal of 80 columns."""
-    leader, follower = pty.openpty()
-    variables = os.environ | {"TERM": "xterm-256color", "COLUMNS": "80"} | environment
-    with subprocess.Popen(
-        [*COMMAND, *arguments], stdout=follower, stderr=subprocess.DEVNULL, env=variables, close_fds=True
-    ) as process:
-        os.close(follower)
-        parts = []
-        while True:
-            try:
-                part = os.read(leader, 65536)
-            except OSError:  # Linux: the other end is closed
-                break
-            if not part:
-                break
-            parts.append(part)
-    os.close(leader)
-    assert process.returncode == 0
-    return b"".join(parts).decode()
-
-
-def test_a_terminal_sees_progress_in_colour_unless_told_otherwise() -> None:
-    arguments = ("train", "--dataset", "csbm-cora", "--epochs", "500", "--patience", "0")
-    shown = _in_terminal(*arguments)
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
-    progress = r"epoch +[1-9]\d*/500 loss \d\.\d{4} val \d\.\d{4} acc \d\.\d{4} +\d+\.\d\d ms at most \d:\d\d:\d\d"
-    assert re.search(progress, plain)
-    assert "numpy runs on cpu" not in shown  # stderr is not a terminal here and keeps its messages
-    assert "test accuracy" in shown
-    colour = re.compile(r"\x1b\[[0-9;]*3[0-9]")
-    assert colour.search(shown)
-    assert not colour.search(_in_terminal(*arguments, NO_COLOR="1"))
 
 
 def test_save_is_checked_before_training(capsys: Streams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,67 @@
+"""The examples below each command's `--help`. Tests run every one of them, in this order in one folder."""
+
+from __future__ import annotations
+
+import typer
+
+EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
+    "": (
+        ("portgnn train", "train on Cora, or on a synthetic graph of its size"),
+        ("portgnn doctor", "what this machine offers"),
+        ("portgnn --install-completion", "Tab completes commands, options and names"),
+    ),
+    "train": (
+        ("portgnn train --dataset karate", "the default recipe on NumPy"),
+        ("portgnn train --dataset karate --backend torch --seed 1 --save karate.safetensors", "keep the model"),
+        (
+            "portgnn train --dataset csbm-cora --preset pyg --epochs 50 --checkpoint run.ckpt",
+            "a run that can be resumed",
+        ),
+        ("portgnn train --resume run.ckpt --epochs 60", "and goes on here"),
+        ("portgnn train --dataset karate --json > karate.json", "every epoch's losses"),
+    ),
+    "predict": (
+        ("portgnn predict karate.safetensors --dataset karate", "classes and scores"),
+        ("portgnn predict karate.safetensors --dataset karate --backend jax --out nodes.csv", "a line a node"),
+    ),
+    "convert": (
+        ("portgnn convert csbm-cora csbm.graph", ""),
+        ("portgnn train --dataset csbm.graph --loader neighbor --epochs 2", "reads only the rows that it needs"),
+    ),
+    "verify": (
+        ("portgnn verify", "the NumPy backend in float32"),
+        ("portgnn verify --backend torch --device cpu --dtype float64", ""),
+    ),
+    "backends": (
+        ("portgnn backends", ""),
+        ("portgnn backends --json", "for scripts"),
+    ),
+    "datasets": (
+        ("portgnn datasets", ""),
+        ("portgnn datasets --json", "for scripts, with sources and licences"),
+    ),
+    "doctor": (
+        ("portgnn doctor", ""),
+        ("portgnn doctor --json > doctor.json", "to send with a question"),
+    ),
+}
+
+
+def epilog(command: str) -> str:
+    """The end of a command's help: its examples, a line each, with the remark above where both are too long."""
+    lines = []
+    for line, remark in EXAMPLES[command]:
+        if remark and len(line) + len(remark) > 70:
+            lines.append(f"# {remark}")
+            remark = ""
+        lines.append(f"{line}  # {remark}" if remark else line)
+    # "\b" keeps click from filling the lines of a paragraph.
+    return "Examples:\n\n\b\n" + "\n".join(lines)
+
+
+def with_examples(app: typer.Typer) -> None:
+    """Gives each command of the application its epilog."""
+    for command in app.registered_commands:
+        name = command.name or getattr(command.callback, "__name__", "")
+        if name in EXAMPLES:
+            command.epilog = epilog(name)
