@@ -13,6 +13,7 @@ that has only signed 32-bit integers gets the same bits if it masks the sign tha
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +34,11 @@ def keep_threshold(rate: float) -> int:
     return min(round((1.0 - rate) * 2**32), 2**32 - 1) - 2**31
 
 
-def random_bits(key: tuple[int, int], index: NDArray[np.uint32]) -> NDArray[np.int32]:
-    """The reference hash, in NumPy. key: two words below 2**32; index: uint32 of any shape -> int32."""
+def random_bits(key: tuple[Any, Any], index: NDArray[np.uint32]) -> NDArray[np.int32]:
+    """The reference hash, in NumPy. key: two words below 2**32; index: uint32 of any shape -> int32.
+
+    The words may be uint32 arrays that broadcast against the index: the bits of several keys at once.
+    """
     x = index + np.uint32(key[0])
     scratch = x >> np.uint32(SHIFTS[0])
     x ^= scratch

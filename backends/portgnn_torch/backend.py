@@ -17,6 +17,7 @@ from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold, r
 from portgnn_torch.collectives import TorchCollectives, join, transports
 from portgnn_torch.graphs import GraphRun
 from portgnn_torch.optim import FusedAdam, KernelAdam
+from portgnn_torch.recording import RecordedKey, RecordedRun
 from portgnn_torch.sparse import Form, SpMM, TorchCSR, best_form, place, stored_dtype
 
 
@@ -105,7 +106,7 @@ class TorchBackend:
 
     def random_bits(self, key: Key, index: int | torch.Tensor) -> torch.Tensor:
         if self._on_host:
-            return torch.from_numpy(self._host_bits(key, index))
+            return _made(key, lambda words: torch.from_numpy(self._host_bits(words, index)))
         if isinstance(index, int):
             index = self._counter(index)
         x = index + _signed(key[0])
@@ -127,6 +128,9 @@ class TorchBackend:
     def _host_bits(self, key: Key, index: int | torch.Tensor) -> NDArray[np.int32]:
         """On the CPU tensors share memory with NumPy, whose integer loops are the faster ones."""
         ids = self._counter(index) if isinstance(index, int) else index.numpy().view(np.uint32)
+        if isinstance(key, np.ndarray):  # one key an epoch
+            words = key.reshape(-1, 2, *(1,) * np.ndim(ids))
+            return random_bits((words[:, 0], words[:, 1]), ids)
         return random_bits((int(key[0]), int(key[1])), ids)
 
     def dropout(self, x: Any, rate: float, key: Key, index: torch.Tensor | None = None) -> Any:
@@ -154,10 +158,13 @@ class TorchBackend:
     def _mask(self, key: Key, index: int | torch.Tensor, rate: float) -> torch.Tensor:
         scale = 1.0 / (1.0 - rate)
         if self._on_host and self.dtype != "bfloat16":
-            kept = (self._host_bits(key, index) < keep_threshold(rate)).astype(self.dtype)
-            kept *= scale
-            return torch.from_numpy(kept)
+            return _made(key, lambda words: self._host_mask(words, index, rate, scale))
         return (self.random_bits(key, index) < keep_threshold(rate)).to(self._float) * scale
+
+    def _host_mask(self, key: Key, index: int | torch.Tensor, rate: float, scale: float) -> torch.Tensor:
+        kept = (self._host_bits(key, index) < keep_threshold(rate)).astype(self.dtype)
+        kept *= scale
+        return torch.from_numpy(kept)
 
     def value_and_grad(self, fn: LossFn) -> Callable[..., tuple[tuple[torch.Tensor, Any], Params]]:
         def wrapped(params: Params, *args: Any) -> tuple[tuple[torch.Tensor, Any], Params]:
@@ -188,18 +195,26 @@ class TorchBackend:
 
     def compile(self, step: Step) -> Run:
         def fetch(metrics: list[tuple[torch.Tensor, ...]]) -> NDArray[np.float64]:
+            if self._on_host:
+                return np.array([[value.item() for value in row] for row in metrics], dtype=np.float64)
             rows = torch.stack([torch.stack([value.to(self._float) for value in row]) for row in metrics])
             return self.to_numpy(rows).astype(np.float64)
 
         if self._device.type == "cuda":
             return GraphRun(step, self._device, self._float)
-        return plain_loop(step, fetch, lambda *_: None)
+        plain = plain_loop(step, fetch, lambda *_: None)
+        return RecordedRun(step, plain, fetch) if self._on_host else plain
 
     def synchronize(self, *arrays: torch.Tensor) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         elif self._device.type == "mps":
             torch.mps.synchronize()
+
+
+def _made(key: Any, make: Callable[[Any], torch.Tensor]) -> torch.Tensor:
+    """`make(key)`; inside a recording, in each of its epochs."""
+    return key.input(make) if isinstance(key, RecordedKey) else make(key)
 
 
 def _signed(word: Any) -> Any:

@@ -1,0 +1,230 @@
+"""Training epochs on the CPU without autograd: one step is recorded as the operations that it was, then they are
+called again.
+
+On a small graph autograd's bookkeeping and the model's Python take longer than the arithmetic. The recording is to
+the CPU what a CUDA graph is to the GPU (`portgnn_torch.graphs`): the same operations, in the same order, on the same
+arrays, so the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from portgnn.protocol import Run, State, Step
+
+WORTH_RECORDING = 8
+"""Epochs in one call from which on a step is recorded. The training loop asks for few where an epoch is long, and
+there is nothing to gain then: the arithmetic is what takes the time."""
+
+AT_ONCE = 2**16
+"""Elements of an input that are made together, for several epochs: as many as stay in a core's cache."""
+
+Make = Callable[[NDArray[np.uint32]], torch.Tensor]
+"""From keys [epochs, 2] to one input an epoch, [epochs, …]."""
+
+
+VALUELESS = (torch.ops.aten.ones_like.default,)
+"""Operations whose result does not depend on values: computed once. Nothing writes into what these made."""
+
+
+class Unrecordable(Exception):
+    """The step did something that cannot be called again from a list of operations."""
+
+
+class RecordedKey:
+    """A dropout key inside a recording. What is made from it is an input, made anew for each epoch."""
+
+    def __init__(self, recorder: Recorder, layer: int, words: NDArray[np.uint32]) -> None:
+        self._recorder, self._layer, self._words = recorder, layer, words
+
+    def input(self, make: Make) -> torch.Tensor:
+        """What `make` makes of this key, now and of its like in every epoch to come."""
+        self._recorder.listening = False
+        tensor = make(self._words[None])[0]
+        self._recorder.listening = True
+        self._recorder.inputs.append((self._layer, make))
+        self._recorder.input_sizes.append(tensor.numel())
+        self._recorder.name(tensor, f"i{len(self._recorder.inputs) - 1}")
+        return tensor
+
+
+class Recorder(TorchDispatchMode):
+    """Collects the operations that torch executes, as lines of a function."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # torch.compile is not at work here, and what keeps it off takes a second to import.
+        return False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listening = True
+        self.inputs: list[tuple[int, Make]] = []
+        self.input_sizes: list[int] = []
+        self.lines: list[tuple[str, tuple[str, ...], str]] = []  # (names set, names read, expression)
+        self.constants: dict[str, Any] = {}
+        self._names: dict[int, str] = {}
+        self._kept: list[Any] = []  # what has a name stays alive, or another could get its address
+        self._storages: set[int] = set()
+
+    def name(self, tensor: torch.Tensor, name: str) -> None:
+        self._names[id(tensor)] = name
+        self._kept.append(tensor)
+        if tensor.layout is torch.strided:
+            self._storages.add(tensor.untyped_storage().data_ptr())
+
+    def constant(self, value: Any) -> str:
+        name = f"c{len(self.constants)}"
+        self.constants[name] = value
+        if isinstance(value, torch.Tensor):
+            self._names[id(value)] = name
+        self._kept.append(value)
+        return name
+
+    def read(self, tensor: torch.Tensor) -> str:
+        """The name of a tensor; one that was there before the step is a constant."""
+        known = self._names.get(id(tensor))
+        if known is not None:
+            return known
+        # An alias that came by another way than an operation would be frozen at this epoch's values.
+        if tensor.layout is torch.strided and tensor.untyped_storage().data_ptr() in self._storages:
+            raise Unrecordable("an array reached an operation under another name")
+        return self.constant(tensor)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if not self.listening:
+            return out
+        if func is torch.ops.aten.detach.default:  # without autograd, its input
+            self.name(out, self.read(args[0]))
+            return out
+        made = list(out) if isinstance(out, tuple | list) else [out]
+        if any(x is not None and not isinstance(x, torch.Tensor) for x in made):
+            raise Unrecordable(f"{func} hands a number to Python")
+        read: list[str] = []
+        parts = [self._expression(x, read) for x in args]
+        parts += [f"{name}={self._expression(x, read)}" for name, x in (kwargs or {}).items()]
+        fixed = bool(read) and all(name in self.constants for name in read)
+        if (func.is_view and fixed and isinstance(out, torch.Tensor)) or func in VALUELESS:
+            self.constant(out)
+            return out
+        # In place: the result is the array that came in, and has its name.
+        fresh = [x for x in made if x is not None and id(x) not in self._names]
+        number = len(self.lines)
+        for at, x in enumerate(fresh):
+            self.name(x, f"t{number}_{at}")
+        targets = ", ".join("_" if x is None else self._names[id(x)] for x in made)
+        if isinstance(out, tuple | list) and made:
+            targets += ","
+        line = f"{self.constant(func)}({', '.join(parts)})"
+        self.lines.append((targets if fresh else "", tuple(read), line))
+        return out
+
+    def _expression(self, value: Any, read: list[str]) -> str:
+        if isinstance(value, torch.Tensor):
+            read.append(self.read(value))
+            return read[-1]
+        if isinstance(value, tuple | list) and any(isinstance(x, torch.Tensor) for x in value):
+            return f"[{', '.join(self._expression(x, read) for x in value)}]"
+        return repr(value) if value is None or type(value) in (bool, int) else self.constant(value)
+
+    def program(self, results: Sequence[torch.Tensor]) -> Callable[..., list[torch.Tensor]]:
+        """A function of the inputs that calls all operations again and returns the results.
+
+        Python source rather than a list that is walked: for some forty short operations the walk would cost a tenth
+        of the step. Arrays are let go after their last use, as in the step itself.
+        """
+        returned = [self.read(x) for x in results]
+        last = {name: at for at, (_, read, _) in enumerate(self.lines) for name in read}
+        body = []
+        for at, (targets, read, expression) in enumerate(self.lines):
+            body.append(f"{targets} = {expression}" if targets else expression)
+            done = {x for x in (*read, *targets.rstrip(",").split(", ")) if x[:1] == "t" and last.get(x, at) == at}
+            body += [f"del {', '.join(sorted(done - set(returned)))}"] if done - set(returned) else []
+        arguments = ", ".join(f"i{at}" for at in range(len(self.inputs)))
+        body.append(f"return [{', '.join(returned)}]")
+        source = f"def program({arguments}):\n" + "".join(f"    {line}\n" for line in body)
+        names = dict(self.constants)
+        exec(compile(source, "<a recorded training step>", "exec"), names)
+        made: Callable[..., list[torch.Tensor]] = names["program"]
+        return made
+
+
+class Recording:
+    """A step on arrays of its own, ready to be called again."""
+
+    def __init__(self, step: Step, state: State, keys: NDArray[np.uint32]) -> None:
+        """keys: [layers, 2]. Raises Unrecordable, or what the step raises where it cannot work with recorded keys."""
+        self.state = {name: value.clone() for name, value in state.items()}
+        recorder = Recorder()
+        with recorder:
+            after, measured = step(self.state, [RecordedKey(recorder, at, words) for at, words in enumerate(keys)])
+            if after.keys() != self.state.keys():
+                raise Unrecordable("the state has other names after the step")
+            changed = {name: value for name, value in after.items() if value is not self.state[name]}
+            # Arrays may have changed places: none is written before all are read.
+            apart = {name: value.clone() if _is_any(value, self.state) else value for name, value in changed.items()}
+            for name, value in apart.items():
+                self.state[name].copy_(value)
+        self._inputs = recorder.inputs
+        self._program = recorder.program(measured)
+        self._together = max(1, AT_ONCE // max([1, *recorder.input_sizes]))
+
+    def __call__(self, keys: NDArray[np.uint32]) -> list[list[torch.Tensor]]:
+        """Epochs, one for each of keys [epochs, layers, 2]: changes `state`, returns the metrics of each."""
+        metrics = []
+        with torch.no_grad():
+            for start in range(0, len(keys), self._together):
+                part = keys[start : start + self._together]
+                made = [make(part[:, layer]).unbind() for layer, make in self._inputs]
+                metrics += [self._program(*[each[epoch] for each in made]) for epoch in range(len(part))]
+        return metrics
+
+
+class RecordedRun:
+    """`run(state, keys)` that calls the recorded operations, or `plain` where a step cannot be recorded."""
+
+    def __init__(self, step: Step, plain: Run, fetch: Callable[[list[Any]], NDArray[np.float64]]) -> None:
+        self._step, self._plain, self._fetch = step, plain, fetch
+        self._recording: Recording | None = None
+        self._refused = False
+
+    def __call__(self, state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
+        if self._recording is None and not self._refused and len(keys) >= WORTH_RECORDING:
+            self._recording = self._record(state, keys[0])
+            self._refused = self._recording is None
+        if self._recording is None:
+            return self._plain(state, keys)
+        for name, value in state.items():
+            self._recording.state[name].copy_(value)
+        metrics = self._recording(keys)
+        # Copies: the next call writes over the recorded arrays, and a caller may still hold these.
+        return {name: value.clone() for name, value in self._recording.state.items()}, self._fetch(metrics)
+
+    def _record(self, state: State, keys: NDArray[np.uint32]) -> Recording | None:
+        """A recording that was seen to give the step's own bits, from another state and by other keys."""
+        others = keys ^ np.uint32(0x5DEECE66)
+        try:
+            recording = Recording(self._step, state, keys)
+            start = {name: value.clone() for name, value in recording.state.items()}
+            expected, measured = self._step(start, others.tolist())
+            found = recording(others[None])[0]
+        # A step that cannot be recorded fails in its own way, and the plain loop says what is wrong with it.
+        except Exception:
+            return None
+        same = all(_same(recording.state[name], value) for name, value in expected.items())
+        return recording if same and all(map(_same, found, measured)) else None
+
+
+def _is_any(value: torch.Tensor, state: State) -> bool:
+    return any(value is each for each in state.values())
+
+
+def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and bool(((a == b) | (a.isnan() & b.isnan())).all())

@@ -1,0 +1,102 @@
+"""The recorded step of the torch adapter: the plain loop's bits, or the plain loop itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from portgnn.datasets import load_graph
+from portgnn.operands import Prepared
+from portgnn.presets import preset
+from portgnn.random import dropout_keys
+from portgnn.training import initial_state, make_run
+from portgnn_torch import TorchBackend
+from portgnn_torch.recording import WORTH_RECORDING
+
+KEYS = dropout_keys(0, range(2 * WORTH_RECORDING), 2)
+
+
+def copied(state: dict[str, Any]) -> dict[str, Any]:
+    return {name: value.clone() for name, value in state.items()}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "bfloat16"])
+@pytest.mark.parametrize("csr", [None, False])
+@pytest.mark.parametrize(("recipe", "fields"), [("kipf", {}), ("pyg", {}), ("pyg", {"rows": "all", "bias": "before"})])
+def test_a_recording_gives_the_bits_of_the_plain_loop(dtype: str, csr: Any, recipe: str, fields: Any) -> None:
+    backend = TorchBackend("cpu", dtype, csr=csr)
+    prepared = Prepared.of(load_graph("csbm-cora"), preset(recipe, **fields))
+    run: Any = make_run(backend, prepared, validate=True)
+    state = initial_state(backend, prepared, 0)
+    after, metrics = run(copied(state), KEYS)
+    assert run._recording is not None
+    expected, plain = run._plain(copied(state), KEYS)
+    np.testing.assert_array_equal(metrics, plain)
+    assert all(torch.equal(after[name], expected[name]) for name in expected)
+    # The recording serves another start as well, and leaves what it handed out alone.
+    again, other = run(copied(state), KEYS[::-1])
+    assert (other != metrics).any()
+    assert all(torch.equal(after[name], expected[name]) for name in expected)
+    assert any(not torch.equal(again[name], after[name]) for name in again)
+
+
+def test_few_epochs_are_not_recorded() -> None:
+    backend = TorchBackend("cpu")
+    run: Any = backend.compile(lambda state, keys: ({"x": state["x"] + 1}, (state["x"].sum(),)))
+    run({"x": torch.zeros(3)}, KEYS[: WORTH_RECORDING - 1])
+    assert run._recording is None
+
+
+def reads_a_value(state: Any, keys: Any) -> Any:
+    x = state["x"]
+    return {"x": x + 1.0 if x.sum().item() < 12 else x - 1.0}, (x.sum(),)
+
+
+def reads_a_key(state: Any, keys: Any) -> Any:
+    x = state["x"] + float(keys[0][0]) / 2**32
+    return {"x": x}, (x.sum(),)
+
+
+CALLS: list[int] = []
+
+
+def depends_on_the_host(state: Any, keys: Any) -> Any:
+    CALLS.append(1)
+    x = state["x"] + torch.tensor(float(len(CALLS)))
+    return {"x": x}, (x.sum(),)
+
+
+def swaps(state: Any, keys: Any) -> Any:
+    return {"x": state["y"], "y": state["x"]}, (state["x"].sum(),)
+
+
+def aliases_by_numpy(state: Any, keys: Any) -> Any:
+    x = state["x"] + 1.0
+    return {"x": torch.from_numpy(x.numpy()) * 1.0}, (x.sum(),)
+
+
+@pytest.mark.parametrize(
+    ("step", "recorded"), [(reads_a_value, False), (reads_a_key, False), (aliases_by_numpy, False), (swaps, True)]
+)
+def test_other_steps_give_what_they_give_in_a_plain_loop(step: Any, recorded: bool) -> None:
+    run: Any = TorchBackend("cpu").compile(step)
+    state = {"x": torch.arange(3.0)} | ({"y": torch.ones(3)} if step is swaps else {})
+    keys = KEYS[1:]  # an odd number: after an even one, arrays that change places are where they were
+    after, metrics = run(copied(state), keys)
+    assert (run._recording is not None) == recorded
+    expected, rows = copied(state), []
+    for row in keys.tolist():
+        expected, measured = step(expected, row)
+        rows.append([float(value) for value in measured])
+    np.testing.assert_array_equal(metrics, rows)
+    assert all(torch.equal(after[name], expected[name]) for name in expected)
+
+
+def test_a_recording_with_a_value_of_the_host_in_it_is_found_out() -> None:
+    run: Any = TorchBackend("cpu").compile(depends_on_the_host)
+    run({"x": torch.zeros(3)}, KEYS)
+    assert run._recording is None
