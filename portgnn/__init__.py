@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from portgnn.api import predict, train
     from portgnn.callbacks import Callback
     from portgnn.checkpoint import Model
+    from portgnn.configuration import load_config
     from portgnn.datasets import load_graph
     from portgnn.errors import PortgnnError
     from portgnn.graph import Graph
@@ -29,6 +30,7 @@ _HOMES = {
     "VerifyReport": "portgnn.verification",
     "available_backends": "portgnn.registry",
     "get_backend": "portgnn.registry",
+    "load_config": "portgnn.configuration",
     "load_graph": "portgnn.datasets",
     "predict": "portgnn.api",
     "train": "portgnn.api",
@@ -44,6 +46,7 @@ __all__ = [
     "VerifyReport",
     "available_backends",
     "get_backend",
+    "load_config",
     "load_graph",
     "predict",
     "train",

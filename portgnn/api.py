@@ -75,13 +75,13 @@ def train(
         they exchange, and `timeout` is how many seconds one waits for another before it gives up. After a restart
         by the launcher, the run goes on from `checkpoint`. docs/scaling.md has more.
     callbacks: told of the run's start, epochs and end; see `portgnn.Callback` and docs/interfaces.md. on_chunk: called
-        with the history as training proceeds. announce: called with what the user should know (None: it goes to the
-        logger "portgnn"). In a distributed run, all of them by the first process alone.
+        with the history as training proceeds. announce: called with what the user should know; the logger "portgnn"
+        is told as well. In a distributed run, all of them by the first process alone.
 
     Raises PortgnnError (BackendError, CheckpointError, ConfigError, DatasetError, GraphError, NonFiniteLossError,
     OutOfMemoryError, PeerLostError) for what cannot be used or done.
     """
-    tell = announce or logs.tell
+    tell = logs.telling(announce)
     watchers = Callbacks([logs.Records(), *([OnChunk(on_chunk)] if on_chunk else []), *callbacks])
     if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
         raise ConfigError(f"seed={seed!r} must be an integer, 0 or more")

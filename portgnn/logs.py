@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -21,9 +22,15 @@ logger.addHandler(logging.NullHandler())
 _STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
 
 
-def tell(message: str) -> None:
-    """What a user should know, where nobody else was named to tell it."""
-    logger.info(message, extra={"event": "message"})
+def telling(announce: Callable[[str], None] | None) -> Callable[[str], None]:
+    """What says a message to the user: as a record, and by `announce` where there is one."""
+
+    def tell(message: str) -> None:
+        logger.info(message, extra={"event": "message"})
+        if announce:
+            announce(message)
+
+    return tell
 
 
 class Records(Callback):

@@ -9,7 +9,7 @@ import typer
 
 from portgnn.cli import completion
 from portgnn.cli.examples import epilog
-from portgnn.cli.hyperparameters import with_hyperparameters
+from portgnn.cli.hyperparameters import with_hyperparameters, with_options_of
 
 app = typer.Typer(
     help="One graph convolutional network on every array backend, with the same numbers on each.",
@@ -45,6 +45,9 @@ def portgnn(
 @app.command()
 @with_hyperparameters
 def train(
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="Read options from a file; those given here win.")
+    ] = None,
     dataset: Annotated[
         str | None,
         typer.Option(
@@ -71,41 +74,54 @@ def train(
     checkpoint: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep the run in a file from which it can be resumed.")
     ] = None,
-    every: Annotated[int, typer.Option(help="Epochs from one checkpoint to the next.")] = 50,
+    every: Annotated[int | None, typer.Option(help="Epochs from one checkpoint to the next (50).")] = None,
     resume: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Go on with a run that --checkpoint kept; it knows its options.")
     ] = None,
     distributed: Annotated[
-        bool, typer.Option("--distributed", help="Train with the processes that the backend's launcher started.")
-    ] = False,
+        bool | None, typer.Option("--distributed", help="Train with the processes that the backend's launcher started.")
+    ] = None,
     transport: Annotated[
         str | None, typer.Option(help="Of a distributed run: gloo, nccl, ring or mpi; by default the fastest.")
     ] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds that a process waits for another.")] = 60.0,
+    timeout: Annotated[float | None, typer.Option(help="Seconds that a process waits for another (60).")] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LOGGER", help="Record the run: tensorboard[:FOLDER], mlflow[:URI] or wandb[:PROJECT]; repeatable."
+        ),
+    ] = None,
+    log_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Add records of the run to a file, as JSON lines (-: stderr).")
+    ] = None,
+    log_level: Annotated[
+        str | None,
+        typer.Option(metavar="debug|info|warning|error", help="Of the records: debug has every epoch (info)."),
+    ] = None,
     as_json: AsJson = False,
     **hyperparameters: Any,
 ) -> None:
     """Train the GCN and test it."""
-    from portgnn.cli.training import run
+    options = {**locals(), **hyperparameters}  # every option by its name
+    del options["hyperparameters"]
+    from portgnn.cli import configuration
 
-    run(
-        save=save,
-        as_json=as_json,
-        dataset=dataset,
-        backend=backend,
-        device=device,
-        dtype=dtype,
-        preset=preset,
-        seed=seed,
-        split=split,
-        checkpoint=checkpoint,
-        every=every,
-        resume=resume,
-        distributed=distributed,
-        transport=transport,
-        timeout=timeout,
-        **hyperparameters,
-    )
+    configuration.train(options)
+
+
+configurations = typer.Typer(
+    help="Configuration files of portgnn train.", epilog=epilog("config"), rich_markup_mode=None
+)
+app.add_typer(configurations, name="config")
+
+
+@configurations.command()
+@with_options_of(train)
+def show(**options: Any) -> None:
+    """Print as TOML all that portgnn train would do with these options and files."""
+    from portgnn.cli import configuration
+
+    configuration.show(options)
 
 
 @app.command()

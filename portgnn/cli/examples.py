@@ -20,6 +20,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("portgnn train --resume run.ckpt --epochs 60", "and goes on here"),
         ("portgnn train --dataset karate --json > karate.json", "every epoch's losses"),
     ),
+    "config": (
+        ("portgnn config show --dataset karate --preset pyg > run.toml", "every option and its value"),
+        ("portgnn train --config run.toml --seed 1", "the file's run, with another seed"),
+    ),
     "predict": (
         ("portgnn predict karate.safetensors --dataset karate", "classes and scores"),
         ("portgnn predict karate.safetensors --dataset karate --backend jax --out nodes.csv", "a line a node"),

@@ -58,6 +58,17 @@ def with_hyperparameters(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def with_options_of(command: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command of **options with the options of another."""
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        function.__annotations__ = command.__annotations__
+        function.__signature__ = inspect.signature(command)  # type: ignore[attr-defined]
+        return function
+
+    return decorate
+
+
 def hyperparameter_options() -> list[inspect.Parameter]:
     """Keyword-only parameters that typer turns into options."""
     hints = get_type_hints(Config)

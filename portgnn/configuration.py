@@ -1,0 +1,180 @@
+"""Runs as TOML: the options of `portgnn train` in a file, and a whole configuration written out."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from portgnn.errors import ConfigError
+from portgnn.presets import PRESETS, Config, preset
+from portgnn.runs import continued, load_run
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a run that is no hyperparameter.
+
+    kind: its type in Python. default: None where it may be absent. absent: what happens then, for people to read.
+    """
+
+    kind: type
+    default: Any = None
+    absent: str = ""
+    choices: tuple[str, ...] = ()
+    shell_only: bool = False
+
+
+OPTIONS: dict[str, Option] = {
+    "dataset": Option(str, absent="cora, or csbm-cora where cora cannot be had"),
+    "split": Option(str, absent="the split that the data has"),
+    "backend": Option(str, "numpy"),
+    "device": Option(str, absent="the fastest that passes a self-check"),
+    "dtype": Option(str, "float32"),
+    "preset": Option(str, "kipf", choices=tuple(PRESETS)),
+    "seed": Option(int, 0),
+    "save": Option(Path, absent="the model is not saved", shell_only=True),
+    "checkpoint": Option(Path, absent="the run is not kept"),
+    "every": Option(int, 50),
+    "resume": Option(Path, absent="a new run"),
+    "distributed": Option(bool, False),
+    "transport": Option(str, absent="the fastest, in a distributed run"),
+    "timeout": Option(float, 60.0),
+    "log": Option(list, absent="no logger"),
+    "log_file": Option(Path, absent="no records, or on stderr with a log-level", shell_only=True),
+    "log_level": Option(str, absent="info, where records are kept", choices=LEVELS, shell_only=True),
+    "json": Option(bool, False, shell_only=True),
+}
+
+_WANTED = {str: "a string", Path: "a string", int: "an integer", float: "a number", bool: "true or false"}
+
+
+def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The arguments of `portgnn.train` that a TOML file holds: `portgnn.train(**portgnn.load_config("run.toml"))`.
+
+    Keys are the options of `portgnn train` and the fields of `portgnn.presets.Config`, with dashes or underscores.
+    `log` becomes callbacks; save, json, log-file and log-level, which concern the command alone, are left out.
+
+    Raises ConfigError naming file, key and what is allowed, for a file that cannot be read, an unknown key or a value
+    that cannot be used.
+    """
+    given = read_options(Path(path))
+    arguments = {name: value for name, value in given.items() if name not in OPTIONS or not OPTIONS[name].shell_only}
+    if "log" in arguments:
+        from portgnn.loggers import logger_of
+
+        arguments["callbacks"] = [logger_of(text) for text in arguments.pop("log")]
+    return arguments
+
+
+def read_options(path: Path) -> dict[str, Any]:
+    """All options in a file, checked, by their names in Python. Raises ConfigError as `load_config` does."""
+    try:
+        document = tomllib.loads(path.read_bytes().decode())
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 (byte {error.start})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deeply") from None
+    given: dict[str, Any] = {}
+    for key, value in document.items():
+        name = key.replace("-", "_")
+        if name in given:
+            raise ConfigError(f"{path}: {key} is there twice, with a dash and with an underscore")
+        try:
+            given[name] = _checked(name, key, value)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+    return given
+
+
+def _checked(name: str, key: str, value: Any) -> Any:
+    hyperparameters = {field.name for field in fields(Config)} - {"preset"}
+    if name not in OPTIONS and name not in hyperparameters:
+        if isinstance(value, dict):
+            raise ConfigError(f"[{key}] is a table; keys stand at the top level, without tables")
+        known = [_key(each) for each in (*OPTIONS, *hyperparameters)]
+        near = _near(_key(name), known)
+        raise ConfigError(f"{key} is no option of a run.{near or ' Known: ' + ', '.join(sorted(known))}")
+    if name in hyperparameters:
+        return getattr(preset("kipf", **{name: value}), name)  # the checks of a single value are the recipe's own
+    option = OPTIONS[name]
+    if option.kind is list:
+        texts = [value] if isinstance(value, str) else value
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise ConfigError(f"{key} = {_toml(value)} must be a string or a list of strings")
+        return texts
+    admitted = {Path: (str,), float: (float, int)}.get(option.kind, (option.kind,))
+    if type(value) not in admitted:
+        raise ConfigError(f"{key} = {_toml(value)} must be {_WANTED[option.kind]}")
+    if option.choices and value not in option.choices:
+        raise ConfigError(
+            f"{key} = {_toml(value)} is not one of {', '.join(option.choices)}{_near(value, option.choices) or '.'}"
+        )
+    return option.kind(value)
+
+
+def effective(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Every option of a run and every hyperparameter, with the values that `given` leads to; None where absent.
+
+    given: by their names in Python, None for what is not given. Raises ConfigError or CheckpointError.
+    """
+    named = {name: value for name, value in given.items() if value is not None}
+    recipe = {name: value for name, value in named.items() if name not in OPTIONS}
+    options = {name: named.get(name, option.default) for name, option in OPTIONS.items()}
+    if options["resume"] is None:
+        config = preset(options["preset"], **recipe)
+    else:
+        run = load_run(Path(options["resume"]))[0]
+        identity = {name: named.get(name) for name in ("seed", "dtype", "split")}
+        config = continued(run, named.get("preset"), recipe, **identity)
+        kept: dict[str, Any] = {"dataset": run.dataset or None, "split": run.split or None, "backend": run.backend}
+        kept |= {"dtype": run.dtype, "seed": run.seed}
+        options |= kept | {name: named[name] for name in kept if name in named}
+    return options | asdict(config)
+
+
+def as_toml(configuration: Mapping[str, Any]) -> str:
+    """What `effective` gives as TOML that `read_options` reads; absent options are comments.
+
+    Raises ConfigError for a text that TOML cannot hold.
+    """
+    lines = []
+    for name, value in configuration.items():
+        if value is None:
+            lines.append(f"# {_key(name)}: not given; {OPTIONS[name].absent}")
+        else:
+            lines.append(f"{_key(name)} = {_toml(value)}")
+    text = "\n".join(lines) + "\n"
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise ConfigError("TOML cannot hold a file's name that is not UTF-8")
+    return text
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, str | Path):
+        return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    return str(value)
+
+
+def _key(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f". Did you mean {close[0]!r}?" if close else ""
