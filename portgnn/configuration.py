@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from portgnn.errors import ConfigError
+from portgnn.errors import ConfigError, nearest
 from portgnn.presets import PRESETS, Config, preset
 from portgnn.runs import continued, load_run
 
@@ -104,8 +103,8 @@ def _checked(name: str, key: str, value: Any) -> Any:
         if isinstance(value, dict):
             raise ConfigError(f"[{key}] is a table; keys stand at the top level, without tables")
         known = [_key(each) for each in (*OPTIONS, *hyperparameters)]
-        near = _near(_key(name), known)
-        raise ConfigError(f"{key} is no option of a run.{near or ' Known: ' + ', '.join(sorted(known))}")
+        near = nearest(_key(name), known)
+        raise ConfigError(f"{key} is no option of a run{near or '. Known: ' + ', '.join(sorted(known))}")
     if name in hyperparameters:
         return getattr(preset("kipf", **{name: value}), name)  # the checks of a single value are the recipe's own
     option = OPTIONS[name]
@@ -119,7 +118,7 @@ def _checked(name: str, key: str, value: Any) -> Any:
         raise ConfigError(f"{key} = {_toml(value)} must be {_WANTED[option.kind]}")
     if option.choices and value not in option.choices:
         raise ConfigError(
-            f"{key} = {_toml(value)} is not one of {', '.join(option.choices)}{_near(value, option.choices) or '.'}"
+            f"{key} = {_toml(value)} is not one of {', '.join(option.choices)}{nearest(value, option.choices) or '.'}"
         )
     return option.kind(value)
 
@@ -173,8 +172,3 @@ def _toml(value: Any) -> str:
 
 def _key(name: str) -> str:
     return name.replace("_", "-")
-
-
-def _near(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f". Did you mean {close[0]!r}?" if close else ""

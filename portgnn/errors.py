@@ -46,6 +46,12 @@ class LoggerError(PortgnnError):
     """A logger that cannot record the run."""
 
 
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What follows the list of known names in a message: the nearest one, or nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f". Did you mean {close[0]!r}?" if close else ""
+
+
 def near_matches(name: str, known: Iterable[str]) -> str:
     """The end of an "unknown X" message: near matches first, then everything known."""
     names = sorted(known)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-from portgnn.errors import ConfigError, near_matches
+from portgnn.errors import ConfigError, near_matches, nearest
 
 Bias = Literal["none", "after", "before"]
 Stopping = Literal["window", "patience"]
@@ -100,7 +100,9 @@ class Config:
                 object.__setattr__(self, field.name, _checked(field.name, getattr(self, field.name), str(field.type)))
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
-                raise ConfigError(f"{name}={getattr(self, name)!r} is not one of {', '.join(choices)}")
+                given = getattr(self, name)
+                near = nearest(str(given), choices)
+                raise ConfigError(f"{name}={given!r} is not one of {', '.join(choices)}{near}")
         rules: list[tuple[str, bool, str]] = [
             ("layers", self.layers >= 1, "at least 1"),
             ("hidden", self.hidden >= 1, "at least 1"),
