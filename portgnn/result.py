@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from portgnn.checkpoint import Model
 from portgnn.training import History
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from portgnn.graph import Graph
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,3 +91,34 @@ class TrainResult:
             "config": asdict(self.model.config),
             "environment": self.environment,
         }
+
+    def plot(
+        self,
+        kind: str = "curves",
+        *,
+        others: Sequence[TrainResult] = (),
+        graph: Graph | None = None,
+        map: str = "pca",
+        ax: Any = None,
+        out: str | os.PathLike[str] | None = None,
+    ) -> list[Axes]:
+        """Draws the run with matplotlib and returns the Axes.
+
+        kind: curves (losses and accuracy), compare (training losses of this run and `others` over each other, and
+            their differences below), confusion, or map (the nodes by the hidden layer before the output).
+        graph: for confusion and map; by default the dataset of the run's name. map: pca, tsne or umap.
+        ax: the Axes to draw in: one for confusion and map, two for curves and compare; by default a new figure.
+        out: a .png, .svg or .pdf to write.
+
+        Raises ConfigError for what cannot be drawn, and without a library that it needs; CheckpointError where
+        `out` cannot be written.
+        """
+        from portgnn.plots import draw_result
+
+        return draw_result(self, kind, others, graph, map, ax, None if out is None else Path(out))
+
+    def _repr_html_(self) -> str:
+        """The run as a notebook shows it: a table, and its curves."""
+        from portgnn.report.cells import run_cell
+
+        return run_cell(self.to_dict())

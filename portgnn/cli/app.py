@@ -193,3 +193,42 @@ def doctor(as_json: AsJson = False) -> None:
     from portgnn.cli.doctor import run
 
     run(as_json)
+
+
+@app.command()
+def plot(
+    results: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RESULT...", help="JSON of portgnn train or the benchmark, or a model that train --save wrote."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The picture to write: .png, .svg or .pdf.")],
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="curves|compare|confusion|map|benchmark|growth", help="By default what suits the results."
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Graph of the model; by default the one that it was trained on, by its name.")
+    ] = None,
+    map: Annotated[str, typer.Option(metavar="pca|tsne|umap", help="How to bring the nodes into the plane.")] = "pca",
+) -> None:
+    """Draw results: curves, the differences between backends, a confusion matrix, a map of the nodes."""
+    from portgnn.cli.plotting import run
+
+    run(results, out=out, kind=kind, dataset=dataset, map=map)
+
+
+@app.command()
+def report(
+    results: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="JSON of train, verify or the benchmark, in any mixture.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE.html", help="The page to write.")] = Path("report.html"),
+) -> None:
+    """Put results on one HTML page: curves, verification, benchmark, growth, hardware and versions."""
+    from portgnn.cli.reporting import run
+
+    run(results, out)

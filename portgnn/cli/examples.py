@@ -44,6 +44,16 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("portgnn datasets", ""),
         ("portgnn datasets --json", "for scripts, with sources and licences"),
     ),
+    "plot": (
+        ("portgnn plot karate.json --out curves.png", "losses and accuracy"),
+        ("portgnn plot karate.safetensors --out map.svg", "the nodes, by what the hidden layer makes of them"),
+        ("portgnn plot karate.safetensors --kind confusion --out confusion.png", "which class is taken for which"),
+    ),
+    "report": (
+        ("portgnn report karate.json --out report.html", "one page, from any number of results"),
+        ("portgnn verify --json > verify.json", ""),
+        ("portgnn report karate.json verify.json --out report.html", ""),
+    ),
     "doctor": (
         ("portgnn doctor", ""),
         ("portgnn doctor --json > doctor.json", "to send with a question"),

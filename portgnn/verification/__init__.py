@@ -79,6 +79,12 @@ class VerifyReport:
             ],
         }
 
+    def _repr_html_(self) -> str:
+        """The report as a notebook shows it: the verdict, the failures, and every check on demand."""
+        from portgnn.report.cells import verification_cell
+
+        return verification_cell(self.to_dict())
+
 
 def verify(
     backend: str | Backend = "numpy",

@@ -1,0 +1,23 @@
+"""`portgnn report`: results as one HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from portgnn.checkpoint import write_atomically
+from portgnn.cli.output import check_writable
+from portgnn.documents import read
+from portgnn.errors import ConfigError
+
+
+def run(results: Sequence[Path], out: Path) -> None:
+    from portgnn.report import page
+
+    if out.suffix not in (".html", ".htm"):
+        raise ConfigError(f"--out {out} must end in .html")
+    check_writable(out)
+    documents = [read(path) for path in results]
+    # A half of a surrogate pair, which JSON can spell, has no UTF-8.
+    write_atomically(out, page(documents).encode("utf-8", "replace"))
+    print(f"written to {out}")

@@ -1,0 +1,57 @@
+"""What notebooks show of results: compact tables, and curves as inline SVG in the notebook's own colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from portgnn.documents import number, place_of
+from portgnn.report.charts import curves
+from portgnn.report.elements import E, render
+from portgnn.report.svg import swatch
+from portgnn.report.tables import state, verdict
+
+LEFT, RIGHT = "text-align:left", "text-align:right"
+
+
+def run_cell(run: dict[str, Any]) -> str:
+    """A training run."""
+    accuracy = "–" if run["test_accuracy"] is None else f"{run['test_accuracy']:.4f}"
+    ended = f"{run['epochs_run']}" + (", stopped early" if run.get("stopped_early") else "")
+    facts = [
+        ("graph", f"{run['dataset']}: {run['nodes']:,} nodes, {run['edges']:,} edges"),
+        ("run on", place_of(run)),
+        ("recipe", f"{run['preset']}, seed {run['seed']}"),
+        ("epochs", ended),
+        ("test accuracy", accuracy),
+        ("ms/epoch", f"{number(run['median_train_ms'])} (median), first {number(run['first_epoch_ms'])}"),
+    ]
+    if run["val_loss"]:
+        facts.insert(4, ("lowest validation loss", f"{min(run['val_loss']):.4f}, epoch {run['best_epoch'] + 1}"))
+    rows = [E("tr", E("th", name, scope="row", style=LEFT), E("td", value, style=LEFT)) for name, value in facts]
+    key = [E("span", swatch(slot), f" {name} ") for slot, name in enumerate(("training", "validation"))]
+    frame = "display:flex;flex-wrap:wrap;gap:1em;align-items:flex-start"
+    charts = [E("div", chart, style="flex:1 1 300px;max-width:380px") for chart in curves(run)]
+    return render(E("div", E("table", E("tbody", *rows)), E("div", *charts, style=frame), E("div", *key)))
+
+
+def verification_cell(report: dict[str, Any]) -> str:
+    """A verification: failures at once, all checks on demand."""
+    failed = [check for check in report["checks"] if not check["passed"]]
+    parts: list[Element] = [E("p", E("strong", place_of(report)), f": {verdict(report)}")]
+    if failed:
+        parts.append(_checks(failed))
+    parts.append(E("details", E("summary", f"all {len(report['checks'])} checks"), _checks(report["checks"])))
+    return render(E("div", *parts))
+
+
+def _checks(checks: Sequence[dict[str, Any]]) -> Element:
+    head = E("tr", *(E("th", name, scope="col", style=LEFT) for name in ("check", "", "error", "tolerance", "hint")))
+    rows = []
+    for check in checks:
+        error = "–" if check["max_error"] is None else f"{check['max_error']:.1e}"
+        cells = ((check["name"], LEFT), (state(check)[1], LEFT), (error, RIGHT), (f"{check['tolerance']:.0e}", RIGHT),
+                 (check["hint"], LEFT))  # fmt: skip
+        rows.append(E("tr", *(E("td", text, style=style) for text, style in cells)))
+    return E("table", E("thead", head), E("tbody", *rows))
