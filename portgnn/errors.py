@@ -18,6 +18,10 @@ class ConfigError(PortgnnError):
     """A preset, hyperparameter or option that cannot be used."""
 
 
+class MissingLibraryError(ConfigError, ImportError):
+    """An optional library that is not installed."""
+
+
 class GraphError(PortgnnError):
     """A graph whose edges, features, labels or splits are not valid."""
 

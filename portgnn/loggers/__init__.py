@@ -19,7 +19,7 @@ KINDS = {
 def logger_of(text: str) -> Logger:
     """The logger that `--log` names: tensorboard[:FOLDER], mlflow[:URI] or wandb[:PROJECT].
 
-    Raises ConfigError for another one, or where its library is not installed.
+    Raises ConfigError for another one, MissingLibraryError where its library is not installed.
     """
     kind, colon, where = text.partition(":")
     if kind not in KINDS:

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from portgnn.callbacks import Callback, RunFacts
-from portgnn.errors import ConfigError, LoggerError
+from portgnn.errors import LoggerError, MissingLibraryError
 from portgnn.logs import end_values, epoch_values
 
 if TYPE_CHECKING:
@@ -69,8 +69,10 @@ class Logger(Callback):
 
 
 def library(module: str, package: str, extra: str) -> Any:
-    """An optional module. Raises ConfigError where its package is not installed."""
+    """An optional module. Raises MissingLibraryError where its package is not installed."""
     try:
         return import_module(module)
     except ImportError:
-        raise ConfigError(f'--log {extra} needs {package}. Install it with: pip install "portgnn[{extra}]"') from None
+        raise MissingLibraryError(
+            f'--log {extra} needs {package}. Install it with: pip install "portgnn[{extra}]"'
+        ) from None

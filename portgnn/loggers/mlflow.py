@@ -20,7 +20,7 @@ class MLflow(Logger):
     """
 
     def __init__(self, uri: str | None = None, experiment: str = "portgnn") -> None:
-        """Raises ConfigError without MLflow."""
+        """Raises MissingLibraryError without MLflow."""
         self.uri, self.experiment = uri, experiment
         self.run_id: str | None = None
         self._mlflow = library("mlflow", "mlflow", "mlflow")

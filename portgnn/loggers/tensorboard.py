@@ -30,7 +30,7 @@ class TensorBoard(Logger):
     """
 
     def __init__(self, folder: str | os.PathLike[str] = "runs/portgnn") -> None:
-        """Raises ConfigError without TensorBoard."""
+        """Raises MissingLibraryError without TensorBoard."""
         self.folder = os.fspath(folder)
         self._files = library("tensorboard.summary.writer.event_file_writer", "tensorboard", "tensorboard")
         self._events = library("tensorboard.compat.proto.event_pb2", "tensorboard", "tensorboard")

@@ -12,7 +12,7 @@ class WandB(Logger):
     """A run of a project. WANDB_MODE=offline keeps it on this machine; see W&B for its other settings."""
 
     def __init__(self, project: str = "portgnn") -> None:
-        """Raises ConfigError without wandb."""
+        """Raises MissingLibraryError without wandb."""
         self.project = project
         self._wandb = library("wandb", "wandb", "wandb")
 

@@ -1,0 +1,227 @@
+"""A scikit-learn classifier of the nodes of one graph. Needs `pip install "portgnn[sklearn]"`."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+
+from portgnn.api import predict, train
+from portgnn.errors import ConfigError, GraphError, MissingLibraryError
+from portgnn.evaluation import softmax
+from portgnn.graph import UNLABELLED, Graph
+from portgnn.presets import preset as named_preset
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.model_selection import train_test_split
+    from sklearn.utils import check_random_state
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import check_is_fitted, column_or_1d
+except ImportError as error:
+    raise MissingLibraryError(
+        'portgnn.sklearn needs scikit-learn. Install it with: pip install "portgnn[sklearn]"'
+    ) from error
+
+if TYPE_CHECKING:
+    from portgnn.checkpoint import Model
+    from portgnn.result import TrainResult
+
+_OF_RUNS = ("backend", "device", "dtype")
+_OWN = ("graph", "node_features", "preset", "random_state", "validation_fraction", *_OF_RUNS)
+
+
+class GCNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """The GCN as an estimator whose samples are the nodes of one graph.
+
+    X is a list of node numbers, [n] or [n, 1], or a mask over all nodes; y their labels, of any type that NumPy sorts.
+    Cross-validation then splits nodes. Training sees the features and edges of all nodes, and the labels of X alone
+    (transductive learning, as in Kipf & Welling 2017). Labels that a `Graph` brings are not used.
+
+    graph: a `Graph`, edges [m, 2] of node numbers, or an adjacency [nodes, nodes] of SciPy or NumPy with the weight of
+        an edge from i to j at (i, j). Edges and adjacency need node_features [nodes, f].
+    random_state: an int, a NumPy RandomState, or None for another one at each fit. It is the seed of
+        `portgnn.train`, and of the nodes set aside for validation.
+    validation_fraction: share of X, drawn evenly from the classes, that is not trained on and decides when to stop;
+        None: all nodes of X are trained on, and the recipe's early stopping has nothing to watch unless `fit` is
+        given `eval_set`.
+    preset, backend, device, dtype and all that follow: as in `portgnn.train`; None leaves the preset's value.
+
+    After fit: classes_ [c], model_, result_ (what `portgnn.train` returned), graph_ (with the labels of X alone),
+    n_features_in_ (1: a node's number), n_iter_ (epochs).
+    """
+
+    classes_: NDArray[Any]
+    graph_: Graph
+    model_: Model
+    result_: TrainResult
+
+    def __init__(
+        self,
+        graph: Any = None,
+        *,
+        node_features: Any = None,
+        preset: str = "kipf",
+        random_state: Any = 0,
+        validation_fraction: float | None = None,
+        backend: str = "numpy",
+        device: str | None = None,
+        dtype: str = "float32",
+        layers: int | None = None,
+        hidden: int | None = None,
+        input_dropout: float | None = None,
+        dropout: float | None = None,
+        bias: str | None = None,
+        normalize_features: bool | None = None,
+        l2: float | None = None,
+        weight_decay: float | None = None,
+        learning_rate: float | None = None,
+        beta1: float | None = None,
+        beta2: float | None = None,
+        eps: float | None = None,
+        epochs: int | None = None,
+        stopping: str | None = None,
+        patience: int | None = None,
+        stop_after: float | None = None,
+        restore_best: bool | None = None,
+        undirected: bool | None = None,
+        features: str | None = None,
+        adjacency: str | None = None,
+        rows: str | None = None,
+        loader: str | None = None,
+        batch_size: int | None = None,
+        fanout: str | None = None,
+    ) -> None:
+        for name, value in locals().copy().items():
+            if name != "self":
+                setattr(self, name, value)
+
+    def fit(self, X: Any, y: Any, eval_set: tuple[Any, Any] | None = None) -> GCNClassifier:
+        """Trains on the nodes X [n] with labels y [n].
+
+        eval_set: nodes and labels that are not trained on and decide when to stop, in place of validation_fraction.
+
+        Raises GraphError for nodes and labels that do not fit the graph, ConfigError for parameters that cannot be
+        used, and what `portgnn.train` raises.
+        """
+        graph = self._graph()
+        nodes, labels = _samples(X, y, graph.num_nodes)
+        check_classification_targets(labels)
+        seed = self.random_state
+        if not isinstance(seed, int | np.integer):
+            seed = check_random_state(seed).randint(2**31)
+        held_out: tuple[Any, Any] | None = None
+        if eval_set is not None:
+            held_out = _samples(*eval_set, graph.num_nodes)
+        elif self.validation_fraction is not None:
+            nodes, val_nodes, labels, val_labels = train_test_split(
+                nodes, labels, test_size=self.validation_fraction, stratify=labels, random_state=seed % 2**32
+            )
+            held_out = val_nodes, val_labels
+        recipe = {name: value for name, value in self.get_params(deep=False).items() if name not in _OWN}
+        if held_out is None and named_preset(self.preset, **recipe).restore_best:
+            raise ConfigError(
+                f"the {self.preset} recipe returns the best epoch's parameters, which takes nodes to validate on; give "
+                "validation_fraction=0.1, or eval_set to fit, or restore_best=False"
+            )
+        self.classes_, codes = np.unique(labels, return_inverse=True)
+        known = np.full(graph.num_nodes, UNLABELLED)
+        known[nodes] = codes
+        if held_out is not None:
+            known[held_out[0]] = self._codes(held_out[1])
+        self.graph_ = replace(
+            graph,
+            labels=known,
+            train=nodes,
+            val=None if held_out is None else held_out[0],
+            test=None,
+            class_names=tuple(str(each) for each in self.classes_),
+        )
+        runs = {name: getattr(self, name) for name in _OF_RUNS}
+        self.result_ = train(self.graph_, preset=self.preset, seed=int(seed), **runs, **recipe)
+        self.model_, self.n_iter_, self.n_features_in_ = self.result_.model, self.result_.epochs_run, 1
+        return self
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Probabilities [n, c] of the classes_ for the nodes X [n]."""
+        check_is_fitted(self)
+        nodes = _nodes(X, self.graph_.num_nodes)
+        runs = {name: getattr(self, name) for name in _OF_RUNS}
+        return softmax(predict(self.model_, self.graph_, **runs)[nodes])
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """The likeliest class [n] of the nodes X [n]."""
+        shares = self.predict_proba(X)
+        best: NDArray[Any] = self.classes_[shares.argmax(axis=1)]
+        return best
+
+    def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
+        """Share of the nodes X that are classified as y says."""
+        nodes, labels = _samples(X, y, self._graph().num_nodes)
+        return float(super().score(nodes, labels, sample_weight))
+
+    def _graph(self) -> Graph:
+        if isinstance(self.graph, Graph):
+            return self.graph
+        if self.graph is None or self.node_features is None:
+            raise GraphError("give graph=Graph(…), or edges or an adjacency as graph and features as node_features")
+        nodes = np.shape(self.node_features)[0]
+        if sp.issparse(self.graph) or np.shape(self.graph) == (nodes, nodes):
+            return Graph.from_scipy(sp.csr_array(self.graph), self.node_features)
+        return Graph.from_edges(self.graph, self.node_features, undirected=self.undirected is not False)
+
+    def _codes(self, labels: NDArray[Any]) -> NDArray[np.int64]:
+        unknown = np.setdiff1d(labels, self.classes_).tolist()
+        if unknown:
+            raise GraphError(f"eval_set holds the class {unknown[0]!r}, which is not among the labels to train on")
+        return np.searchsorted(self.classes_, labels)
+
+    def __sklearn_clone__(self) -> GCNClassifier:
+        # All clones share one graph: it is never changed, and a search would copy it for each candidate.
+        shared = ("graph", "node_features")
+        parameters = self.get_params(deep=False).items()
+        return type(self)(**{name: value if name in shared else deepcopy(value) for name, value in parameters})
+
+
+def _samples(X: Any, y: Any, num_nodes: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Node numbers and their labels. Under a mask, y may hold a label for each node of the graph."""
+    nodes = _nodes(X, num_nodes)
+    if y is None:
+        raise GraphError("y is missing: the labels of the nodes X")
+    labels = column_or_1d(y, warn=True)
+    if len(labels) == num_nodes and np.asarray(X).dtype == np.bool_:
+        labels = labels[nodes]
+    if len(labels) != len(nodes):
+        raise GraphError(f"X holds {len(nodes)} nodes and y {len(labels)} labels")
+    return nodes, labels
+
+
+def _nodes(X: Any, num_nodes: int) -> NDArray[np.int64]:
+    array = np.asarray(X)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise GraphError(
+            f"X holds node numbers, [n] or [n, 1], or a mask over all nodes, and not shape {list(array.shape)}; "
+            "features belong to the graph"
+        )
+    if array.dtype == np.bool_:
+        if len(array) != num_nodes:
+            raise GraphError(
+                f"a mask needs an entry for each of the graph's {num_nodes} nodes and has {len(array)}; in "
+                "cross-validation give node numbers, as np.flatnonzero(mask)"
+            )
+        return np.flatnonzero(array)
+    if array.dtype.kind not in "iuf":
+        raise GraphError(f"X holds node numbers, and not values of type {array.dtype}")
+    broken = array[array != np.floor(array)]  # a transformer may have made floats of them
+    if len(broken):
+        raise GraphError(f"X holds node numbers, and {broken[0]} is none; a scaler before the classifier is of no use")
+    wrong = array[(array < 0) | (array >= num_nodes)]
+    if len(wrong):
+        raise GraphError(f"X names node {wrong[0]}; nodes go from 0 to {num_nodes - 1}")
+    return array.astype(np.int64)
