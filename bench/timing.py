@@ -19,12 +19,13 @@ class Plan:
     """How often and how long. All of it goes into the result.
 
     rounds: turns of every entry. chunk: epochs between two readings of the clock. epochs: most timed epochs of an
-    entry in one round. turn_seconds: what a turn of a slow entry may last. pause: seconds between two turns.
+    entry in one round. warm_seconds: untimed training before each turn. turn_seconds: what a turn of a slow entry may last. pause: seconds between two turns.
     """
 
     rounds: int = 7
     chunk: int = 25
     epochs: int = 100
+    warm_seconds: float = 0.3
     turn_seconds: float = 3.0
     evaluations: int = 20
     # Idle pools spin for some milliseconds (OpenMP) up to 200 (Intel's runtime) before they sleep, and a pool that
@@ -129,8 +130,10 @@ def finish(entry: Entry) -> None:
 
 def _turn(entry: Entry, plan: Plan) -> None:
     meter = Meter(entry.worker.pid)
-    # One untimed chunk: the turn before belonged to another process, and caches and cores have to come back.
+    # The turn before belonged to another process: caches, thread pools and clocks of cores have to come back, and
+    # that takes them time and not epochs. As epochs, a fast contender would be given less of it than a slow one.
     how = {"chunk": entry.chunk, "chunks": entry.chunks, "warm": entry.chunk, "seed": len(entry.train)}
+    how |= {"warm_seconds": plan.warm_seconds}
     times = entry.worker.ask("time", case=entry.case, **how)
     entry.train.append(times["seconds"])
     epoch = min(times["seconds"]) / entry.chunk

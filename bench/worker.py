@@ -54,13 +54,22 @@ class Worker:
         check = getattr(self._programs[case], "verify", None)
         return check(epochs) if check else {"passed": True, "method": "a peer: not ours to verify"}
 
-    def time(self, case: str, chunk: int, chunks: int, warm: int = 0, seed: int | None = None) -> dict[str, Any]:
+    def time(
+        self, case: str, chunk: int, chunks: int, warm: int = 0, warm_seconds: float = 0.0, seed: int | None = None
+    ) -> dict[str, Any]:
         """Seconds of each of `chunks` calls of `chunk` epochs, after `warm` epochs in calls of the same length.
 
+        warm_seconds: before those, train for this long, again and again over the epochs that will be timed.
         seed: start afresh from it, outside the clock. Past the epochs of any real training gradients fade into
         denormal numbers, which slow a CPU several times over and tell nobody anything.
         """
         program = self._programs[case]
+        until = time.perf_counter() + warm_seconds
+        while time.perf_counter() < until:
+            program.reset(seed or 0)
+            for _ in range(chunks):
+                if time.perf_counter() < until:
+                    program.train(chunk)
         if seed is not None:
             program.reset(seed)
         for _ in range(-(-warm // chunk)):

@@ -39,8 +39,7 @@ class Adam:
         return state | {"c1": self._zeros(()), "c2": self._zeros(())}
 
     def step(self, params: Params, grads: Params, state: State) -> tuple[Params, State]:
-        c1 = state["c1"] * self._beta1 + (1.0 - self._beta1)
-        c2 = state["c2"] * self._beta2 + (1.0 - self._beta2)
+        c1, c2 = self._corrections(state)
         rate = self._rate / c1
         after: State = {"c1": c1, "c2": c2}
         updated: Params = {}
@@ -53,6 +52,11 @@ class Adam:
             updated[name] = value - (m * rate) / (self._sqrt(v / c2) + self._eps)
             after[f"m.{name}"], after[f"v.{name}"] = m, v
         return updated, after
+
+    def _corrections(self, state: State) -> tuple[Array, Array]:
+        """1 - beta1**t and 1 - beta2**t after this step."""
+        c1 = state["c1"] * self._beta1 + (1.0 - self._beta1)
+        return c1, state["c2"] * self._beta2 + (1.0 - self._beta2)
 
 
 class MasterWeights:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from portgnn.protocol import Array, Capabilities, Key
 from portgnn.random import random_bits
 from portgnn_numpy.backend import TapeBackend
+from portgnn_numpy.optim import InPlaceAdam
 
 
 class NumPyBackend(TapeBackend):
@@ -47,6 +48,8 @@ class NumPyBackend(TapeBackend):
             "scipy": scipy.__version__,
             "blas": f"{blas['name']} {blas['version']}",
         }
+
+    _adam = InPlaceAdam
 
     def _from_host(self, x: NDArray[Any]) -> Array:
         return x

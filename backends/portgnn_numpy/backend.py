@@ -51,6 +51,7 @@ class TapeBackend(ABC):
 
     name: str
     capabilities: Capabilities
+    _adam: type[Adam] = Adam
 
     def __init__(self, namespace: Any, device: str, dtype: str) -> None:
         self.device, self.dtype = device, dtype
@@ -128,28 +129,29 @@ class TapeBackend(ABC):
         if rate == 0.0:
             return x
         if isinstance(x, Sparse):
-            where = x.nnz if x.index is None else x.index
-            return x.with_values(x.matrix.data * self._mask(self.random_bits(key, where), rate))
+            return x.with_values(x.matrix.data * self._mask(key, x.nnz if x.index is None else x.index, rate))
         raw = value_of(x)
-        bits = (
-            self.random_bits(key, int(raw.size)).reshape(raw.shape) if index is None else (self.random_bits(key, index))
-        )
-        mask = self._mask(bits, rate)
+        mask = self._mask(key, int(raw.size) if index is None else index, rate).reshape(raw.shape)
         return unary(x, raw * mask, lambda grad: grad * mask)
 
-    def _mask(self, bits: Array, rate: float) -> Array:
-        kept = self._ns.astype(bits < keep_threshold(rate), self._float)
+    def _mask(self, key: Key, index: int | Array, rate: float) -> Array:
+        """1 / (1 - rate) for the elements that are kept, 0 for the others."""
+        kept = self._ns.astype(self.random_bits(key, index) < keep_threshold(rate), self._float)
         kept *= 1.0 / (1.0 - rate)
         return kept
 
     def value_and_grad(self, fn: LossFn) -> Callable[..., tuple[tuple[Array, Any], Params]]:
         def wrapped(params: Params, *args: Any) -> tuple[tuple[Array, Any], Params]:
-            recorded = {name: Var(value) for name, value in params.items()}
-            loss, aux = fn(recorded, *args)
-            if isinstance(loss, Var):
-                grads = backward(loss, recorded, self._ns.zeros_like)
-            else:
-                grads = {name: self._ns.zeros_like(value) for name, value in params.items()}
+            tape: list[Var] = []
+            recorded = {name: Var.leaf(value, tape) for name, value in params.items()}
+            try:
+                loss, aux = fn(recorded, *args)
+                if isinstance(loss, Var):
+                    grads = backward(loss, recorded, self._ns.zeros_like)
+                else:
+                    grads = {name: self._ns.zeros_like(value) for name, value in params.items()}
+            finally:
+                tape.clear()  # it and its Vars hold each other
             return (value_of(loss), _unwrapped(aux)), grads
 
         return wrapped
@@ -163,7 +165,7 @@ class TapeBackend(ABC):
         weight_decay: Mapping[str, float] | None = None,
     ) -> Adam:
         zeros = partial(self._ns.zeros, dtype=self._float)
-        return Adam(zeros, self._ns.sqrt, learning_rate, beta1, beta2, eps, weight_decay)
+        return self._adam(zeros, self._ns.sqrt, learning_rate, beta1, beta2, eps, weight_decay)
 
     def compile(self, step: Step) -> Run:
         def fetch(metrics: list[tuple[Array, ...]]) -> NDArray[np.float64]:

@@ -16,13 +16,25 @@ Vjp = Callable[[Array], tuple[Array | None, ...]]
 
 
 class Var:
-    """A recorded array: `value`, the Vars it was made from, and the rule that pulls a gradient back to them."""
+    """A recorded array: `value`, the Vars it was made from, and the rule that pulls a gradient back to them.
 
-    __slots__ = ("parents", "value", "vjp")
+    tape: all Vars of one function in the order in which they were made, which is an order for the way back too.
+    """
+
+    __slots__ = ("parents", "tape", "value", "vjp")
+    tape: list[Var]
     __array_ufunc__ = None  # makes `ndarray * Var` call Var.__rmul__ and not broadcast over objects
 
-    def __init__(self, value: Array, parents: tuple[Var, ...] = (), vjp: Vjp | None = None) -> None:
+    def __init__(self, value: Array, parents: tuple[Var, ...], vjp: Vjp) -> None:
         self.value, self.parents, self.vjp = value, parents, vjp
+        self.tape = parents[0].tape
+        self.tape.append(self)
+
+    @classmethod
+    def leaf(cls, value: Array, tape: list[Var]) -> Var:
+        var = cls.__new__(cls)
+        var.value, var.parents, var.vjp, var.tape = value, (), _no_gradients, tape
+        return var
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -38,22 +50,22 @@ class Var:
         return self.value.dtype
 
     def __add__(self, other: Any) -> Var:
-        return _binary(self, other, lambda a, b: a + b, lambda g, a, b: (g, g))
+        return _binary(self, other, lambda a, b: a + b, lambda g, a, b: g, lambda g, a, b: g)
 
     def __sub__(self, other: Any) -> Var:
-        return _binary(self, other, lambda a, b: a - b, lambda g, a, b: (g, -g))
+        return _binary(self, other, lambda a, b: a - b, lambda g, a, b: g, lambda g, a, b: -g)
 
     def __rsub__(self, other: Any) -> Var:
-        return _binary(other, self, lambda a, b: a - b, lambda g, a, b: (g, -g))
+        return _binary(other, self, lambda a, b: a - b, lambda g, a, b: g, lambda g, a, b: -g)
 
     def __mul__(self, other: Any) -> Var:
-        return _binary(self, other, lambda a, b: a * b, lambda g, a, b: (g * b, g * a))
+        return _binary(self, other, lambda a, b: a * b, lambda g, a, b: g * b, lambda g, a, b: g * a)
 
     def __truediv__(self, other: Any) -> Var:
-        return _binary(self, other, lambda a, b: a / b, lambda g, a, b: (g / b, -g * a / (b * b)))
+        return _binary(self, other, lambda a, b: a / b, lambda g, a, b: g / b, lambda g, a, b: -g * a / (b * b))
 
     def __rtruediv__(self, other: Any) -> Var:
-        return _binary(other, self, lambda a, b: a / b, lambda g, a, b: (g / b, -g * a / (b * b)))
+        return _binary(other, self, lambda a, b: a / b, lambda g, a, b: g / b, lambda g, a, b: -g * a / (b * b))
 
     def __pow__(self, power: float) -> Var:
         x = self.value
@@ -76,9 +88,19 @@ def value_of(x: Any) -> Any:
     return x.value if isinstance(x, Var) else x
 
 
+def _no_gradients(grad: Array) -> tuple[Array | None, ...]:
+    return ()
+
+
 def _unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
     """Sums a gradient over the axes along which an operand of `shape` was broadcast."""
+    if grad.shape == shape:
+        return grad
     extra = len(grad.shape) - len(shape)
+    if len(shape) == 1 and extra == 1 and shape[0] == grad.shape[1]:
+        # The gradient of a bias. As a product it takes NumPy a seventh of the time of its sum over rows.
+        ones = grad.__array_namespace__().ones(grad.shape[0], dtype=grad.dtype)
+        return ones @ grad
     axes = (*range(extra), *(extra + i for i, n in enumerate(shape) if n == 1 and grad.shape[extra + i] != 1))
     return grad.sum(axis=axes).reshape(shape) if axes else grad
 
@@ -87,14 +109,14 @@ def _binary(
     left: Any,
     right: Any,
     forward: Callable[[Any, Any], Array],
-    backward: Callable[[Array, Any, Any], tuple[Array, Array]],
+    to_left: Callable[[Array, Any, Any], Array],
+    to_right: Callable[[Array, Any, Any], Array],
 ) -> Var:
     a, b = value_of(left), value_of(right)
-    sides = [(i, x) for i, x in enumerate((left, right)) if isinstance(x, Var)]
+    sides = [(rule, x) for rule, x in ((to_left, left), (to_right, right)) if isinstance(x, Var)]
 
     def vjp(grad: Array) -> tuple[Array | None, ...]:
-        grads = backward(grad, a, b)
-        return tuple(_unbroadcast(grads[i], x.shape) for i, x in sides)
+        return tuple(_unbroadcast(rule(grad, a, b), x.value.shape) for rule, x in sides)
 
     return Var(forward(a, b), tuple(x for _, x in sides), vjp)
 
@@ -115,25 +137,16 @@ def unary(x: Any, value: Array, pull: Callable[[Array], Array]) -> Any:
 
 
 def backward(loss: Var, wanted: dict[str, Var], zeros_like: Callable[[Array], Array]) -> dict[str, Array]:
-    """Gradients of a 0-d loss in the wanted Vars, zeros where the loss does not depend on one."""
-    order: list[Var] = []
-    seen: set[int] = set()
-    stack: list[tuple[Var, bool]] = [(loss, False)]
-    while stack:  # depth first without recursion: deep models must not meet Python's stack limit
-        node, done = stack.pop()
-        if done:
-            order.append(node)
-        elif id(node) not in seen:
-            seen.add(id(node))
-            stack.append((node, True))
-            stack.extend((parent, False) for parent in node.parents)
+    """Gradients of a 0-d loss in the wanted Vars, zeros where the loss does not depend on one. Uses the tape up."""
     grads: dict[int, Array] = {id(loss): zeros_like(loss.value) + 1}
-    for node in reversed(order):
-        if node.vjp is None:
+    while loss.tape:
+        node = loss.tape.pop()
+        grad = grads.pop(id(node), None)
+        if grad is None:
             continue
-        for parent, grad in zip(node.parents, node.vjp(grads.pop(id(node))), strict=True):
+        for parent, pulled in zip(node.parents, node.vjp(grad), strict=True):
             held = grads.get(id(parent))
-            grads[id(parent)] = grad if held is None else held + grad
+            grads[id(parent)] = pulled if held is None else held + pulled
     return {name: grads[id(var)] if id(var) in grads else zeros_like(var.value) for name, var in wanted.items()}
 
 
