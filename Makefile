@@ -2,6 +2,8 @@
 # make test    one with the frameworks and tools (.venv-test): ruff, mypy and all tests
 # make lint    ruff and mypy alone
 # make docs    the documentation site, in site/; warnings are errors
+# make bench   a quick comparison with the peers that are installed
+# make drawing draws docs/architecture.svg again, from the imports
 # make clean   removes both environments and every cache
 #
 # Each environment is installed once, and again when what it was made from changes.
@@ -11,12 +13,14 @@ PYTHON ?= python3
 ARGS ?=
 # Options of pytest: make test PYTEST_ARGS="-x -k tape"
 PYTEST_ARGS ?=
+# Options of the benchmark
+BENCH_ARGS ?= --quick
 
 CORE := .venv
 FULL := .venv-test
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: train test lint docs clean
+.PHONY: train test lint docs bench drawing clean
 
 train: $(CORE)/.installed
 	$(CORE)/bin/portgnn train $(ARGS)
@@ -33,6 +37,13 @@ lint: $(FULL)/.installed
 
 docs: $(FULL)/.installed
 	NO_MKDOCS_2_WARNING=1 $(FULL)/bin/mkdocs build --strict --quiet
+
+# Peers that are not installed are named in the table. More: make bench BENCH_ARGS="--datasets cora,citeseer".
+bench: $(FULL)/.installed
+	$(FULL)/bin/python bench/run_all.py $(BENCH_ARGS)
+
+drawing: $(FULL)/.installed
+	$(FULL)/bin/python tools/draw_architecture.py
 
 $(CORE)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(CORE)
