@@ -21,6 +21,8 @@ def train(options: dict[str, Any]) -> None:
     """Trains with the options of the shell and of the file that `config` names."""
     given = _given(options)
     values = {name: given.get(name, option.default) for name, option in OPTIONS.items()}
+    # A run that goes on has these already; portgnn.train knows what they are by default in a new one.
+    values |= {name: given.get(name) for name in ("backend", "dtype", "preset", "seed")}
     values |= {name: value for name, value in given.items() if name not in OPTIONS}
     for name in options:
         values.setdefault(name, None)

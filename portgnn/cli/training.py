@@ -91,10 +91,11 @@ def _state(history: History, epoch: int) -> str:
 
 def _next_step(result: TrainResult, save: Path | None, options: dict[str, Any]) -> str:
     if save is None:
-        return "To keep the model, add: --save model.safetensors"
+        return "To keep the model, add: --save model.safetensors. To keep its curves, add: --json > run.json"
     kept = load_run(options["resume"])[0].dataset if options.get("resume") else ""
-    words = ["portgnn", "predict", str(save), "--dataset", options["dataset"] or kept or result.dataset]
-    return f"Next, the class of every node:\n  {shlex.join(words)} --out nodes.csv"
+    model = [str(save), "--dataset", options["dataset"] or kept or result.dataset]
+    predict, plot = shlex.join(["portgnn", "predict", *model]), shlex.join(["portgnn", "plot", *model])
+    return f"Next, the class of every node, or a map of the nodes:\n  {predict} --out nodes.csv\n  {plot} --out map.png"
 
 
 def _print_result(result: TrainResult) -> None:

@@ -285,10 +285,12 @@ def test_what_a_command_says_to_do_next_can_be_done(
         ("train", "--dataset", "karate", "--save", "a model.safetensors", "--checkpoint", "run.ckpt", "--epochs", "5"),
         ("train", "--resume", "run.ckpt", "--epochs", "6", "--save", "b.safetensors"),
     ):
-        (command,) = next_commands(*arguments)
-        assert next_commands(*command[1:]) == []
-        assert (tmp_path / "nodes.csv").read_text().startswith("node,predicted")
-        (tmp_path / "nodes.csv").unlink()
+        for command, file, start in zip(
+            next_commands(*arguments), ("nodes.csv", "map.png"), (b"node,predicted", b"\x89PNG"), strict=True
+        ):
+            assert next_commands(*command[1:]) == []
+            assert (tmp_path / file).read_bytes().startswith(start)
+            (tmp_path / file).unlink()
     for arguments in (("backends",), ("datasets",)):
         (command,) = next_commands(*arguments)
         filled = {"NAME": "numpy" if arguments == ("backends",) else "karate", "DEVICE": "cpu"}
