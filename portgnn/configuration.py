@@ -46,7 +46,7 @@ OPTIONS: dict[str, Option] = {
     "distributed": Option(bool, False),
     "transport": Option(str, absent="the fastest, in a distributed run"),
     "timeout": Option(float, 60.0),
-    "log": Option(list, absent="no logger"),
+    "logger": Option(list, absent="no logger"),
     "log_file": Option(Path, absent="no records, or on stderr with a log-level", shell_only=True),
     "log_level": Option(str, absent="info, where records are kept", choices=LEVELS, shell_only=True),
     "json": Option(bool, False, shell_only=True),
@@ -59,17 +59,17 @@ def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The arguments of `portgnn.train` that a TOML file holds: `portgnn.train(**portgnn.load_config("run.toml"))`.
 
     Keys are the options of `portgnn train` and the fields of `portgnn.presets.Config`, with dashes or underscores.
-    `log` becomes callbacks; save, json, log-file and log-level, which concern the command alone, are left out.
+    `logger` becomes callbacks; save, json, log-file and log-level, which concern the command alone, are left out.
 
     Raises ConfigError naming file, key and what is allowed, for a file that cannot be read, an unknown key or a value
     that cannot be used.
     """
     given = read_options(Path(path))
     arguments = {name: value for name, value in given.items() if name not in OPTIONS or not OPTIONS[name].shell_only}
-    if "log" in arguments:
+    if "logger" in arguments:
         from portgnn.loggers import logger_of
 
-        arguments["callbacks"] = [logger_of(text) for text in arguments.pop("log")]
+        arguments["callbacks"] = [logger_of(text) for text in arguments.pop("logger")]
     return arguments
 
 

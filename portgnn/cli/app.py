@@ -85,7 +85,7 @@ def train(
         str | None, typer.Option(help="Of a distributed run: gloo, nccl, ring or mpi; by default the fastest.")
     ] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds that a process waits for another (60).")] = None,
-    log: Annotated[
+    logger: Annotated[
         list[str] | None,
         typer.Option(
             metavar="LOGGER", help="Record the run: tensorboard[:FOLDER], mlflow[:URI] or wandb[:PROJECT]; repeatable."

@@ -1,4 +1,4 @@
-"""`--config`, `--log`, `--log-file`, and `portgnn config show`."""
+"""`--config`, `--logger`, `--log-file`, and `portgnn config show`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def train(options: dict[str, Any]) -> None:
     for name in options:
         values.setdefault(name, None)
     del values["config"], values["as_json"]
-    callbacks = [logger_of(text) for text in values.pop("log") or []]
+    callbacks = [logger_of(text) for text in values.pop("logger") or []]
     with _records(values.pop("log_file"), values.pop("log_level")):
         from portgnn.cli.training import run
 
@@ -50,10 +50,10 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     """What the file and the shell say, the shell last; options that neither names are absent."""
     file = options["config"]
     given = {} if file is None else read_options(file)
-    own = {name: value for name, value in options.items() if name not in ("config", "as_json", "log")}
+    own = {name: value for name, value in options.items() if name not in ("config", "as_json", "logger")}
     given |= {name: value for name, value in own.items() if value is not None}
-    if options["log"]:
-        given["log"] = options["log"]
+    if options["logger"]:
+        given["logger"] = options["logger"]
     if options["as_json"]:
         given["json"] = True
     return given

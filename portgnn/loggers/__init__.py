@@ -17,7 +17,7 @@ KINDS = {
 
 
 def logger_of(text: str) -> Logger:
-    """The logger that `--log` names: tensorboard[:FOLDER], mlflow[:URI] or wandb[:PROJECT].
+    """The logger that `--logger` names: tensorboard[:FOLDER], mlflow[:URI] or wandb[:PROJECT].
 
     Raises ConfigError for another one, MissingLibraryError where its library is not installed.
     """
@@ -25,7 +25,7 @@ def logger_of(text: str) -> Logger:
     if kind not in KINDS:
         raise ConfigError(f"there is no logger {kind!r}.{near_matches(kind, KINDS)}")
     if colon and not where:
-        raise ConfigError(f"--log {text} names nothing after the colon; leave the colon out for the default")
+        raise ConfigError(f"--logger {text} names nothing after the colon; leave the colon out for the default")
     module, _, name = KINDS[kind].partition(":")
     made = getattr(import_module(module), name)
     logger: Logger = made(where) if where else made()

@@ -74,5 +74,5 @@ def library(module: str, package: str, extra: str) -> Any:
         return import_module(module)
     except ImportError:
         raise MissingLibraryError(
-            f'--log {extra} needs {package}. Install it with: pip install "portgnn[{extra}]"'
+            f'--logger {extra} needs {package}. Install it with: pip install "portgnn[{extra}]"'
         ) from None

@@ -309,7 +309,7 @@ def test_a_run_that_is_resumed_is_recorded_whole(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("tensorbord:x", "there is no logger 'tensorbord'. Did you mean 'tensorboard'?"),
-        ("mlflow:", "--log mlflow: names nothing after the colon"),
+        ("mlflow:", "--logger mlflow: names nothing after the colon"),
         ("", "there is no logger ''"),
     ],
 )

@@ -52,7 +52,7 @@ def test_the_table_of_options_is_the_commands_and_the_functions() -> None:
     own = {"json" if name == "as_json" else name for name in parameters} - {"config"}
     assert own == set(OPTIONS) | {field.name for field in fields(Config)}
     of_train = inspect.signature(portgnn.train).parameters
-    known = {name for name, option in OPTIONS.items() if not option.shell_only} - {"log"}
+    known = {name for name, option in OPTIONS.items() if not option.shell_only} - {"logger"}
     assert known | {"epochs", "patience", "callbacks", "on_chunk", "announce", "hyperparameters"} == set(of_train)
     for name in ("every", "timeout", "distributed"):
         assert OPTIONS[name].default == of_train[name].default
@@ -80,13 +80,13 @@ def test_json_and_save_may_stand_in_the_file(capsys: Streams, write: Any, tmp_pa
 
 
 def test_loggers_of_the_file_are_callbacks(write: Any, tmp_path: Path) -> None:
-    path = write(f'dataset = "karate"\nepochs = 2\nlog = "tensorboard:{tmp_path}/a"\n')
+    path = write(f'dataset = "karate"\nepochs = 2\nlogger = "tensorboard:{tmp_path}/a"\n')
     logger = portgnn.load_config(path)["callbacks"][0]
     assert isinstance(logger, TensorBoard)
     assert logger.folder == f"{tmp_path}/a"
     assert cli.main(["train", "--config", path]) == 0
     assert len(list((tmp_path / "a").iterdir())) == 1
-    assert cli.main(["train", "--config", path, "--log", f"tensorboard:{tmp_path}/b"]) == 0  # in place of the file's
+    assert cli.main(["train", "--config", path, "--logger", f"tensorboard:{tmp_path}/b"]) == 0  # in place of the file's
     assert len(list((tmp_path / "a").iterdir())) == len(list((tmp_path / "b").iterdir())) == 1
 
 
@@ -135,13 +135,14 @@ def test_a_resumed_run_shows_the_options_that_it_keeps(capsys: Streams, write: A
     shown = tomllib.loads(Path(path).read_text())
     assert (shown["preset"], shown["seed"], shown["epochs"], shown["dtype"]) == ("pyg", 6, 9, "float64")
     assert _json(capsys, "train", "--config", path)["epochs_run"] == 9
+    assert _json(capsys, "train", "--resume", kept)["seed"] == 6  # no default of a new run stands against it
 
 
 @pytest.mark.parametrize("text", ['a "b" \\ c', "tab\tnew\nline\x7f\x01", "Zoë 🙂", "'''"])
 def test_any_text_comes_back(text: str, write: Any) -> None:
-    options = effective({"dataset": text, "log": [text, "x"], "save": Path(text)})
+    options = effective({"dataset": text, "logger": [text, "x"], "save": Path(text)})
     again = read_options(Path(write(as_toml(options))))
-    assert (again["dataset"], again["log"], again["save"]) == (text, [text, "x"], Path(text))
+    assert (again["dataset"], again["logger"], again["save"]) == (text, [text, "x"], Path(text))
 
 
 def test_a_name_that_toml_cannot_hold_is_refused() -> None:
@@ -169,14 +170,14 @@ def test_a_name_that_toml_cannot_hold_is_refused() -> None:
         ('seed = "1"', 'seed = "1" must be an integer'),
         ("dataset = 2026-01-01", "dataset = 2026-01-01 must be a string"),
         ("distributed = 1", "distributed = 1 must be true or false"),
-        ("log = [1]", "log = [1] must be a string or a list of strings"),
+        ("logger = [1]", "logger = [1] must be a string or a list of strings"),
         ('log-level = "loud"', 'log-level = "loud" is not one of debug, info, warning, error.'),
         ("batch-size = 1\nbatch_size = 2", "batch_size is there twice, with a dash and with an underscore"),
         ("seed = 1\nseed = 2\n\n", "is not TOML: Cannot overwrite a value (at line 2, column 9)"),
         ("seed = 1\nhidden = \n", "is not TOML: Invalid value (at line 2, column 10)"),
         (b"dataset = '\xff'", "is not UTF-8 (byte 11)"),
         ("a = " + "[" * 100_000, "is nested too deeply"),
-        ('log = "tensorbord"', "there is no logger 'tensorbord'. Did you mean 'tensorboard'?"),
+        ('logger = "tensorbord"', "there is no logger 'tensorbord'. Did you mean 'tensorboard'?"),
     ],
 )
 def test_a_mistake_is_one_line_with_file_and_key(capsys: Streams, write: Any, text: str | bytes, message: str) -> None:
@@ -224,14 +225,14 @@ def test_records_that_cannot_be_kept_end_it_before_training(capsys: Streams, tmp
     said = _fails(capsys, "train", "--dataset", "karate", "--log-file", str(tmp_path / "no" / "run.jsonl"))
     assert said == f"error: cannot write {tmp_path}/no/run.jsonl: No such file or directory"
     assert "there is no level 'loud'" in _fails(capsys, "train", "--dataset", "karate", "--log-level", "loud")
-    assert "there is no logger 'x'" in _fails(capsys, "train", "--dataset", "karate", "--log", "x")
+    assert "there is no logger 'x'" in _fails(capsys, "train", "--dataset", "karate", "--logger", "x")
 
 
 def test_a_logger_that_cannot_write_is_one_line(capsys: Streams, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     kept = tmp_path / "run.ckpt"
     said = cli.main(
-        ["train", "--dataset", "karate", "--log", f"tensorboard:{tmp_path}/file", "--checkpoint", str(kept)]
+        ["train", "--dataset", "karate", "--logger", f"tensorboard:{tmp_path}/file", "--checkpoint", str(kept)]
     )
     assert said == 2
     assert "error: TensorBoard cannot record the run: " in capsys.readouterr().err

@@ -184,3 +184,15 @@ def test_errors_say_what_to_type(capsys: pytest.CaptureFixture[str], arguments: 
         pytest.importorskip("mlx.core" if "mlx" in arguments else "torch")
     assert cli.main(["train", "--dataset", "karate", "--distributed", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_first_process_alone_calls_back(tmp_path: Path) -> None:
+    events, records = tmp_path / "events", tmp_path / "run.jsonl"
+    options = ["--dataset", "karate", "--backend", "torch", "--device", "cpu", "--epochs", "5"]
+    command = [*_torchrun(2), "-m", "portgnn", "train", "--distributed", *options]
+    said = _run([*command, "--logger", f"tensorboard:{events}", "--log-file", str(records), "--log-level", "debug"])
+    assert "test accuracy" in said
+    assert len(list(events.iterdir())) == 1
+    written = [json.loads(line) for line in records.read_text().splitlines()]
+    assert [record["epoch"] for record in written if record["event"] == "epoch"] == list(range(5))
+    assert [record["processes"] for record in written if record["event"] == "start"] == [2]
