@@ -111,3 +111,13 @@ def test_glorot_draws_a_stream_for_each_parameter() -> None:
     # The variance of a uniform distribution is bound**2 / 3.
     assert both["weight0"].var() == pytest.approx(6 / 320 / 3, rel=0.05)
     assert not np.array_equal(both["weight0"], glorot_uniform({"weight0": (300, 20)}, 2)["weight0"])
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1, 2**32, 2**70 + 5, 2**200 + 3])
+@pytest.mark.parametrize(("epochs", "layers"), [(range(1), 1), (range(5), 2), (range(7, 140), 3), (range(3, 3), 2)])
+def test_dropout_keys_are_the_words_of_numpys_seed_sequence(seed: int, epochs: range, layers: int) -> None:
+    expected = [np.random.SeedSequence([seed, epoch]).generate_state(2 * layers) for epoch in epochs]
+    keys = dropout_keys(seed, epochs, layers)
+    assert keys.dtype == np.uint32
+    assert keys.shape == (len(epochs), layers, 2)
+    assert [epoch.ravel().tolist() for epoch in keys] == [words.tolist() for words in expected]
