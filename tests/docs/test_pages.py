@@ -12,7 +12,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import pages
 
-LEFT_OUT = {"README.md": 3, "docs/data.md": 1, "docs/reference/testing.md": 1, "docs/write-a-backend.md": 2}
+LEFT_OUT = {
+    "README.md": 3,
+    "docs/benchmark.md": 1,
+    "docs/data.md": 1,
+    "docs/reference/testing.md": 1,
+    "docs/tutorial.md": 2,
+    "docs/write-a-backend.md": 2,
+}
 """How many blocks of a page carry `not run`: one more is a decision, made here."""
 
 
@@ -49,7 +56,7 @@ def test_what_does_not_run_is_counted_and_says_why() -> None:
 def test_most_blocks_run() -> None:
     found = [block for path in pages.pages() for block in pages.blocks(path)]
     ran = [block for block in found if not block.mark and block.language in ("python", "sh")]
-    assert len(ran) >= 8
+    assert len(ran) >= 35
 
 
 WRONG = {

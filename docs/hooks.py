@@ -1,0 +1,233 @@
+"""What the site's build adds to the pages: figures out of bench/results, and the files that pages link to.
+
+A page names a figure by a comment, `<!-- made: NAME -->`; the build puts the table after it. Nothing is typed by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import griffe
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "bench" / "results"
+sys.path[:0] = [] if str(ROOT) in sys.path else [str(ROOT)]
+
+from bench import table  # noqa: E402
+from bench.article_compat import PUBLISHED  # noqa: E402
+from bench.verify_matrix import table as verify_table  # noqa: E402
+
+NOTEBOOK, NOTEBOOK_PAGE = "examples/article.ipynb", "explanations/article-notebook.md"
+MADE = re.compile(r"^<!-- made: ([a-z0-9-]+) -->$", re.MULTILINE)
+LINK = re.compile(r"(?<=\]\()(?!https?:|data:|#)([^)\s#]+)")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """A page for the notebook, and one for each file of the repository that a page links to."""
+    files.append(File.generated(config, NOTEBOOK_PAGE, content=notebook(ROOT / NOTEBOOK)))
+    for file in list(files.documentation_pages()):
+        for target in _outside(file.src_uri, file.content_string):
+            uri = f"source/{target}.md"
+            if files.get_file_from_path(uri) is None:
+                text = f"---\nsearch: {{exclude: true}}\n---\n\n# {target}\n\n``````{_language(target)}\n"
+                files.append(File.generated(config, uri, content=f"{text}{(ROOT / target).read_text()}\n``````\n"))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Figures in place of their marks; links that leave docs/ go to the pages of `on_files`."""
+    here = PurePosixPath(page.file.src_uri).parent
+
+    def linked(found: re.Match[str]) -> str:
+        target = _repository_path(page.file.src_uri, found.group(1))
+        if target is None:
+            return found.group(1)
+        return os.path.relpath(_own_page(target) or f"source/{target}.md", here)
+
+    def made(found: re.Match[str]) -> str:
+        if found.group(1) not in FIGURES:
+            raise PluginError(f"{page.file.src_uri}: no figure is called {found.group(1)}")
+        return FIGURES[found.group(1)]()
+
+    if page.file.src_uri.startswith("source/"):
+        return markdown
+    return LINK.sub(linked, MADE.sub(made, _included(markdown)))
+
+
+def _included(markdown: str) -> str:
+    """Files of the repository's root that are pages here, too: their links are seen from the root."""
+    found = re.fullmatch(r"<!-- whole: (\S+) -->\n*", markdown)
+    if found is None:
+        return markdown
+    return LINK.sub(lambda link: f"../{link.group(1)}", (ROOT / found.group(1)).read_text())
+
+
+def _outside(src_uri: str, markdown: str) -> set[str]:
+    found = {_repository_path(src_uri, link) for link in LINK.findall(_included(markdown))}
+    return {path for path in found if path is not None and _own_page(path) is None}
+
+
+def _repository_path(src_uri: str, link: str) -> str | None:
+    """The file of the repository that a page's link names, if it stands outside docs/."""
+    path = Path(os.path.normpath(ROOT / "docs" / PurePosixPath(src_uri).parent / link))
+    if not path.is_file() or not path.is_relative_to(ROOT) or path.is_relative_to(ROOT / "docs"):
+        return None
+    return path.relative_to(ROOT).as_posix()
+
+
+def _own_page(path: str) -> str | None:
+    own = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md", "README.md": "index.md"}
+    own[NOTEBOOK] = NOTEBOOK_PAGE
+    if path.startswith("docs/"):
+        return path.removeprefix("docs/")
+    return own.get(path)
+
+
+def _language(path: str) -> str:
+    return {".py": "python", ".toml": "toml", ".md": "markdown", ".json": "json", ".yml": "yaml"}.get(
+        Path(path).suffix, "text"
+    )
+
+
+def notebook(path: Path) -> str:
+    """A notebook as a page: its text, its code, and the outputs that are kept in it."""
+    parts: list[str] = []
+    for cell in json.loads(path.read_text())["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(source)
+            continue
+        parts.append(f"``````python\n{source}\n``````")
+        for output in cell["outputs"]:
+            if output["output_type"] == "stream":
+                parts.append(f"``````text\n{''.join(output['text'])}\n``````")
+            elif "image/png" in output.get("data", {}):
+                image = "".join(output["data"]["image/png"]).replace("\n", "")
+                parts.append(f"![{cell['metadata']['alt']}](data:image/png;base64,{image})")
+    return "\n\n".join(parts) + "\n"
+
+
+def public_names() -> str:
+    """What `from portgnn import …` offers: functions first, then classes."""
+    import portgnn
+
+    return "\n\n".join(
+        f"::: portgnn.{name}"
+        for name in sorted(set(portgnn.__all__) - {"PortgnnError"}, key=lambda name: (name[0].isupper(), name))
+    )
+
+
+def support_matrix() -> str:
+    return verify_table(RESULTS / "verify")
+
+
+def tf32() -> str:
+    """The checks that failed with TF32 left on, beside the same backend's with it off."""
+    lines = ["| backend | check | error with TF32 | error without | tolerance |", "|---|---|---:|---:|---:|"]
+    gpus: set[str] = set()
+    for path in sorted((RESULTS / "verify").glob("*-tf32.json")):
+        on = json.loads(path.read_text())
+        off = json.loads(path.with_name(path.name.replace("-tf32", "")).read_text())
+        without = {check["name"]: check["max_error"] for check in off["checks"]}
+        gpus.add(_gpu(on))
+        for check in on["checks"]:
+            if not check["passed"] and check["max_error"] is not None:
+                lines.append(
+                    f"| `{on['backend']}` | `{check['name']}` | {check['max_error']:.1e} "
+                    f"| {without[check['name']]:.1e} | {check['tolerance']:.0e} |"
+                )
+    return "\n".join([f"On {' and '.join(sorted(gpus))}:", "", *lines])
+
+
+def _gpu(report: dict[str, Any]) -> str:
+    environment = report["environment"]
+    named = [facts["gpu"] for facts in environment.values() if isinstance(facts, dict) and "gpu" in facts]
+    return next((name for name in named if isinstance(name, str)), environment.get("accelerator", report["device"]))
+
+
+def benchmarks() -> str:
+    """Every table of a comparison in bench/results."""
+    return "\n".join(f"{table.markdown([run]).replace('### ', '### ' + name + ': ', 1)}" for name, run in _runs(None))
+
+
+def article_rows() -> str:
+    """The article's dense code beside portgnn, timed in one run, by machine."""
+    lines = ["| machine, device | program | ms/epoch |", "|---|---|---:|"]
+    for _, run in _runs(None):
+        for rows in table.groups(run).values():
+            if rows[0]["recipe"] == "pyg" and any(row["contender"].startswith("article") for row in rows):
+                gpus = {facts["environment"].get("gpu") for facts in run["workers"].values()} - {None, True, False}
+                where = ", ".join(sorted(gpus)) or f"{run['machine']['processor']}, {run['machine']['cores']} cores"
+                for row in sorted(rows, key=lambda row: row["train_ms"]["median"]):
+                    if row["kind"] != "peer" or row["contender"].startswith("article"):
+                        title = f"{row['title']}, {table.form_of(row)}" if row["kind"] != "peer" else row["title"]
+                        ms = table.number(row["train_ms"]["median"])
+                        lines.append(f"| {where}, `{row['device']}` | {title} | {ms} |")
+    return "\n".join(lines)
+
+
+def article_published() -> str:
+    return "\n".join(
+        ["| machine | ms/epoch, as published |", "|---|---|", *(f"| {name} | {ms} |" for name, ms in PUBLISHED)]
+    )
+
+
+def article_flaws() -> str:
+    """What each flaw costs, where a run of `--article-compat` is among the results."""
+    runs = [run for _, run in _runs("article-compat")]
+    return table.markdown(runs) if runs else "No run of it is among the results in `bench/results` yet."
+
+
+def _runs(kind: str | None) -> list[tuple[str, dict[str, Any]]]:
+    found = []
+    for path in sorted(RESULTS.glob("*.json")):
+        document = json.loads(path.read_text())
+        if isinstance(document, dict) and document.get("format") == "portgnn-bench" and document.get("kind") == kind:
+            found.append((path.name, document))
+    return found
+
+
+FIGURES: dict[str, Callable[[], str]] = {
+    "article-flaws": article_flaws,
+    "article-published": article_published,
+    "article-rows": article_rows,
+    "benchmarks": benchmarks,
+    "public-names": public_names,
+    "support-matrix": support_matrix,
+    "tf32": tf32,
+}
+
+
+class DefinitionLists(griffe.Extension):
+    """Docstrings describe arguments as `name: text`, one a line; the site shows each on a line of its own."""
+
+    NAMED = re.compile(r"^((?:[a-z_]\w*)(?:, [a-z_]\w*)*): ")
+    SUBSCRIPTS = re.compile(r"(?<![`\w])(\w+\[\w+\]\[\w+\])")  # Markdown would take [p][q] for a link
+
+    def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
+        if obj.docstring is None:
+            return
+        lines: list[str] = []
+        listed = False
+        for line in self.SUBSCRIPTS.sub(r"`\1`", obj.docstring.value).splitlines():
+            named = self.NAMED.match(line)
+            if named:
+                lines += [] if listed else [""]
+                listed = True
+                names = ", ".join(f"`{name}`" for name in named.group(1).split(", "))
+                line = f"- {names}: {line[named.end() :]}"
+            elif listed and not line.startswith(" "):
+                listed = False
+                lines += [""] if line else []
+            lines.append(line)
+        obj.docstring.value = "\n".join(lines)
