@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from portgnn.api import TrainResult, train
+from portgnn.callbacks import Callback
 from portgnn.cli.live import can_be_shown, live
 from portgnn.cli.output import announce, check_writable, print_json, print_line
 from portgnn.presets import preset as named_preset
@@ -25,15 +26,24 @@ LINE_SECONDS = 30.0
 """Seconds after which a line is due whatever the epoch."""
 
 
-def run(*, save: Path | None, as_json: bool, **options: Any) -> None:
+class _Saving(Callback):
+    """Saves the model before any logger hears of the end: one that fails must not cost the model."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def on_end(self, result: TrainResult) -> None:
+        result.save(self._path)
+
+
+def run(*, save: Path | None, as_json: bool, callbacks: Sequence[Callback] = (), **options: Any) -> None:
     """Trains with the options of `portgnn.train`."""
     for path in (save, options.get("checkpoint"), options.get("resume")):
         if path is not None:
             check_writable(path)
     with _progress(as_json, options) as report:
-        result = train(announce=announce, on_chunk=report, **options)
-    if save is not None and result.process == 0:
-        result.save(save)
+        told = [*([] if save is None else [_Saving(save)]), *callbacks]
+        result = train(announce=announce, on_chunk=report, callbacks=told, **options)
     if result.process != 0:  # the first process speaks for all
         return
     if as_json:

@@ -160,6 +160,14 @@ def test_records_hold_the_numbers_as_fields(caplog: pytest.LogCaptureFixture) ->
     assert by_event["end"][0].test_accuracy == result.test_accuracy
 
 
+def test_a_resumed_run_has_records_of_its_own_epochs(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    train(**QUICK, checkpoint=path)
+    with caplog.at_level(logging.DEBUG, "portgnn"):
+        train(resume=path, epochs=33)
+    assert [record.epoch for record in caplog.records if hasattr(record, "epoch")] == [30, 31, 32]
+
+
 def test_messages_go_to_announce_and_to_the_logger(caplog: pytest.LogCaptureFixture) -> None:
     messages: list[str] = []
     with caplog.at_level(logging.INFO, "portgnn"):

@@ -228,6 +228,20 @@ def test_records_that_cannot_be_kept_end_it_before_training(capsys: Streams, tmp
     assert "there is no logger 'x'" in _fails(capsys, "train", "--dataset", "karate", "--logger", "x")
 
 
+def test_a_logger_that_fails_at_the_end_does_not_cost_the_model(
+    capsys: Streams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise ConnectionError("nobody answers")
+
+    monkeypatch.setattr(TensorBoard, "summarize", fail)
+    model = tmp_path / "model.safetensors"
+    options = ["--dataset", "karate", "--logger", f"tensorboard:{tmp_path}/a", "--save", str(model), "--json"]
+    assert cli.main(["train", *options]) == 2
+    assert "error: TensorBoard cannot record the run: nobody answers" in capsys.readouterr().err
+    assert portgnn.Model.load(model).dataset.startswith("karate")
+
+
 def test_a_logger_that_cannot_write_is_one_line(capsys: Streams, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     kept = tmp_path / "run.ckpt"
