@@ -166,9 +166,7 @@ def svg(graph: Imports) -> str:
             x += _width(each) + ACROSS
     across = 2 * MARGIN + max(widths)
     down = 2 * MARGIN + len(rows) * (HEIGHT + DOWN) - DOWN
-    words = "; ".join(
-        f"{box} imports {', '.join(sorted(graph.successors(box)))}" for box in sorted(graph) if graph[box]
-    )
+    words = "; ".join(f"{box} imports {', '.join(sorted(arrows[box]))}" for box in sorted(arrows) if arrows[box])
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {across:.0f} {down:.0f}" role="img" '
         'aria-labelledby="title description">',

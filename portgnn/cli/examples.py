@@ -12,7 +12,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "train": (
         ("portgnn train --dataset karate", "the default recipe on NumPy"),
-        ("portgnn train --dataset karate --backend torch --seed 1 --save karate.safetensors", "keep the model"),
+        ("portgnn train --dataset karate --backend numpy --seed 1 --save karate.safetensors", "keep the model"),
         (
             "portgnn train --dataset csbm-cora --preset pyg --epochs 50 --checkpoint run.ckpt",
             "a run that can be resumed",
@@ -26,7 +26,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "predict": (
         ("portgnn predict karate.safetensors --dataset karate", "classes and scores"),
-        ("portgnn predict karate.safetensors --dataset karate --backend jax --out nodes.csv", "a line a node"),
+        ("portgnn predict karate.safetensors --dataset karate --dtype float64 --out nodes.csv", "a line a node"),
     ),
     "convert": (
         ("portgnn convert csbm-cora csbm.graph", ""),
@@ -34,7 +34,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "verify": (
         ("portgnn verify", "the NumPy backend in float32"),
-        ("portgnn verify --backend torch --device cpu --dtype float64", ""),
+        ("portgnn verify --backend numpy --device cpu --dtype float64", "held to 1e-12"),
     ),
     "backends": (
         ("portgnn backends", ""),
