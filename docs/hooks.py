@@ -161,19 +161,23 @@ def benchmarks() -> str:
 
 
 def article_rows() -> str:
-    """The article's dense code beside portgnn, timed in one run, by machine."""
-    lines = ["| machine, device | program | ms/epoch |", "|---|---|---:|"]
-    for _, run in _runs(None):
+    """The article's dense code beside portgnn, timed in one run: a table a file."""
+    parts: list[str] = []
+    for name, run in _runs(None):
         for rows in table.groups(run).values():
-            if rows[0]["recipe"] == "pyg" and any(row["contender"].startswith("article") for row in rows):
-                gpus = {facts["environment"].get("gpu") for facts in run["workers"].values()} - {None, True, False}
-                where = ", ".join(sorted(gpus)) or f"{run['machine']['processor']}, {run['machine']['cores']} cores"
-                for row in sorted(rows, key=lambda row: row["train_ms"]["median"]):
-                    if row["kind"] != "peer" or row["contender"].startswith("article"):
-                        title = f"{row['title']}, {table.form_of(row)}" if row["kind"] != "peer" else row["title"]
-                        ms = table.number(row["train_ms"]["median"])
-                        lines.append(f"| {where}, `{row['device']}` | {title} | {ms} |")
-    return "\n".join(lines)
+            ours = [row for row in rows if row["kind"] != "peer"]
+            dense = [row for row in rows if row["contender"].startswith("article")]
+            if rows[0]["recipe"] != "pyg" or not dense:
+                continue
+            lines = [f"`{name}`: {table.where(run)}{table.disturbed(rows)}", ""]
+            lines += ["| program | device | ms/epoch | × the article's |", "|---|---|---:|---:|"]
+            for row in sorted([*ours, *dense], key=lambda row: row["train_ms"]["median"]):
+                title = row["title"] + (", all rows" if row in ours and row["options"].get("rows") == "all" else "")
+                beside = [other for other in dense if other["contender"].endswith(row["contender"])]
+                ratio = table.number(table.ratio(row, beside[0])) if row in ours and beside else "–"
+                lines.append(f"| {title} | {row['device']} | {table.number(row['train_ms']['median'])} | {ratio} |")
+            parts.append("\n".join(lines))
+    return "\n\n".join(parts)
 
 
 def article_published() -> str:
