@@ -75,6 +75,8 @@ FIELDS = {"train": _TRAIN, "verify": _VERIFY, "benchmark": _BENCHMARK, "growth":
 
 def read(path: Path) -> Document:
     """A document and its kind. Raises ConfigError for a file that is none, with what is wrong and where."""
+    if path.suffix == ".safetensors":
+        raise ConfigError(f"{path} is a model; what it was trained to is in the output of portgnn train --json")
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -30,8 +30,9 @@ def embed(model: Model, graph: Graph) -> NDArray[Any]:
     check_fit(model, graph)
     if model.config.undirected and not graph.is_undirected:
         graph = graph.symmetrized()
-    # The network without its last layer. A network's last layer has no ReLU, and this one had.
-    config = replace(model.config, layers=layers, loader="full", fanout="all")
+    # The network without its last layer. A network's last layer has no ReLU, and this one had. Nothing is sampled
+    # here, but a fan-out has as many numbers as the network has layers.
+    config = replace(model.config, layers=layers, fanout="all")
     on = get_backend("numpy")
     operands = place(on, Prepared.of(graph, config), None, training=False)
     params = {name: on.asarray(value) for name, value in model.params.items()}

@@ -184,6 +184,8 @@ class _Axis:
             low, high = low - around, high + around
         room = (high - low) * pad
         self.low, self.high, self.start, self.end = low - room, high + room, start, end
+        if log:  # a power of ten beyond these is no float
+            self.low, self.high = max(self.low, -307.0), min(self.high, 308.0)
         self.scale: Callable[[float], float] = math.log10 if log else float
         low, high = (10.0**self.low, 10.0**self.high) if log else (self.low, self.high)
         self.ticks = ticks(low, high, log)

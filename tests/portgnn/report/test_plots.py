@@ -1,0 +1,310 @@
+"""Pictures: the numbers in them are the results', and nothing is cut off."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import results
+from results import benchmark, growth, run, trained
+
+import portgnn
+from portgnn import Graph, cli, load_graph, predict
+from portgnn.errors import ConfigError
+from portgnn.evaluation import evaluate
+from portgnn.graph import normalized_adjacency, row_normalized
+from portgnn.plots.embedding import embed, project
+
+pytest.importorskip("matplotlib", reason="pictures need the extra plot")
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from portgnn.plots import KINDS, PANELS, draw, image
+
+Streams = pytest.CaptureFixture[str]
+
+
+def _drawn(kind: str, **given: Any) -> list[Any]:
+    runs = {"benchmark": [benchmark()], "growth": [growth()]}.get(kind, [run(), run(backend="x"), run(seed=0)])
+    model = trained().model
+    return draw(kind, **({"runs": runs, "model": model, "graph": load_graph("karate")} | given))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_touches_the_edge_of_a_picture(kind: str, tmp_path: Path) -> None:
+    """Text that were cut off would."""
+    path = tmp_path / "x.png"
+    # A figure of our own making, and one of somebody who left no room for text.
+    rows, columns = PANELS.get(kind, (1, 1))
+    narrow = Figure(figsize=(3, 2)).subplots(rows, columns)
+    for ax in (None, narrow):
+        path.write_bytes(image(_drawn(kind, ax=ax), ".png"))
+        pixels = imread(path)[..., :3]
+        assert pixels.min() < 0.5
+        for edge in (pixels[:4], pixels[-4:], pixels[:, :4], pixels[:, -4:]):
+            assert edge.min() == 1.0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_axis_says_what_it_is(kind: str) -> None:
+    shared = _drawn(kind)
+    for axes in shared:
+        assert axes.get_ylabel() or kind == "benchmark"
+        assert axes.get_xlabel() or (kind == "compare" and axes is shared[0])
+
+
+def test_a_picture_is_the_same_every_time() -> None:
+    for form, begins in ((".svg", b"<?xml"), (".pdf", b"%PDF"), (".png", b"\x89PNG")):
+        first, second = (image(_drawn("curves"), form) for _ in range(2))
+        assert first == second
+        assert first.startswith(begins)
+
+
+def test_curves_are_the_history() -> None:
+    result = trained()
+    losses, accuracies = draw("curves", runs=[result.to_dict()])
+    lines = {line.get_label(): line for line in losses.lines}
+    assert list(lines["training"].get_ydata()) == result.history.train_loss
+    assert list(lines["validation"].get_ydata()) == result.history.val_loss
+    assert list(lines["training"].get_xdata()) == list(range(1, 31))
+    ring = lines["lowest validation loss"]
+    assert (ring.get_xdata()[0], ring.get_ydata()[0]) == (result.best_epoch + 1, min(result.history.val_loss))
+    assert list(accuracies.lines[0].get_ydata()) == result.history.val_accuracy
+    assert accuracies.lines[1].get_ydata()[0] == result.test_accuracy
+
+
+def test_a_run_without_validation_and_test_has_a_curve() -> None:
+    losses, accuracies = draw("curves", runs=[run(val_loss=[], val_accuracy=[], test_accuracy=None)])
+    assert len(losses.lines) == 1
+    assert not accuracies.lines
+
+
+def test_the_comparison_shows_relative_differences() -> None:
+    narrow, wide = trained("float32"), trained("float64")
+    above, below = draw("compare", runs=[wide.to_dict(), narrow.to_dict()])
+    assert [list(line.get_ydata()) for line in above.lines] == [wide.history.train_loss, narrow.history.train_loss]
+    truth, found = np.array(wide.history.train_loss), np.array(narrow.history.train_loss)
+    gaps = np.abs(found - truth) / truth
+    shown = below.lines[0].get_ydata()
+    np.testing.assert_allclose(shown[gaps > 0], gaps[gaps > 0])
+    assert np.isnan(shown[gaps == 0]).all()
+    assert below.get_yscale() == "log"
+    assert 0 < gaps.max() < 1e-5
+    epsilon = below.lines[1]
+    assert (epsilon.get_label(), epsilon.get_ydata()[0]) == ("float32 ε", np.finfo(np.float32).eps)
+
+
+def test_equal_runs_have_no_line_below_and_the_legend_says_so() -> None:
+    _, below = draw("compare", runs=[run(), run(backend="other")])
+    assert np.isnan(below.lines[0].get_ydata()).all()
+    assert below.lines[0].get_label() == "other cpu float32: at most 0.0e+00, 30 of 30 equal"
+
+
+def test_runs_that_are_not_meant_to_agree_are_not_compared() -> None:
+    with pytest.raises(ConfigError, match="differ in seed: 0 and 1"):
+        draw("compare", runs=[run(), run(seed=1)])
+    with pytest.raises(ConfigError, match="at least two"):
+        draw("compare", runs=[run()])
+
+
+def test_the_confusion_matrix_holds_the_counts() -> None:
+    model, graph = trained().model, load_graph("karate")
+    (axes,) = draw("confusion", model=model, graph=graph)
+    scores = evaluate(predict(model, graph), graph, model.class_names)
+    assert scores is not None
+    shown = {(text.get_position()[1], text.get_position()[0]): int(text.get_text()) for text in axes.texts}
+    assert shown == dict(np.ndenumerate(scores.confusion))
+    shares = axes.images[0].get_array()
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("preset", ["kipf", "pyg", "article"])
+def test_the_output_layer_on_the_embedding_gives_the_logits(preset: str) -> None:
+    model, graph = trained(preset=preset).model, load_graph("karate")
+    hidden = embed(model, graph)
+    assert hidden.shape == (34, 16)
+    assert hidden.min() == 0
+    last = model.config.layers - 1
+    product = hidden @ model.params[f"weight{last}"]
+    bias = model.params.get(f"bias{last}", np.zeros(product.shape[1]))
+    adjacency = normalized_adjacency(graph.adjacency)
+    logits = adjacency @ (product + bias) if model.config.bias == "before" else adjacency @ product + bias
+    np.testing.assert_allclose(logits, predict(model, graph), rtol=1e-5, atol=1e-6)
+
+
+def test_the_embedding_of_a_sampled_run_and_of_one_layer() -> None:
+    graph = load_graph("karate")
+    sampled = portgnn.train(graph, epochs=2, loader="neighbor", fanout="3,2")
+    features = row_normalized(graph.features)
+    expected = normalized_adjacency(graph.adjacency) @ (features @ sampled.model.params["weight0"])
+    np.testing.assert_allclose(embed(sampled.model, graph), np.maximum(expected, 0), rtol=1e-5, atol=1e-6)
+    with pytest.raises(ConfigError, match="one layer"):
+        embed(portgnn.train(graph, epochs=2, layers=1).model, graph)
+
+
+def test_principal_components() -> None:
+    points = np.random.default_rng(0).normal(size=(50, 5)) * [5.0, 3.0, 1.0, 0.5, 0.1] + 7.0
+    places, (first, second) = project(points, "pca")
+    values, vectors = np.linalg.eigh(np.cov(points.T))
+    expected = (points - points.mean(axis=0)) @ vectors[:, [-1, -2]]
+    for column in range(2):
+        signs = places[:, column] / expected[:, column]
+        np.testing.assert_allclose(signs, signs[0])
+        assert abs(signs[0]) == pytest.approx(1)
+    assert f"{values[-1] / values.sum():.0%}" in first
+    assert f"{values[-2] / values.sum():.0%}" in second
+    np.testing.assert_array_equal(project(points, "pca")[0], places)
+
+
+@pytest.mark.parametrize("points", [np.ones((5, 3)), np.arange(5.0)[:, None], np.ones((1, 4))])
+def test_points_without_a_plane_are_drawn_all_the_same(points: Any) -> None:
+    places, _ = project(points, "pca")
+    assert places.shape == (len(points), 2)
+    assert np.isfinite(places).all()
+
+
+def test_tsne_keeps_groups_together_and_repeats_itself() -> None:
+    pytest.importorskip("sklearn", reason="t-SNE is scikit-learn's")
+    draws = np.random.default_rng(0)
+    points = np.concatenate([draws.normal(size=(15, 8)), draws.normal(size=(15, 8)) + 20])
+    places, _ = project(points, "tsne")
+    own = np.linalg.norm(places[:15] - places[:15].mean(axis=0), axis=1).max()
+    assert np.linalg.norm(places[:15].mean(axis=0) - places[15:].mean(axis=0)) > own
+    np.testing.assert_array_equal(project(points, "tsne")[0], places)
+
+
+def test_the_map_shows_every_node_in_its_class() -> None:
+    model, graph = trained().model, load_graph("karate")
+    (axes,) = draw("map", model=model, graph=graph)
+    assert graph.labels is not None
+    places, _ = project(embed(model, graph), "pca")
+    for number, points in enumerate(axes.collections):
+        np.testing.assert_allclose(points.get_offsets(), places[graph.labels == number])
+    assert len({points.get_facecolor()[0].tobytes() for points in axes.collections}) == len(axes.collections)
+
+
+def test_the_map_counts_what_lies_far_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = load_graph("csbm-cora")
+    far = np.random.default_rng(0).normal(size=(graph.num_nodes, 4))
+    far[:3] = 1000.0
+    monkeypatch.setattr("portgnn.plots.nodes.embed", lambda model, graph: far)
+    (axes,) = draw("map", model=portgnn.train(graph, epochs=1).model, graph=graph)
+    assert [text.get_text() for text in axes.texts] == ["3 nodes outside the frame"]
+    assert axes.get_xlim()[1] < 500
+
+
+def test_names_that_look_like_formulas_and_long_ones() -> None:
+    names = ("$x^$", "a" * 200)
+    graph = Graph.from_edges(
+        [[0, 1], [1, 2], [2, 3]], np.eye(4), [0, 1, 0, 1], train=[0, 1], test=[2, 3], class_names=names
+    )
+    result = portgnn.train(graph, epochs=2)
+    for kind in ("map", "confusion"):
+        axes = result.plot(kind, graph=graph, ax=Figure().subplots())
+        assert image(axes, ".png")
+
+
+def test_result_plot_draws_where_it_is_told(tmp_path: Path) -> None:
+    result = trained()
+    target = Figure().subplots(1, 2)
+    assert result.plot(ax=target) == list(target)
+    assert target[0].lines
+    out = tmp_path / "compare.svg"
+    result.plot("compare", others=[trained("float64")], out=out)
+    assert "numpy cpu float64" in out.read_text()
+    result.plot("map", out=tmp_path / "map.png")
+    assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ConfigError, match="needs 2 Axes, and ax holds 1"):
+        result.plot(ax=Figure().subplots())
+    with pytest.raises(ConfigError, match="Did you mean 'curves'"):
+        result.plot("curve")
+    with pytest.raises(ConfigError, match=r"must end in \.png"):
+        result.plot(out=tmp_path / "x.gif")
+    with pytest.raises(ConfigError, match="has no growth"):
+        result.plot("growth")
+
+
+def test_result_plot_in_a_notebook_is_pyplots(monkeypatch: pytest.MonkeyPatch) -> None:
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("agg")
+    before = pyplot.get_fignums()
+    axes = trained().plot()
+    assert len(pyplot.get_fignums()) == len(before) + 1
+    pyplot.close(axes[0].figure)
+
+
+def test_a_graph_without_a_name_must_be_given() -> None:
+    graph = Graph.from_edges([[0, 1], [1, 2]], np.eye(3), [0, 1, 0], train=[0, 1], name="mine")
+    with pytest.raises(ConfigError, match="'mine', is no dataset that has a name"):
+        portgnn.train(graph, epochs=2).plot("map")
+    split = portgnn.train("karate", epochs=2, split="random:2:2")
+    with pytest.raises(ConfigError, match="another split of karate"):
+        split.plot("confusion")
+
+
+def test_without_the_libraries_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, how in (("sklearn.manifold", "tsne"), ("umap", "umap")):
+        monkeypatch.setitem(sys.modules, name, None)
+        with pytest.raises(ConfigError, match="pip install"):
+            project(np.zeros((9, 3)), how)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ConfigError, match=r'pip install "portgnn\[plot\]"'):
+        draw("curves", runs=[run()])
+
+
+# The command
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name, one in (("a", run()), ("b", run(dtype="float64")), ("c", run(seed=1)), ("v", results.verification())):
+        (tmp_path / f"{name}.json").write_text(results.json.dumps(one))
+    trained().save("m.safetensors")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "title"),
+    [
+        ("a.json", "karate, kipf, seed 0"),
+        ("a.json b.json", r"\|Δ loss\| / loss"),
+        ("a.json c.json", "accuracy"),
+        ("m.safetensors", "hidden layer before the output"),
+        ("m.safetensors --kind confusion --dataset karate", "predicted class"),
+    ],
+)
+def test_the_command_chooses_a_picture(folder: Path, arguments: str, title: str, capsys: Streams) -> None:
+    assert cli.main(["plot", *arguments.split(), "--out", "x.svg"]) == 0
+    assert capsys.readouterr().out == "written to x.svg\n"
+    assert re.search(title, (folder / "x.svg").read_text())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("v.json", "type: portgnn report v.json"),
+        ("a.json --kind map", "a map is drawn from a model"),
+        ("a.json m.safetensors", "m.safetensors is a model"),
+        ("m.safetensors m.safetensors", "a map shows one model, and 2 are given"),
+        ("a.json v.json --kind curves", "v.json holds a verification"),
+        ("a.json c.json --kind compare", "differ in seed"),
+        ("a.json --kind x", "unknown kind"),
+        ("m.safetensors --map x", "unknown map"),
+        ("m.safetensors --dataset csbm-cora", "features"),
+        ("a.json --out no/x.png", "cannot write no/x.png"),
+        ("a.json --out x.bmp", "must end in .png"),
+    ],
+)
+def test_a_wrong_call_is_one_line(folder: Path, arguments: str, words: str, capsys: Streams) -> None:
+    extra = [] if "--out" in arguments else ["--out", "x.png"]
+    assert cli.main(["plot", *arguments.split(), *extra]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert words in err
+    assert len(err.splitlines()) == 1
+    assert not (folder / "x.png").exists()
