@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -149,12 +150,17 @@ def _clock_time(seconds: float) -> str:
 
 
 def can_be_shown() -> bool:
-    """Whether stderr is a terminal on which lines can be drawn again."""
-    if not sys.stderr.isatty():
+    """Whether stderr is a terminal on which lines can be drawn again, and no log writes between them."""
+    if not sys.stderr.isatty() or _is_logged_to(sys.stderr):
         return False
     from rich.console import Console
 
     return not Console(stderr=True).is_dumb_terminal
+
+
+def _is_logged_to(stream: TextIO) -> bool:
+    handlers = [*logging.getLogger("portgnn").handlers, *logging.getLogger().handlers]
+    return any(getattr(handler, "stream", None) is stream for handler in handlers)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -181,6 +182,15 @@ def test_a_dumb_terminal_gets_plain_lines() -> None:
     assert status == 0
     assert "\x1b" not in shown
     assert re.findall(r"^epoch +(\d+)  train loss", shown, re.MULTILINE) == ["20", "40", "60"]
+
+
+def test_records_on_a_terminal_stay_whole() -> None:
+    """Between two drawings of the live view, a record would be wiped away with the second."""
+    shown, _, status = _in_terminal(*LONG_RUN[:4], "60", "--log-file", "-")
+    assert status == 0
+    records = [json.loads(line) for line in shown.splitlines() if line.startswith("{")]
+    assert [record["event"] for record in records][-1] == "end"
+    assert not ESCAPES.search(shown)
 
 
 def test_an_error_leaves_the_last_state_and_a_visible_cursor() -> None:
