@@ -115,6 +115,12 @@ configurations = typer.Typer(
 app.add_typer(configurations, name="config")
 
 
+@configurations.callback(invoke_without_command=True)
+def configuration(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
 @configurations.command()
 @with_options_of(train)
 def show(**options: Any) -> None:

@@ -232,7 +232,8 @@ def test_tensorboard_reads_back_the_history(tmp_path: Path) -> None:
     assert "| seed | 3 |" in table.splitlines()
 
 
-def test_mlflow_reads_back_the_history(tmp_path: Path) -> None:
+def test_mlflow_reads_back_the_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     from mlflow import MlflowClient
 
     uri = f"sqlite:///{tmp_path}/mlflow.db"

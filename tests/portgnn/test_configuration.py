@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import logging
 import tomllib
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -114,6 +115,11 @@ def test_a_configuration_written_out_is_the_same_run(capsys: Streams, write: Any
     assert capsys.readouterr().out == shown
 
 
+def test_config_alone_shows_its_help(capsys: Streams) -> None:
+    assert cli.main(["config"]) == 0
+    assert "portgnn config show --dataset karate" in capsys.readouterr().out
+
+
 def test_show_is_complete(capsys: Streams) -> None:
     assert cli.main(["config", "show", "--preset", "article"]) == 0
     shown = capsys.readouterr().out
@@ -168,6 +174,7 @@ def test_a_name_that_toml_cannot_hold_is_refused() -> None:
         ('bias = "befor"', "bias='befor' is not one of none, after, before. Did you mean 'before'?"),
         ('preset = "kpif"', "preset = \"kpif\" is not one of kipf, pyg, article. Did you mean 'kipf'?"),
         ('seed = "1"', 'seed = "1" must be an integer'),
+        ("seed = true", "seed = true must be an integer"),
         ("dataset = 2026-01-01", "dataset = 2026-01-01 must be a string"),
         ("distributed = 1", "distributed = 1 must be true or false"),
         ("logger = [1]", "logger = [1] must be a string or a list of strings"),
@@ -212,6 +219,7 @@ def test_records_of_a_run_as_json_lines(capsys: Streams, tmp_path: Path) -> None
     _json(capsys, *options)  # appends, without epochs; and the handler of the first run is gone
     events = [json.loads(line)["event"] for line in path.read_text().splitlines()[len(records) :]]
     assert events == ["message", "start", "end"]
+    assert logging.getLogger("portgnn").level == logging.NOTSET
 
 
 @pytest.mark.parametrize("options", [["--log-file", "-"], ["--log-level", "info"]])

@@ -161,11 +161,6 @@ def test_cross_validation(graph: Graph, y: Any) -> None:
     assert (COLOURS[predicted.argmax(axis=1)] == y).mean() > 0.8
 
 
-def test_processes_give_the_same_scores(graph: Graph, y: Any) -> None:
-    alone = cross_val_score(_quick(graph), NODES, y, cv=2)
-    assert (cross_val_score(_quick(graph), NODES, y, cv=2, n_jobs=2) == alone).all()
-
-
 def test_pipelines_and_wrappers(graph: Graph, y: Any) -> None:
     pipeline = make_pipeline(FunctionTransformer(), _quick(graph))
     search = GridSearchCV(pipeline, {"gcnclassifier__hidden": [4]}, cv=2).fit(TRAIN, y[TRAIN])
