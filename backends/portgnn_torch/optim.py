@@ -54,15 +54,17 @@ class FusedAdam:
 
 
 class KernelAdam(FusedAdam):
-    """The same through a Triton kernel, one launch a parameter."""
+    """The same through a Triton kernel."""
 
     @torch.no_grad()
     def step(self, params: Params, grads: Params, state: State) -> tuple[Params, State]:
         from portgnn_torch.kernels import adam_step
 
-        rates = {"rate": self._rate, "beta1": self._beta1, "beta2": self._beta2, "eps": self._eps}
         state["steps"].add_(1)
-        for name, value in params.items():
-            moments = state[f"m.{name}"], state[f"v.{name}"]
-            adam_step(value, grads[name], *moments, state["steps"], rates | {"decay": self._decay.get(name, 0.0)})
+        parts = [
+            (value, grads[name], state[f"m.{name}"], state[f"v.{name}"], self._decay.get(name, 0.0))
+            for name, value in params.items()
+        ]
+        rates = {"rate": self._rate, "beta1": self._beta1, "beta2": self._beta2, "eps": self._eps}
+        adam_step(parts, state["steps"], rates)
         return params, state
