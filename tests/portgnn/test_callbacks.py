@@ -27,7 +27,7 @@ QUICK: dict[str, Any] = {"dataset": "karate", "epochs": 30, "patience": 0, "seed
 class Told(Callback):
     """Writes down what it is told, and raises where it is asked to."""
 
-    def __init__(self, fails_in: str = "", after: int = 0, error: type[Exception] = OSError) -> None:
+    def __init__(self, fails_in: str = "", after: int = 0, error: type[BaseException] = OSError) -> None:
         self.fails_in, self.after, self.error = fails_in, after, error
         self.calls: list[tuple[str, Any]] = []
 
@@ -94,6 +94,13 @@ def test_a_second_fault_does_not_hide_the_first() -> None:
     with pytest.raises(OSError, match="the disk is full") as caught:
         train(**QUICK, callbacks=[Told("on_epochs"), Told("on_error", error=KeyError)])
     assert "then KeyError('the disk is full') was raised by Told.on_error" in caught.value.__notes__[1]
+
+
+def test_an_interruption_is_an_error_too() -> None:
+    told = Told()
+    with pytest.raises(KeyboardInterrupt):
+        train(**QUICK, callbacks=[told, Told("on_epochs", error=KeyboardInterrupt)])
+    assert isinstance(told.calls[-1][1], KeyboardInterrupt)
 
 
 def test_callbacks_hear_of_errors_of_the_run_itself() -> None:
