@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import typer
 
+WIDTH = 80
+"""Columns that a help is read in, of which two indent it and four set off a remark."""
+
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "": (
         ("portgnn train", "train on Cora, or on a synthetic graph of its size"),
@@ -12,11 +15,8 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "train": (
         ("portgnn train --dataset karate", "the default recipe on NumPy"),
-        ("portgnn train --dataset karate --backend numpy --seed 1 --save karate.safetensors", "keep the model"),
-        (
-            "portgnn train --dataset csbm-cora --preset pyg --epochs 50 --checkpoint run.ckpt",
-            "a run that can be resumed",
-        ),
+        ("portgnn train --dataset karate --seed 1 --save karate.safetensors", "keep the model"),
+        ("portgnn train --dataset karate --preset pyg --epochs 40 --checkpoint run.ckpt", "a run that can be resumed"),
         ("portgnn train --resume run.ckpt --epochs 60", "and goes on here"),
         ("portgnn train --dataset karate --json > karate.json", "every epoch's losses"),
     ),
@@ -26,7 +26,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "predict": (
         ("portgnn predict karate.safetensors --dataset karate", "classes and scores"),
-        ("portgnn predict karate.safetensors --dataset karate --dtype float64 --out nodes.csv", "a line a node"),
+        ("portgnn predict karate.safetensors --dataset karate --out nodes.csv", "a line a node"),
     ),
     "convert": (
         ("portgnn convert csbm-cora csbm.graph", ""),
@@ -65,7 +65,7 @@ def epilog(command: str) -> str:
     """The end of a command's help: its examples, a line each, with the remark above where both are too long."""
     lines = []
     for line, remark in EXAMPLES[command]:
-        if remark and len(line) + len(remark) > 70:
+        if remark and len(line) + len(remark) > WIDTH - 6:
             lines.append(f"# {remark}")
             remark = ""
         lines.append(f"{line}  # {remark}" if remark else line)
