@@ -17,7 +17,7 @@ def run(results: Sequence[Path], out: Path) -> None:
     if out.suffix not in (".html", ".htm"):
         raise ConfigError(f"--out {out} must end in .html")
     check_writable(out)
-    documents = [read(path) for path in results]
+    documents = [read(path) for path in dict.fromkeys(results)]
     # A half of a surrogate pair, which JSON can spell, has no UTF-8.
     write_atomically(out, page(documents).encode("utf-8", "replace"))
     print(f"written to {out}")

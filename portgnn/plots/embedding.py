@@ -62,7 +62,7 @@ def project(points: NDArray[Any], how: str) -> tuple[NDArray[np.float64], tuple[
         from umap import UMAP
     except ImportError:
         raise ConfigError("umap needs umap-learn. Install it with: pip install umap-learn") from None
-    found = UMAP(random_state=0, n_neighbors=min(15, len(values) - 1)).fit_transform(values)
+    found = UMAP(random_state=0, n_jobs=1, n_neighbors=min(15, len(values) - 1)).fit_transform(values)
     return np.asarray(found, dtype=np.float64), ("UMAP, no unit", "UMAP, no unit")
 
 

@@ -149,7 +149,7 @@ def _benchmark(documents: Sequence[Document]) -> list[Element]:
                     *bars,
                     E("figcaption", caption),
                     commands([document]),
-                    tables.benchmark_table(title, rows),
+                    tables.benchmark_table(f"{document.name}: {title}", rows),
                 )
             )
         parts += _left_out(document.data)
@@ -169,7 +169,7 @@ def _growth(documents: Sequence[Document]) -> list[Element]:
                     _panels(panels),
                     E("figcaption", f"Both axes logarithmic; {_where(document.data)}. {_disturbed(rows)}"),
                     commands([document]),
-                    tables.growth_table(rows),
+                    tables.growth_table(f"{document.name}: growth", rows),
                 )
             )
         parts += _left_out(document.data)

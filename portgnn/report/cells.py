@@ -12,7 +12,7 @@ from portgnn.report.elements import E, render
 from portgnn.report.svg import swatch
 from portgnn.report.tables import state, verdict
 
-LEFT, RIGHT = "text-align:left", "text-align:right"
+LEFT, RIGHT = "text-align:left", "text-align:right;white-space:nowrap"
 
 
 def run_cell(run: dict[str, Any]) -> str:

@@ -147,7 +147,7 @@ def matrix(dtype: str, reports: Sequence[dict[str, Any]]) -> Element:
     return _scrolling(caption, made)
 
 
-def benchmark_table(title: str, rows: Sequence[dict[str, Any]]) -> Element:
+def benchmark_table(caption: str, rows: Sequence[dict[str, Any]]) -> Element:
     columns = ("contender", "device", "form", "ms/epoch", "quartiles", "evaluation ms", "first ms", "test accuracy",
                "× fastest")  # fmt: skip
     fastest = min(row["train_ms"]["median"] for row in rows)
@@ -165,10 +165,10 @@ def benchmark_table(title: str, rows: Sequence[dict[str, Any]]) -> Element:
         ]
         for row in rows
     ]
-    return table(f"Times: {title}", columns, body)
+    return table(caption, columns, body)
 
 
-def growth_table(rows: Sequence[dict[str, Any]]) -> Element:
+def growth_table(caption: str, rows: Sequence[dict[str, Any]]) -> Element:
     columns = ("contender", "device", "form", "stored edges", "ms/epoch", "quartiles", "peak MiB")
     body: list[list[Cell]] = [
         [
@@ -182,4 +182,4 @@ def growth_table(rows: Sequence[dict[str, Any]]) -> Element:
         ]
         for row in rows
     ]
-    return table("Growth with the number of edges", columns, body)
+    return table(caption, columns, body)

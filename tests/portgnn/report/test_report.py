@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from html.parser import HTMLParser
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from portgnn.documents import Document, recognise
 from portgnn.report import page
 from portgnn.report.cells import run_cell, verification_cell
 from portgnn.report.elements import E, render
-from portgnn.report.svg import Bar, Series, bar_chart, line_chart, tick_text, ticks
+from portgnn.report.svg import COLOURS, Bar, Series, bar_chart, line_chart, tick_text, ticks
 
 EVIL = "</script></style></title><script>alert('1')</script><img src=x onerror=alert(2)>\"'&\x00\ud800"
 
@@ -100,11 +101,11 @@ def test_tables_hold_the_numbers_of_the_files() -> None:
     assert first[:7] == ["karate", "numpy", "cpu", "float32", "kipf", "0", "30"]
     assert first[8] == f"{trained().history.train_loss[-1]:.6f}"
     timed = [row for row in benchmark()["rows"] if row["status"] == "timed"]
-    times = tables["Times: cora, recipe pyg, hidden 16"]
+    times = tables["file 3.json: cora, recipe pyg, hidden 16"]
     assert len(times) == 1 + len(timed)
     assert times[1][3] == f"{min(row['train_ms']['median'] for row in timed):.3f}"
     assert times[1][-1] == "1.00"
-    sizes = tables["Growth with the number of edges"]
+    sizes = tables["file 4.json: growth"]
     assert [row[3] for row in sizes[1:4]] == ["10,000", "100,000", "1,000,000"]
     assert sizes[1][-1] == f"{10_000_000 / 2**20:.0f}"
 
@@ -250,11 +251,11 @@ def test_the_command_writes_one_page(tmp_path: Path, capsys: pytest.CaptureFixtu
     path = tmp_path / "run.json"
     path.write_text(json.dumps(run(dataset="half \ud800 pair")))
     out = tmp_path / "page.html"
-    files = sorted(map(str, RESULTS.glob("verify/*.json")))
-    assert cli.main(["report", str(path), *files, "--out", str(out)]) == 0
+    reports = sorted(map(str, RESULTS.glob("verify/*.json")))
+    assert cli.main(["report", str(path), *reports, "--out", str(out)]) == 0
     assert capsys.readouterr().out == f"written to {out}\n"
     text = out.read_text(encoding="utf-8")
-    assert f"1 training run, {len(files)} verifications" in text
+    assert f"1 training run, {len(reports)} verifications" in text
     assert sorted(p.name for p in tmp_path.iterdir()) == ["page.html", "run.json"]  # nothing half-written beside
 
 
@@ -278,3 +279,33 @@ def test_a_wrong_call_writes_nothing(
     assert words in streams.err
     assert len(streams.err.splitlines()) == 1
     assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+# Colours
+
+
+def _luminance(colour: str) -> float:
+    """WCAG 2.2, relative luminance."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
+def test_colours_stand_off_their_ground(scheme: int) -> None:
+    """4.5:1 for text and 3:1 for lines and bars (WCAG 2.2, 1.4.3 and 1.4.11); axe cannot tell inside of an SVG."""
+    style = files("portgnn.report").joinpath("page.css").read_text()
+    pairs = re.findall(r"--([\w-]+): light-dark\((#\w{6}), (#\w{6})\)", style)
+    colours = {name: _luminance(values[scheme]) for name, *values in pairs}
+
+    def contrast(one: str, other: str) -> float:
+        low, high = sorted((colours[one], colours[other]))
+        return (high + 0.05) / (low + 0.05)
+
+    for ground in ("bg", "panel"):
+        for name in ("fg", "soft", "link"):
+            assert contrast(name, ground) >= 4.5, (name, ground)
+    for name in ("pass", "fail", "known"):
+        assert contrast(f"{name}-fg", name) >= 4.5, name
+    for slot in range(len(COLOURS)):
+        assert contrast(f"s{slot}", "bg") >= 3, slot

@@ -33,7 +33,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     wide = trained("float64").to_dict()
     documents = [recognise(one, f"{i}.json") for i, one in enumerate((run(), wide, run(seed=1)))]
     documents += [read(path) for path in sorted(RESULTS.glob("verify/*float32*.json"))]
-    documents += [recognise(one, "x.json") for one in (verification(note="a note"), benchmark(), growth())]
+    documents += [recognise(verification(note="a note"), "x.json"), recognise(growth(), "growth.json")]
+    documents += [recognise(benchmark(), f"{name}.json") for name in ("bench", "again")]
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(page(documents), encoding="utf-8")
     return path.as_uri()
@@ -79,12 +80,12 @@ def test_every_chart_is_there_and_nothing_is_asked_for(
         assert opened.said == []
         assert opened.asked == [address]
         found = opened.page
-        # Two runs together: three curves and their difference; one alone: three; one benchmark; growth: two.
-        counts = {"training": 7, "benchmark": 1, "growth": 2}
+        # Two runs together: three curves and their difference; one alone: three; two benchmarks; growth: two.
+        counts = {"training": 7, "benchmark": 2, "growth": 2}
         for section, count in counts.items():
             assert found.locator(f"#{section} svg.chart").evaluate_all(VISIBLE) == count, section
-        assert found.locator("#benchmark svg.chart:visible .bar").count() == 14
-        assert found.locator("#benchmark svg.chart:visible .error").count() == 14
+        assert found.locator("#benchmark svg.chart:visible .bar").count() == 28
+        assert found.locator("#benchmark svg.chart:visible .error").count() == 28
         assert found.locator("table.matrix td.fail").count() > 2
         assert found.evaluate("document.documentElement.scrollWidth") <= size[0]
 
@@ -113,7 +114,7 @@ def _column(opened: Any, label: str, number: int) -> list[str]:
 
 
 def test_tables_sort(browser: Any, address: str) -> None:
-    label = "Times: cora, recipe pyg, hidden 16"
+    label = "bench.json: cora, recipe pyg, hidden 16"
     with Opened(browser, address) as opened:
         table = opened.page.locator(f"table[aria-label={label!r}]")
         head, accuracy = table.locator("th").nth(3), table.locator("th").nth(7)
