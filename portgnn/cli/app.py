@@ -217,7 +217,11 @@ def plot(
         ),
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="Graph of the model; by default the one that it was trained on, by its name.")
+        str | None,
+        typer.Option(
+            help="Graph of the model; by default the one that it was trained on, by its name.",
+            autocompletion=completion.datasets,
+        ),
     ] = None,
     map: Annotated[str, typer.Option(metavar="pca|tsne|umap", help="How to bring the nodes into the plane.")] = "pca",
 ) -> None:

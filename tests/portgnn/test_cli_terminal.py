@@ -107,6 +107,8 @@ def test_a_narrow_terminal_loses_columns_and_no_line_is_wrapped() -> None:
     assert heads[50] == "epoch train loss val loss val accuracy"
     assert heads[40] == "epoch val loss val accuracy"
     assert (heads[30], heads[20]) == ("epoch val loss", "epoch")
+    assert "━" in _drawn(_view(50), 60)[0]
+    assert "━" not in _drawn(_view(50), 40)[0]
     assert "at most" in _drawn(_view(50), 40)[0]
     assert "at most" not in _drawn(_view(50), 20)[0]
 
@@ -278,7 +280,7 @@ def test_messages_break_between_words_and_commands_stay_whole(capsys: Streams, m
     *folded, command = capsys.readouterr().err.splitlines()
     assert len(folded) >= 3
     assert max(map(len, folded)) <= 20
-    assert " ".join([*folded, command]) == " ".join(text.splitlines())
+    assert [" ".join(folded), command] == text.splitlines()
 
 
 def test_what_a_command_says_to_do_next_can_be_done(
@@ -369,7 +371,7 @@ def test_tab_offers_names() -> None:
 def test_completion_imports_no_framework() -> None:
     code = (
         "import sys; from portgnn.cli import completion as c; import portgnn.cli.app; "
-        "c.backends(''), c.datasets(''), c.presets(''), c.dtypes(''); "
+        "c.backends(), c.datasets(), c.presets(), c.dtypes(); "
         "print(sorted({'torch', 'mlx', 'jax', 'cupy', 'rich'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
