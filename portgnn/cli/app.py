@@ -224,11 +224,12 @@ def plot(
         ),
     ] = None,
     map: Annotated[str, typer.Option(metavar="pca|tsne|umap", help="How to bring the nodes into the plane.")] = "pca",
+    as_json: AsJson = False,
 ) -> None:
     """Draw results: curves, the differences between backends, a confusion matrix, a map of the nodes."""
     from portgnn.cli.plotting import run
 
-    run(results, out=out, kind=kind, dataset=dataset, map=map)
+    run(results, out=out, kind=kind, dataset=dataset, map=map, as_json=as_json)
 
 
 @app.command()
@@ -237,8 +238,9 @@ def report(
         list[Path], typer.Argument(metavar="RUN...", help="JSON of train, verify or the benchmark, in any mixture.")
     ],
     out: Annotated[Path, typer.Option(metavar="FILE.html", help="The page to write.")] = Path("report.html"),
+    as_json: AsJson = False,
 ) -> None:
     """Put results on one HTML page: curves, verification, benchmark, growth, hardware and versions."""
     from portgnn.cli.reporting import run
 
-    run(results, out)
+    run(results, out, as_json)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from portgnn.checkpoint import Model, write_atomically
-from portgnn.cli.output import announce, check_writable
+from portgnn.cli.output import announce, check_writable, print_json
 from portgnn.datasets import load_graph
 from portgnn.documents import Document, differing, read
 from portgnn.errors import ConfigError
@@ -15,7 +15,7 @@ MODEL = ".safetensors"
 HELD = {"train": "a training run", "verify": "a verification", "benchmark": "a benchmark", "growth": "a growth run"}
 
 
-def run(results: Sequence[Path], *, out: Path, kind: str | None, dataset: str | None, map: str) -> None:
+def run(results: Sequence[Path], *, out: Path, kind: str | None, dataset: str | None, map: str, as_json: bool) -> None:
     from portgnn import plots
 
     plots.check_format(out)
@@ -33,7 +33,10 @@ def run(results: Sequence[Path], *, out: Path, kind: str | None, dataset: str | 
         graph = graph_of(model) if dataset is None else load_graph(dataset, announce=announce)
     axes = plots.draw(chosen, runs=runs, model=model, graph=graph, map=map)
     write_atomically(out, plots.image(axes, out.suffix))
-    print(f"written to {out}")
+    if as_json:
+        print_json({"kind": chosen, "out": str(out)})
+    else:
+        print(f"written to {out}")
 
 
 def _suited(documents: Sequence[Document]) -> str:

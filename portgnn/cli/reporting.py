@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from portgnn.checkpoint import write_atomically
-from portgnn.cli.output import check_writable
+from portgnn.cli.output import check_writable, print_json
 from portgnn.documents import read
 from portgnn.errors import ConfigError
 
 
-def run(results: Sequence[Path], out: Path) -> None:
+def run(results: Sequence[Path], out: Path, as_json: bool) -> None:
     from portgnn.report import page
 
     if out.suffix not in (".html", ".htm"):
@@ -20,4 +20,7 @@ def run(results: Sequence[Path], out: Path) -> None:
     documents = [read(path) for path in dict.fromkeys(results)]
     # A half of a surrogate pair, which JSON can spell, has no UTF-8.
     write_atomically(out, page(documents).encode("utf-8", "replace"))
-    print(f"written to {out}")
+    if as_json:
+        print_json({"results": {document.name: document.kind for document in documents}, "out": str(out)})
+    else:
+        print(f"written to {out}")

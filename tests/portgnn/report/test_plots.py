@@ -284,6 +284,15 @@ def test_the_command_chooses_a_picture(folder: Path, arguments: str, title: str,
     assert re.search(title, (folder / "x.svg").read_text())
 
 
+def test_the_command_answers_in_json(folder: Path, capsys: Streams) -> None:
+    assert cli.main(["plot", "a.json", "b.json", "--out", "x.svg", "--json"]) == 0
+    assert results.json.loads(capsys.readouterr().out) == {"kind": "compare", "out": "x.svg"}
+    assert cli.main(["report", "a.json", "v.json", "a.json", "--json"]) == 0
+    found = results.json.loads(capsys.readouterr().out)
+    assert found == {"results": {"a.json": "train", "v.json": "verify"}, "out": "report.html"}
+    assert (folder / "report.html").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
