@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from portgnn.parts import Adam, MasterWeights
 from portgnn.protocol import BatchStep, Capabilities, Key, LossFn, Optimizer, Params, Run, State, Step, Watch
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold, random_bits
+from portgnn_mlx import optim
 from portgnn_mlx.collectives import MLXCollectives, join, transports
 from portgnn_mlx.kernels import kernel_is_right
-from portgnn_mlx.optim import HostAdam
+from portgnn_mlx.optim import HostAdam, KernelAdam
 from portgnn_mlx.sparse import EdgeCSR, HostCSR, KernelCSR, edge_csr, host_csr, kernel_csr
 
 EPOCHS_A_CALL = 4
@@ -41,10 +42,10 @@ class MLXBackend:
         self._float: mx.Dtype = getattr(mx, dtype)
         # NumPy has no bfloat16.
         self._on_host = (device == "cpu" and dtype != "bfloat16") if shared_memory is None else shared_memory
-        self._has_kernel = False
+        self._has_kernel = self._adam_has_kernel = False
         if not self._on_host and device == "gpu":
             with mx.stream(self._device):
-                self._has_kernel = kernel_is_right()
+                self._has_kernel, self._adam_has_kernel = kernel_is_right(), optim.kernel_is_right()
         self._counters: dict[int, Any] = {}
         self.capabilities = Capabilities(
             devices=self.devices(),
@@ -106,8 +107,9 @@ class MLXBackend:
         return a.product(x.astype(mx.float32)).astype(x.dtype) if x.dtype == mx.bfloat16 else a.product(x)
 
     def relu(self, x: mx.array) -> mx.array:
-        # mx.maximum would send half the gradient through at 0.
-        return mx.where(x > 0, x, mx.zeros((), x.dtype))
+        # mx.maximum would send half the gradient through at 0. A condition that is not held fixed would be asked for
+        # its gradient: two more kernels.
+        return mx.where(mx.stop_gradient(x > 0), x, 0.0)
 
     def log_softmax(self, x: mx.array) -> mx.array:
         if x.dtype != mx.float64:
@@ -119,14 +121,17 @@ class MLXBackend:
     def random_bits(self, key: Key, index: int | mx.array) -> mx.array:
         if self._on_host:
             return mx.array(self._host_bits(key, index))
-        words = self._counter(index) if isinstance(index, int) else index.view(mx.uint32)
-        x = words + _word(key[0])
+        return self._unsigned_bits(key, index).view(mx.int32)
+
+    def _unsigned_bits(self, key: Key, index: int | mx.array) -> mx.array:
+        x = self._counter(index) if isinstance(index, int) else index.astype(mx.uint32)
+        x = x + _word(key[0])
         x = x ^ (x >> SHIFTS[0])
         x = x * _word(MULTIPLIER_1)
         x = x ^ (x >> SHIFTS[1])
         x = x ^ _word(key[1])
         x = x * _word(MULTIPLIER_2)
-        return (x ^ (x >> SHIFTS[2])).view(mx.int32)
+        return x ^ (x >> SHIFTS[2])
 
     def _counter(self, n: int) -> Any:
         if n not in self._counters:
@@ -145,7 +150,7 @@ class MLXBackend:
         if isinstance(x, EdgeCSR | KernelCSR):
             return x.with_mask(self._mask(key, x.nnz if x.index is None else x.index, rate))
         mask = self._mask(key, x.size if index is None else index, rate)
-        dropped: mx.array = x * mask.reshape(x.shape)
+        dropped: mx.array = x * (mask if mask.shape == x.shape else mask.reshape(x.shape))
         return dropped
 
     def _host_mask(self, key: Key, index: Any, rate: float) -> NDArray[Any]:
@@ -156,7 +161,9 @@ class MLXBackend:
     def _mask(self, key: Key, index: Any, rate: float) -> mx.array:
         if self._on_host:
             return mx.array(self._host_mask(key, index, rate), self._float)
-        return (self.random_bits(key, index) < keep_threshold(rate)).astype(self._float) * (1.0 / (1.0 - rate))
+        # The order of signed numbers, without a view as such: mx.compile makes no kernel across a view.
+        bits = self._unsigned_bits(key, index) ^ _word(2**31)
+        return (bits < _word(keep_threshold(rate) + 2**31)).astype(self._float) * (1.0 / (1.0 - rate))
 
     def value_and_grad(self, fn: LossFn) -> Callable[..., tuple[tuple[mx.array, Any], Params]]:
         native = mx.value_and_grad(fn)
@@ -180,7 +187,8 @@ class MLXBackend:
         if self._on_host:
             return HostAdam(self.dtype, learning_rate, beta1, beta2, eps, weight_decay)
         wide = mx.float32 if self._float == mx.bfloat16 else self._float
-        adam = Adam(partial(mx.zeros, dtype=wide), mx.sqrt, learning_rate, beta1, beta2, eps, weight_decay)
+        kind = KernelAdam if self._adam_has_kernel else Adam
+        adam = kind(partial(mx.zeros, dtype=wide), mx.sqrt, learning_rate, beta1, beta2, eps, weight_decay)
         if self._float == wide:
             return adam
         bits = (lambda x: x.view(mx.int32), lambda x: x.view(mx.float32))

@@ -7,6 +7,7 @@ more than LONG_ROW stored values are cut into pieces, which a second launch adds
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -48,19 +49,20 @@ _BODY = """
 _INPUTS = ["starts", "ends", "indices", "values", "x", "sizes"]
 
 
+def device_kernel(name: str, inputs: list[str], outputs: list[str], source: str, header: str = "") -> Any:
+    """A kernel for this machine's GPU, in whose source `thread` is a thread's number and SPACE its memory's name."""
+    make: Any
+    if mx.metal.is_available():
+        make, space, thread = mx.fast.metal_kernel, "device", "thread_position_in_grid.x"
+    else:
+        make, space, thread = mx.fast.cuda_kernel, "", "blockIdx.x * blockDim.x + threadIdx.x"
+    source = f"const unsigned int thread = {thread};" + source.replace("SPACE", space)
+    return make(name=name, input_names=inputs, output_names=outputs, header=header, source=source)
+
+
 @cache
 def _kernel() -> Any:
-    if mx.metal.is_available():
-        preamble = "const unsigned int thread = thread_position_in_grid.x;"
-        source = preamble + _BODY.replace("SPACE", "device")
-        return mx.fast.metal_kernel(
-            name="portgnn_spmm", input_names=_INPUTS, output_names=["out"], header=_HEADER, source=source
-        )
-    preamble = "const unsigned int thread = blockIdx.x * blockDim.x + threadIdx.x;"
-    source = preamble + _BODY.replace("SPACE", "")
-    return mx.fast.cuda_kernel(
-        name="portgnn_spmm", input_names=_INPUTS, output_names=["out"], header=_HEADER, source=source
-    )
+    return device_kernel("portgnn_spmm", _INPUTS, ["out"], _BODY, _HEADER)
 
 
 class RowSums:
@@ -106,22 +108,31 @@ def _launch(
     return result
 
 
-@cache
-def kernel_is_right() -> bool:
-    """Whether the kernel multiplies as it should on this machine's GPU; warns once where it does not."""
-    generator = np.random.default_rng(0)
-    matrix = sp.random_array((40, 2000), density=0.02, format="csr", rng=generator) + sp.csr_array(
-        (generator.random(1500), (np.full(1500, 7), np.arange(1500))), shape=(40, 2000)
-    )
-    x = generator.standard_normal((2000, 6))
+def right_or_warned(what: str, instead: str, check: Callable[[], bool]) -> bool:
+    """Whether a kernel computes as it should on this machine's GPU; warns where it does not."""
     try:
-        indices, values = mx.array(matrix.indices.astype(np.int32)), mx.array(matrix.data, mx.float32)
-        product = RowSums(matrix.indptr).product(indices, values, mx.array(x, mx.float32))
-        if np.allclose(np.array(product), matrix @ x, rtol=1e-4, atol=1e-3):
+        if check():
             return True
-        problem = "computes a wrong product"
+        problem = "computes wrong numbers"
     # A compiler or driver can fail in any way, and nobody's training may break on a kernel.
     except Exception as error:
         problem = f"does not run ({error})"
-    warnings.warn(f"portgnn's sparse kernel {problem} on this GPU; a slower product is used", stacklevel=2)
+    warnings.warn(f"portgnn's {what} kernel {problem} on this GPU; {instead} is used", stacklevel=3)
     return False
+
+
+@cache
+def kernel_is_right() -> bool:
+    """Whether the sparse product's kernel can be used here; warns once where it cannot."""
+
+    def check() -> bool:
+        generator = np.random.default_rng(0)
+        matrix = sp.random_array((40, 2000), density=0.02, format="csr", rng=generator) + sp.csr_array(
+            (generator.random(1500), (np.full(1500, 7), np.arange(1500))), shape=(40, 2000)
+        )
+        x = generator.standard_normal((2000, 6))
+        indices, values = mx.array(matrix.indices.astype(np.int32)), mx.array(matrix.data, mx.float32)
+        product = RowSums(matrix.indptr).product(indices, values, mx.array(x, mx.float32))
+        return bool(np.allclose(np.array(product), matrix @ x, rtol=1e-4, atol=1e-3))
+
+    return right_or_warned("sparse", "a slower product", check)
