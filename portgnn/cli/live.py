@@ -167,7 +167,7 @@ def _is_logged_to(stream: TextIO) -> bool:
 def live(total: int) -> Iterator[Callable[[History], None]]:
     """Draws the view on stderr, a few times a second from a thread of its own, until the run ends.
 
-    It is wiped away at the end, where the result follows, and left standing by an error or Ctrl-C.
+    It is wiped away at the end, where the result follows; an error or Ctrl-C leaves the last epochs standing.
     """
     from rich.console import Console
     from rich.live import Live
@@ -176,8 +176,16 @@ def live(total: int) -> Iterator[Callable[[History], None]]:
     view = View(total)
     # stdout belongs to the result. Messages on stderr go above the table.
     with Live(
-        view, console=console, refresh_per_second=FRAMES_A_SECOND, redirect_stdout=False, redirect_stderr=True
+        view,
+        console=console,
+        refresh_per_second=FRAMES_A_SECOND,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=True,
     ) as shown:
         console.show_cursor(True)  # a run that is killed must not leave the terminal without one
-        yield view.report
-        shown.transient = True
+        try:
+            yield view.report
+        except BaseException:
+            shown.transient = view.last is None
+            raise

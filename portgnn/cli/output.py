@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
-import shutil
+import os
 import sys
 import tempfile
 import textwrap
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from portgnn.errors import CheckpointError
+
+FALLBACK = 80
+"""Columns of a terminal that does not say how many it has."""
 
 
 def print_json(document: Any) -> None:
@@ -47,14 +51,23 @@ def _folded(text: str, stream: TextIO) -> str:
     """
     if not stream.isatty():
         return text
-    width = shutil.get_terminal_size().columns
+    width = _columns(stream)
     fold = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False).fill
     return "\n".join(fold(line) if len(line) > width and line[0] != " " else line for line in text.splitlines())
 
 
+def _columns(stream: TextIO) -> int:
+    """Columns of the terminal behind a stream; COLUMNS goes first, as in every shell."""
+    with contextlib.suppress(ValueError):
+        return int(os.environ.get("COLUMNS", "")) or FALLBACK
+    with contextlib.suppress(OSError):
+        return os.get_terminal_size(stream.fileno()).columns or FALLBACK
+    return FALLBACK
+
+
 def error(message: str) -> None:
-    """One line on stderr, whatever the message holds."""
-    print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    """One line on stderr, whatever the message holds; a terminal narrower than it folds it between words."""
+    print(_folded(f"error: {' '.join(message.split())}", sys.stderr), file=sys.stderr, flush=True)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], give_up: Sequence[str] = ()) -> None:

@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import shlex
+import signal
 import struct
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from portgnn.training import History
 Streams = pytest.CaptureFixture[str]
 COMMAND = [sys.executable, "-m", "portgnn"]
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+ERASE = "\x1b[2K"
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9]")
 LONG_RUN = ("train", "--dataset", "csbm-cora", "--epochs", "900", "--patience", "0")
 
@@ -128,9 +130,12 @@ def test_the_time_left_runs_down_between_epochs() -> None:
 
 
 def _in_terminal(
-    *arguments: str, columns: int = 80, out: Path | None = None, **environment: str
+    *arguments: str, columns: int = 80, out: Path | None = None, interrupt: str = "", **environment: str
 ) -> tuple[str, float, int]:
-    """What a command writes to a terminal (stdout too, unless it goes to `out`), its seconds and exit status."""
+    """What a command writes to a terminal (stdout too, unless it goes to `out`), its seconds and exit status.
+
+    interrupt: the word upon which Ctrl-C is typed.
+    """
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
     variables = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")}
@@ -148,6 +153,9 @@ def _in_terminal(
             if not part:
                 break
             parts.append(part)
+            if interrupt and interrupt.encode() in part:
+                process.send_signal(signal.SIGINT)
+                interrupt = ""
     os.close(leader)
     if out is not None:
         os.close(result)
@@ -196,12 +204,31 @@ def test_records_on_a_terminal_stay_whole() -> None:
     assert not ESCAPES.search(shown)
 
 
-def test_an_error_leaves_the_last_state_and_a_visible_cursor() -> None:
-    shown, _, status = _in_terminal(*LONG_RUN[:5], "--learning-rate", "1e200", "--epochs", "50")
-    assert status == 2
-    last_line = ESCAPES.sub("", shown).splitlines()[-1]
-    assert last_line.startswith("error: the ")
+def test_ctrl_c_leaves_the_last_epochs_and_a_visible_cursor() -> None:
+    shown, _, status = _in_terminal(*LONG_RUN[:4], "100000", "--patience", "0", interrupt="best")
+    assert status == cli.INTERRUPTED
+    assert ERASE not in shown[shown.rindex("best") :]
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
+
+
+def test_messages_fit_the_terminal_that_they_go_to(tmp_path: Path) -> None:
+    shown, _, status = _in_terminal(*LONG_RUN[:4], "5", columns=40, out=tmp_path / "result")
+    assert status == 0
+    lines = [line for line in ESCAPES.sub("", shown).splitlines() if not line.startswith("  portgnn")]
+    assert lines[-1].endswith("run.json")
+    assert max(map(len, lines)) <= 40
+    _, _, status = _in_terminal("train", "--dataset", "karate", "--epochs", "2", columns=0)
+    assert status == 0
+
+
+def test_a_mistake_leaves_no_bar_above_its_error() -> None:
+    shown, _, status = _in_terminal("train", "--dataset", "karete")
+    assert status == 2
+    before, _, error = shown.rpartition("error: ")
+    assert ERASE in before[before.rindex("epoch 0/200") :]
+    assert "\r\n" in error.rstrip()  # folded at 80 columns
+    assert max(map(len, f"error: {error}".splitlines())) <= 80
+    assert "Did you mean 'karate'" in " ".join(error.split())
 
 
 def test_pipes_get_plain_lines_on_stderr(capsys: Streams) -> None:
