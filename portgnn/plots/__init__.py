@@ -156,8 +156,9 @@ def _figure_class() -> type[Figure]:
 
 def _size(kind: str, runs: Sequence[dict[str, Any]], model: Model | None) -> tuple[float, float]:
     """Inches."""
+    classes = len(model.class_names if model else ())
     if kind == "confusion":
-        side = 3.2 + 0.42 * len(model.class_names if model else ())
+        side = 3.2 + 0.42 * classes
         return (min(side + 1.2, 16), min(side, 15))
     if kind == "benchmark":
         from portgnn.documents import timed_groups
@@ -165,7 +166,9 @@ def _size(kind: str, runs: Sequence[dict[str, Any]], model: Model | None) -> tup
         rows = next(iter(timed_groups(runs[0]).values()), []) if runs else []
         return (9, 1.3 + 0.34 * len(rows))
     more = 0.35 * len(runs) if len(runs) > 1 else 0.0
-    return {"curves": (9.5, 4 + more), "compare": (7.5, 6), "map": (8, 6)}.get(kind, (11, 4.6))
+    return {"curves": (9.5, 4 + more), "compare": (7.5, 6), "map": (12.5 if classes > 20 else 8, 6)}.get(
+        kind, (11, 4.6)
+    )
 
 
 def _given(kind: str, ax: Any) -> list[Axes]:

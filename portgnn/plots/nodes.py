@@ -25,7 +25,7 @@ MOST_NUMBERED = 25
 """Classes up to which a confusion matrix has room for its numbers."""
 OUTSIDE = 0.002
 """Share of the nodes on each side that does not decide where a map's frame ends."""
-MOST_NAMED = 40
+MOST_NAMED = 50
 """Classes up to which a legend has room for their names."""
 
 
@@ -60,7 +60,7 @@ def draw_confusion(axes: Axes, model: Model, graph: Graph) -> None:
     bar.set_label("share of the class's nodes")
     places = np.arange(len(counts))
     names = [_short(name) for name in model.class_names]
-    size = 9 if len(counts) <= 12 else 7 if len(counts) <= MOST_NUMBERED else 5
+    size = 9 if len(counts) <= 12 else 7
     # Names are turned to have room; numbers need none.
     turned: dict[str, Any] = (
         {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if max(map(len, names)) > 3 else {}
@@ -102,7 +102,9 @@ def draw_map(axes: Axes, model: Model, graph: Graph, how: str) -> None:
     axes.set(xlabel=first, ylabel=second, title=f"{graph.name}: hidden layer before the output")
     _frame(axes, places)
     handles, names = axes.get_legend_handles_labels()
-    if 0 < len(handles) <= MOST_NAMED:
+    if len(handles) > MOST_NAMED:
+        axes.set_title(f"{axes.get_title()}, {len(model.class_names)} classes", fontsize="medium")
+    elif handles:
         columns = 1 if len(handles) <= 20 else 2
         beside: dict[str, Any] = {
             "loc": "upper left",

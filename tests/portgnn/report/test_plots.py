@@ -197,6 +197,21 @@ def test_the_map_counts_what_lies_far_outside(monkeypatch: pytest.MonkeyPatch) -
     assert axes.get_xlim()[1] < 500
 
 
+@pytest.mark.parametrize(("classes", "named"), [(3, True), (50, True), (51, False)])
+def test_as_many_classes_as_a_legend_has_room_for_are_named(classes: int, named: bool) -> None:
+    labels = np.arange(4 * classes) % classes
+    graph = Graph.from_edges(
+        np.stack([labels, labels + classes], 1), np.eye(4 * classes), labels, train=labels[:classes]
+    )
+    (axes,) = portgnn.train(graph, epochs=1).plot("map", graph=graph, ax=Figure().subplots())
+    legend = axes.get_legend()
+    assert (legend is not None) == named
+    if legend:
+        assert [text.get_text() for text in legend.get_texts()] == [f"{name} (4)" for name in graph.class_names]
+    else:
+        assert axes.get_title().endswith(", 51 classes")
+
+
 def test_names_that_look_like_formulas_and_long_ones() -> None:
     names = ("$x^$", "a" * 200)
     graph = Graph.from_edges(
