@@ -36,7 +36,7 @@ lint: $(FULL)/.installed
 	$(FULL)/bin/mypy
 
 docs: $(FULL)/.installed
-	NO_MKDOCS_2_WARNING=1 $(FULL)/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(FULL)/bin/mkdocs build --strict
 
 # Peers that are not installed are named in the table. More: make bench BENCH_ARGS="--datasets cora,citeseer".
 bench: $(FULL)/.installed

@@ -69,7 +69,9 @@ def _included(markdown: str) -> str:
     found = re.fullmatch(r"<!-- whole: (\S+) -->\n*", markdown)
     if found is None:
         return markdown
-    return LINK.sub(lambda link: f"../{link.group(1)}", (ROOT / found.group(1)).read_text())
+    return LINK.sub(
+        lambda link: os.path.relpath(link.group(1), "docs").replace(os.sep, "/"), (ROOT / found.group(1)).read_text()
+    )
 
 
 def _outside(src_uri: str, markdown: str) -> set[str]:
@@ -88,8 +90,6 @@ def _repository_path(src_uri: str, link: str) -> str | None:
 def _own_page(path: str) -> str | None:
     own = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md", "README.md": "index.md"}
     own[NOTEBOOK] = NOTEBOOK_PAGE
-    if path.startswith("docs/"):
-        return path.removeprefix("docs/")
     return own.get(path)
 
 
