@@ -30,47 +30,55 @@ class Document:
     data: dict[str, Any]
 
 
+LARGEST = 1e300
+"""Numbers beyond it are no measurement, and would overflow where they are compared."""
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and -LARGEST < value < LARGEST
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_dict(value: Any) -> bool:
-    return isinstance(value, dict)
-
-
-def _is_curve(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_is_number, value))
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and _is_number(value)
 
 
 _CHECKS: dict[str, Callable[[Any], bool]] = {
-    "text": _is_text,
+    "text": lambda value: isinstance(value, str),
     "a number": _is_number,
-    "a number or null": lambda value: value is None or _is_number(value),
+    "a number above 0": lambda value: _is_number(value) and value > 1 / LARGEST,
+    "a whole number": _is_whole,
+    "a whole number above 0": lambda value: _is_whole(value) and value > 0,
     "true or false": lambda value: isinstance(value, bool),
-    "an object": _is_dict,
-    "a list of numbers": _is_curve,
-    "a list of objects": lambda value: isinstance(value, list) and all(map(_is_dict, value)),
+    "a list of numbers": lambda value: isinstance(value, list) and all(map(_is_number, value)),
+    "a list of texts": lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
 }
 
-_TRAIN = {
-    "dataset": "text", "backend": "text", "device": "text", "dtype": "text", "preset": "text", "seed": "a number",
-    "nodes": "a number", "edges": "a number", "best_epoch": "a number", "train_loss": "a list of numbers",
-    "val_loss": "a list of numbers", "val_accuracy": "a list of numbers", "test_accuracy": "a number or null",
-    "median_train_ms": "a number", "first_epoch_ms": "a number", "config": "an object", "environment": "an object",
+Fields = dict[str, Any]
+"""What a document must hold: a name of `_CHECKS`, the fields of an object, or of each in a list ("[]") or an object
+("{}") of such. A name that ends in "?" may be absent or null."""
+_TRAIN: Fields = {
+    "dataset": "text", "backend": "text", "device": "text", "dtype": "text", "preset": "text",
+    "seed": "a whole number", "nodes": "a whole number", "edges": "a whole number", "best_epoch": "a whole number",
+    "train_loss": "a list of numbers", "val_loss": "a list of numbers", "val_accuracy": "a list of numbers",
+    "test_accuracy?": "a number", "median_train_ms": "a number", "first_epoch_ms": "a number", "config": {},
+    "environment": {}, "notes?": "a list of texts", "setting?": "text",
 }  # fmt: skip
-_VERIFY = {"backend": "text", "device": "text", "dtype": "text", "passed": "true or false",
-           "checks": "a list of objects"}  # fmt: skip
-_CHECK = {"name": "text", "max_error": "a number or null", "tolerance": "a number", "passed": "true or false",
-          "hint": "text"}  # fmt: skip
-_BENCHMARK = {"made": "text", "machine": "an object", "options": "an object", "plan": "an object",
-              "workers": "an object", "git": "an object", "rows": "a list of objects"}  # fmt: skip
-_TIMED = {"title": "text", "kind": "text", "contender": "text", "train_ms": "an object", "graph": "an object"}
-_SPREAD = {"median": "a number", "q1": "a number", "q3": "a number"}
-FIELDS = {"train": _TRAIN, "verify": _VERIFY, "benchmark": _BENCHMARK, "growth": _BENCHMARK}
+_CHECK: Fields = {"name": "text", "max_error?": "a number", "tolerance": "a number", "passed": "true or false",
+                  "hint": "text"}  # fmt: skip
+_VERIFY: Fields = {"backend": "text", "device": "text", "dtype": "text", "passed": "true or false",
+                   "checks": {"[]": _CHECK}, "environment?": {}, "setting?": "text", "note?": "text"}  # fmt: skip
+_BENCHMARK: Fields = {"made": "text", "machine": {}, "options": {}, "plan": {}, "git": {},
+                      "workers": {"{}": {"environment?": {}}}, "rows": {"[]": {}}}  # fmt: skip
+_TIMED: Fields = {
+    "title": "text", "kind": "text", "contender": "text", "device?": "text", "dataset?": "text", "recipe?": "text",
+    "train_ms": {"median": "a number above 0", "q1": "a number above 0", "q3": "a number above 0"},
+    "graph": {"stored_edges": "a whole number above 0"}, "options?": {},
+    "recipe_values?": {"hidden?": "a whole number"},
+    "evaluate_ms?": {"median?": "a number"}, "first_epoch_ms?": "a number", "test_accuracy?": "a number",
+    "others_cores?": "a number",
+}  # fmt: skip
+_GROWN: Fields = _TIMED | {"peak_bytes": "a number above 0"}
+FIELDS: dict[str, Fields] = {"train": _TRAIN, "verify": _VERIFY, "benchmark": _BENCHMARK, "growth": _BENCHMARK}
 
 
 def read(path: Path) -> Document:
@@ -92,18 +100,9 @@ def recognise(data: Any, name: str) -> Document:
     _check(data, FIELDS[kind], name)
     if kind == "train":
         _check_curves(data, name)
-    elif kind == "verify":
-        for number, check in enumerate(data["checks"]):
-            _check(check, _CHECK, f"{name}, checks[{number}]")
-    else:
-        for number, row in enumerate(data["rows"]):
-            if row.get("status") == "timed":
-                at = f"{name}, rows[{number}]"
-                _check(row, _TIMED | ({"peak_bytes": "a number"} if kind == "growth" else {}), at)
-                _check(row["train_ms"], _SPREAD, f"{at}.train_ms")
-                _check(row["graph"], {"stored_edges": "a number"}, f"{at}.graph")
-                if not row["train_ms"]["q1"] > 0:
-                    raise ConfigError(f"{at}.train_ms: no step takes {row['train_ms']['q1']} ms")
+    for number, row in enumerate(data.get("rows", [])):
+        if row.get("status") == "timed":
+            _check(row, _GROWN if kind == "growth" else _TIMED, f"{name}, rows[{number}]")
     return Document(name, kind, data)
 
 
@@ -125,12 +124,29 @@ def _kind(data: Any, name: str) -> Kind:
     )
 
 
-def _check(data: dict[str, Any], wanted: dict[str, str], where: str) -> None:
+def _check(data: Any, wanted: Any, where: str) -> None:
+    """Raises ConfigError unless the data hold what is wanted; see `Fields`."""
+    if isinstance(wanted, str):
+        if not _CHECKS[wanted](data):
+            raise ConfigError(f"{where} must be {wanted}, and is {json.dumps(data)[:60]}")
+        return
+    many = {"[]": list, "{}": dict}.get(next(iter(wanted), ""))
+    if not isinstance(data, many or dict):
+        raise ConfigError(
+            f"{where} must be {'a list' if many is list else 'an object'}, and is {json.dumps(data)[:60]}"
+        )
+    if many:
+        for at, item in enumerate(data) if many is list else data.items():
+            _check(item, next(iter(wanted.values())), f"{where}[{at}]")
+        return
     for field, what in wanted.items():
-        if field not in data:
-            raise ConfigError(f"{where}: the field {field!r} is missing")
-        if not _CHECKS[what](data[field]):
-            raise ConfigError(f"{where}: {field} must be {what}, and is {json.dumps(data[field])[:60]}")
+        name = field.rstrip("?")
+        found = data.get(name)
+        if found is None and field.endswith("?"):
+            continue
+        if name not in data:
+            raise ConfigError(f"{where}: the field {name!r} is missing")
+        _check(found, what, f"{where}: {name}")
 
 
 def _check_curves(data: dict[str, Any], name: str) -> None:

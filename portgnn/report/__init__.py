@@ -212,8 +212,7 @@ def _machines(documents: Sequence[Document]) -> list[Element]:
         number = machines.setdefault(key, len(machines) + 1)
         files.append(E("li", f"{document.name}: {WORDS[document.kind]}, machine {number if facts else 'not named'}"))
         found = {name: value for name, value in facts.items() if isinstance(value, dict)}
-        workers = {name: worker for name, worker in (data.get("workers") or {}).items() if isinstance(worker, dict)}
-        found |= {name: worker.get("environment") or {} for name, worker in workers.items()}
+        found |= {name: worker.get("environment") or {} for name, worker in data.get("workers", {}).items()}
         for name, values in found.items():
             text = ", ".join(f"{key} {value}" for key, value in values.items() if value is not None)
             software[number, name, text] = software.get((number, name, text), 0) + 1

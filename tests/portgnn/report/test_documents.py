@@ -35,14 +35,20 @@ WRONG: list[tuple[Any, str]] = [
     ({"format": "portgnn-bench", "kind": "startup"}, "bench/table.py x"),
     ({k: v for k, v in run().items() if k != "seed"}, "x: the field 'seed' is missing"),
     (run(train_loss=[]), "train_loss holds no epoch"),
-    (run(train_loss=[1.0, None]), "train_loss must be a list of numbers"),
-    (run(train_loss=[1.0, math.inf]), "train_loss must be a list of numbers"),
+    (run(train_loss=[1.0, None]), "x: train_loss must be a list of numbers"),
+    (run(train_loss=[1.0, math.inf]), "x: train_loss must be a list of numbers"),
     (run(val_loss=[1.0]), "val_loss holds 1 epochs, and train_loss 30"),
     (run(best_epoch=30), "best_epoch is 30"),
-    (run(seed="0"), "seed must be a number"),
-    (verification(checks=[{"name": "x"}]), r"x, checks\[0\]: the field 'max_error'"),
+    (run(seed="0"), 'x: seed must be a whole number, and is "0"'),
+    (verification(checks=[{"name": "x"}]), r"x: checks\[0\]: the field 'tolerance' is missing"),
+    (verification(checks=3), "x: checks must be a list, and is 3"),
+    (benchmark() | {"workers": {"a": 1}}, r"x: workers\[a\] must be an object"),
+    (run(seed=10**400), "seed must be a whole number"),
     (growth(rows=[{"status": "timed"}]), r"x, rows\[0\]: the field 'title'"),
-    (growth(rows=[growth()["rows"][0] | {"train_ms": {"median": 1, "q1": 0, "q3": 1}}]), "no step takes 0 ms"),
+    (
+        growth(rows=[growth()["rows"][0] | {"train_ms": {"median": 1, "q1": 0, "q3": 1}}]),
+        r"rows\[0\]: train_ms: q1 must be a number above 0, and is 0",
+    ),
 ]
 
 

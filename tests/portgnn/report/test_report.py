@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import re
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from importlib.resources import files
 from pathlib import Path
@@ -14,6 +16,7 @@ from results import RESULTS, benchmark, growth, run, trained, verification
 
 from portgnn import cli, verify
 from portgnn.documents import Document, recognise
+from portgnn.errors import ConfigError
 from portgnn.report import page
 from portgnn.report.cells import run_cell, verification_cell
 from portgnn.report.elements import E, render
@@ -149,6 +152,37 @@ def test_nothing_in_a_file_is_markup() -> None:
     for cell in (run_cell(documents[0]), verification_cell(documents[1])):
         assert not {"script", "img"} & {tag for tag, _ in Reader(cell).tags}
         assert EVIL[:9] not in cell
+
+
+JUNK = [None, True, 0, -1, 0.5, 1e308, 5e-324, "x", "", [], {}, [1], {"a": 1}, 10**400]
+
+
+def _places(data: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where something stands in a document; of a list the first three."""
+    pairs = data.items() if isinstance(data, dict) else enumerate(data[:3]) if isinstance(data, list) else ()
+    for key, value in pairs:
+        yield (*at, key)
+        yield from _places(value, (*at, key))
+
+
+@pytest.mark.parametrize("make", [run, verification, growth, benchmark])
+def test_whatever_stands_in_a_file_there_is_a_page_or_an_error_of_one_line(make: Callable[[], dict[str, Any]]) -> None:
+    draws, outcomes = random.Random(0), set()
+    for place in _places(make()):
+        data = make()
+        data["rows"] = data.get("rows", [])[:3]
+        target: Any = data
+        for key in place[:-1]:
+            target = target[key]
+        target[place[-1]] = draws.choice(JUNK)
+        try:
+            documents = _documents(data)
+        except ConfigError:
+            outcomes.add("error")
+            continue
+        assert page(documents).endswith("</html>\n")
+        outcomes.add("page")
+    assert outcomes == {"error", "page"}
 
 
 def test_text_and_attributes_are_escaped() -> None:
