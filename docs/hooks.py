@@ -108,12 +108,14 @@ def notebook(path: Path) -> str:
             parts.append(source)
             continue
         parts.append(f"``````python\n{source}\n``````")
+        printed = "".join("".join(o["text"]) for o in cell["outputs"] if o["output_type"] == "stream")
+        parts += [f"``````text\n{printed.rstrip()}\n``````"] if printed else []
         for output in cell["outputs"]:
-            if output["output_type"] == "stream":
-                parts.append(f"``````text\n{''.join(output['text'])}\n``````")
-            elif "image/png" in output.get("data", {}):
+            if "image/png" in output.get("data", {}):
                 image = "".join(output["data"]["image/png"]).replace("\n", "")
                 parts.append(f"![{cell['metadata']['alt']}](data:image/png;base64,{image})")
+            elif "text/html" in output.get("data", {}):
+                parts.append("".join(output["data"]["text/html"]).replace("\n", " "))
     return "\n\n".join(parts) + "\n"
 
 
