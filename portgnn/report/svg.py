@@ -61,7 +61,8 @@ def line_chart(
     height: int = 250,
 ) -> Element:
     """Lines on common axes. dots: mark each point. level: a horizontal dotted line and what it is.
-    noisy: lines that jump from point to point, thin and whole, since dashes would not show in them."""
+    noisy: lines that jump from point to point, thin and whole, since dashes would not show in them; where x leaves
+        out a whole number, they have a gap."""
     xs = [x for line in lines for x, _ in line.points]
     ys = [y for line in lines for _, y in line.points] + ([level[0]] if level else [])
     across = _Axis(xs, log_x, LEFT, width - RIGHT, pad=0.03 if dots else 0.0)
@@ -72,22 +73,19 @@ def line_chart(
         at = f"{up(level[0]):.1f}"
         parts.append(_line(LEFT, at, width - RIGHT, at, stroke="currentColor", stroke_dasharray="1 3"))
     for number, line in enumerate(lines):
-        points = _thinned(line.points)
-        path = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in points)
-        # The first is wide and the later ones thin and dashed: equal curves lie on each other, and all must show.
-        wide = 1.1 if noisy else 3.2 if number == 0 and len(lines) > 1 else 1.8
-        dash = None if noisy else _dash(line.slot)
-        parts.append(
-            E(
-                "polyline",
-                points=path,
-                fill="none",
-                stroke_width=wide,
-                stroke_dasharray=dash,
-                style=f"stroke:{colour(line.slot)}",
-                stroke_linejoin="round",
-            )
-        )
+        points = line.points if noisy else _thinned(line.points)
+        places = [(f"{across(x):.1f}", f"{up(y):.1f}") for x, y in points]
+        look = {"fill": "none", "style": f"stroke:{colour(line.slot)}", "stroke_linejoin": "round"}
+        if noisy:
+            # A step of no length and a round end make a dot of a point that stands alone.
+            starts = [not n or points[n][0] - points[n - 1][0] > 1 for n in range(len(points))]
+            path = "".join(f"M{x},{y}h0" if new else f"L{x},{y}" for (x, y), new in zip(places, starts, strict=True))
+            parts.append(E("path", d=path, stroke_width=1.4, stroke_linecap="round", **look))
+        else:
+            # The first is wide and later ones thin and dashed: equal curves lie on each other, and all must show.
+            wide = 3.2 if number == 0 and len(lines) > 1 else 1.8
+            corners = " ".join(f"{x},{y}" for x, y in places)
+            parts.append(E("polyline", points=corners, stroke_width=wide, stroke_dasharray=_dash(line.slot), **look))
         for x, y in points if dots else []:
             spot = f"fill:{colour(line.slot)}"
             parts.append(E("circle", cx=f"{across(x):.1f}", cy=f"{up(y):.1f}", r=3, style=spot))

@@ -235,6 +235,13 @@ def test_higher_values_are_higher_and_logarithms_are_even() -> None:
     assert ys[0] > ys[2]
 
 
+def test_a_noisy_line_has_gaps_where_points_are_left_out() -> None:
+    points = [(1.0, 1.0), (2.0, 2.0), (5.0, 1.0), (7.0, 3.0), (8.0, 1.0)]
+    text = render(line_chart([Series("x", points)], "t", "x", "y", noisy=True))
+    (path,) = re.findall(r'<path d="([^"]*)"', text)
+    assert re.sub(r"[\d.,]+", "", path.replace("h0", "h")) == "MhLMhMhL"
+
+
 def test_bars_and_their_errors_are_where_the_axis_says() -> None:
     bars = [Bar("a", 1.0, 0.5, 2.0, "1"), Bar("b", 100.0, 90.0, 120.0, "100"), Bar("c", 10.0, 9.0, 12.0, "10")]
     text = render(bar_chart(bars, "t", "ms", width=760))
