@@ -240,6 +240,8 @@ def test_a_noisy_line_has_gaps_where_points_are_left_out() -> None:
     text = render(line_chart([Series("x", points)], "t", "x", "y", noisy=True))
     (path,) = re.findall(r'<path d="([^"]*)"', text)
     assert re.sub(r"[\d.,]+", "", path.replace("h0", "h")) == "MhLMhMhL"
+    text = render(line_chart([Series("x", list(enumerate([1.0, 2.0] * 600)))], "t", "x", "y", noisy=True))
+    assert text.count("h0") == 1
 
 
 def test_bars_and_their_errors_are_where_the_axis_says() -> None:
