@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 from portgnn.training import History
 
-FRAMES_A_SECOND = 5
+FRAMES_A_SECOND = 2
 WIDEST = 80
 """Columns beyond which the bar grows no longer."""
 SHORTEST_BAR = 10

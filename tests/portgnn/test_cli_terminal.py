@@ -32,7 +32,7 @@ COMMAND = [sys.executable, "-m", "portgnn"]
 ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 ERASE = "\x1b[2K"
 COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9]")
-LONG_RUN = ("train", "--dataset", "csbm-cora", "--epochs", "900", "--patience", "0")
+LONG_RUN = ("train", "--dataset", "csbm-cora", "--epochs", "1500", "--patience", "0")
 
 
 def _history(epochs: int, *, validated: bool = True) -> History:
@@ -166,7 +166,7 @@ def test_a_terminal_sees_the_live_view_and_stdout_holds_the_result(tmp_path: Pat
     shown, seconds, status = _in_terminal(*LONG_RUN, out=tmp_path / "result")
     plain = ESCAPES.sub("", shown)
     assert status == 0
-    assert re.search(r"epoch +[1-9]\d*/900  ━", plain)
+    assert re.search(r"epoch +[1-9]\d*/1500  ━", plain)
     assert re.search(r"last +\d+ +\d\.\d{4} +\d\.\d{4} +0\.\d{4} +\d+\.\d\d", plain)
     assert re.search(r"best +\d+ +\d\.\d{4}", plain)
     assert plain.count("numpy runs on cpu") == 1
@@ -176,7 +176,7 @@ def test_a_terminal_sees_the_live_view_and_stdout_holds_the_result(tmp_path: Pat
     assert result.startswith("csbm-cora: 2708 nodes")
     assert re.search(r"^test accuracy 0\.\d{4}\n\Z", result, re.MULTILINE)
     assert "\x1b" not in result
-    frames = len(re.findall(r"epoch +\d+/900", plain))
+    frames = len(re.findall(r"epoch +\d+/1500", plain))
     assert 2 <= frames <= 10 * seconds
     assert frames <= (FRAMES_A_SECOND + 2) * seconds
 
