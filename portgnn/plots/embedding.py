@@ -54,7 +54,7 @@ def project(points: NDArray[Any], how: str) -> tuple[NDArray[np.float64], tuple[
         try:
             from sklearn.manifold import TSNE
         except ImportError:
-            raise ConfigError("tsne needs scikit-learn. Install it with: pip install scikit-learn") from None
+            raise ConfigError('tsne needs scikit-learn. Install it with: pip install "portgnn[sklearn]"') from None
         perplexity = min(PERPLEXITY, (len(values) - 1) / 3)
         found = TSNE(init="pca", random_state=0, perplexity=perplexity).fit_transform(values)
         return np.asarray(found, dtype=np.float64), ("t-SNE, no unit", "t-SNE, no unit")
