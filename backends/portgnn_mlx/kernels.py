@@ -1,7 +1,8 @@
 """A CSR product for MLX's GPUs: one body of source for Metal and CUDA, where only how a thread finds itself differs.
 
-A thread sums VECTOR neighbouring columns of one row, so that threads of a row read neighbouring memory. Rows of
-more than LONG_ROW stored values are cut into pieces, which a second launch adds up.
+A thread sums VECTOR neighbouring columns of one row. Where a product is too small to fill the GPU, SPLIT threads share
+that work and add up with shuffles: one thread that walks a row alone waits for memory at each step. Rows of more than
+LONG_ROW stored values are cut into pieces, which a second launch adds up.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 
 LONG_ROW = 512
 THREADS = 256
+FILLS_A_GPU = 2**18
+"""Threads from which on more of them gain nothing."""
 
 _HEADER = """
 template <typename T, int N> struct alignas(sizeof(T) * N) Pack { T at[N]; };
@@ -26,37 +29,52 @@ template <typename T, int N> struct alignas(sizeof(T) * N) Pack { T at[N]; };
 # sizes: rows, columns, longest row that is summed here. `thread` comes from the device's own preamble.
 _BODY = """
     const unsigned int lanes = sizes[1] / VECTOR;
-    const unsigned int row = thread / lanes;
-    if (row >= (unsigned int)sizes[0]) return;
-    const int first = starts[row];
-    const int last = ends[row];
-    if (last - first > sizes[2]) return;
-    const unsigned int lane = thread % lanes;
+    const unsigned int part = thread % SPLIT;
+    const unsigned int row = thread / SPLIT / lanes;
+    const unsigned int lane = thread / SPLIT % lanes;
+    const bool inside = row < (unsigned int)sizes[0];
+    const int first = inside ? starts[row] : 0;
+    const int last = inside ? ends[row] : 0;
+    const bool mine = inside && last - first <= sizes[2];
     float total[VECTOR];
     for (int c = 0; c < VECTOR; ++c) total[c] = 0.0f;
-    #pragma unroll 4
-    for (int e = first; e < last; ++e) {
-        const size_t source = INDEXED ? (size_t)indices[e] : (size_t)e;
-        const float weight = INDEXED ? (float)values[e] : 1.0f;
-        const Pack<T, VECTOR> found = ((const SPACE Pack<T, VECTOR>*)x)[source * lanes + lane];
-        for (int c = 0; c < VECTOR; ++c) total[c] += weight * (float)found.at[c];
+    if (mine) {
+        #pragma unroll 4
+        for (int e = first + (int)part; e < last; e += SPLIT) {
+            const size_t source = INDEXED ? (size_t)indices[e] : (size_t)e;
+            const float weight = INDEXED ? (float)values[e] : 1.0f;
+            const Pack<T, VECTOR> found = ((const SPACE Pack<T, VECTOR>*)x)[source * lanes + lane];
+            for (int c = 0; c < VECTOR; ++c) total[c] += weight * (float)found.at[c];
+        }
     }
-    Pack<T, VECTOR> sum;
-    for (int c = 0; c < VECTOR; ++c) sum.at[c] = (T)total[c];
-    ((SPACE Pack<T, VECTOR>*)out)[(size_t)row * lanes + lane] = sum;
+    // All threads of a warp take part: a shuffle must not wait for one that has left.
+    for (int distance = SPLIT / 2; distance > 0; distance /= 2) {
+        for (int c = 0; c < VECTOR; ++c) total[c] += SHUFFLE(total[c], distance);
+    }
+    if (mine && part == 0) {
+        Pack<T, VECTOR> sum;
+        for (int c = 0; c < VECTOR; ++c) sum.at[c] = (T)total[c];
+        ((SPACE Pack<T, VECTOR>*)out)[(size_t)row * lanes + lane] = sum;
+    }
 """
 
 _INPUTS = ["starts", "ends", "indices", "values", "x", "sizes"]
 
 
 def device_kernel(name: str, inputs: list[str], outputs: list[str], source: str, header: str = "") -> Any:
-    """A kernel for this machine's GPU, in whose source `thread` is a thread's number and SPACE its memory's name."""
+    """A kernel for this machine's GPU.
+
+    In its source, `thread` is the thread's number, SPACE the name of the GPU's memory, and SHUFFLE(value, distance)
+    the value of the thread whose number differs in that bit.
+    """
     make: Any
     if mx.metal.is_available():
         make, space, thread = mx.fast.metal_kernel, "device", "thread_position_in_grid.x"
+        shuffle = "simd_shuffle_xor("
     else:
         make, space, thread = mx.fast.cuda_kernel, "", "blockIdx.x * blockDim.x + threadIdx.x"
-    source = f"const unsigned int thread = {thread};" + source.replace("SPACE", space)
+        shuffle = "__shfl_xor_sync(0xffffffffu, "
+    source = f"const unsigned int thread = {thread};" + source.replace("SPACE", space).replace("SHUFFLE(", shuffle)
     return make(name=name, input_names=inputs, output_names=outputs, header=header, source=source)
 
 
@@ -73,6 +91,7 @@ class RowSums:
         starts, ends = indptr[:-1].astype(np.int32), indptr[1:].astype(np.int32)
         self.starts, self.ends = mx.array(starts), mx.array(ends)
         lengths = ends - starts
+        self.longest = int(lengths.max(initial=0))
         long = np.flatnonzero(lengths > LONG_ROW).astype(np.int32)
         self.long = mx.array(long) if len(long) else None
         if len(long):
@@ -85,22 +104,34 @@ class RowSums:
 
     def product(self, indices: mx.array, values: mx.array, x: mx.array) -> mx.array:
         """The matrix [rows, n] with these column indices and values, times x [n, k]."""
-        out = _launch(self.starts, self.ends, indices, values, x, LONG_ROW, True)
+        out = _launch(self.starts, self.ends, indices, values, x, LONG_ROW, True, min(self.longest, LONG_ROW))
         if self.long is not None:
-            partial = _launch(*self.pieces, indices, values, x, LONG_ROW, True)
-            out[self.long] = _launch(*self.sums, indices, values, partial, 2**31 - 1, False)
+            partial = _launch(*self.pieces, indices, values, x, LONG_ROW, True, LONG_ROW)
+            out[self.long] = _launch(*self.sums, indices, values, partial, 2**31 - 1, False, 1)
         return out
 
 
 def _launch(
-    starts: mx.array, ends: mx.array, indices: mx.array, values: mx.array, x: mx.array, longest: int, indexed: bool
+    starts: mx.array,
+    ends: mx.array,
+    indices: mx.array,
+    values: mx.array,
+    x: mx.array,
+    longest: int,
+    indexed: bool,
+    steps: int,
 ) -> mx.array:
+    """longest: rows with more stored values are left out. steps: what the longest of the others has."""
     rows, columns = starts.shape[0], x.shape[1]
     vector = next(width for width in (4, 2, 1) if columns % width == 0)
+    lanes = columns // vector
+    split = 1
+    while split < 32 and 4 * split < steps and 2 * split * rows * lanes <= FILLS_A_GPU:
+        split *= 2
     result: mx.array = _kernel()(
         inputs=[starts, ends, indices, values, x, mx.array([rows, columns, longest], mx.int32)],
-        template=[("T", x.dtype), ("VECTOR", vector), ("INDEXED", indexed)],
-        grid=(rows * (columns // vector), 1, 1),
+        template=[("T", x.dtype), ("VECTOR", vector), ("INDEXED", indexed), ("SPLIT", split)],
+        grid=(rows * lanes * split, 1, 1),
         threadgroup=(THREADS, 1, 1),
         output_shapes=[(rows, columns)],
         output_dtypes=[x.dtype],
