@@ -19,7 +19,8 @@ class Plan:
     """How often and how long. All of it goes into the result.
 
     rounds: turns of every entry. chunk: epochs between two readings of the clock. epochs: most timed epochs of an
-    entry in one round. warm_seconds: untimed training before each turn. turn_seconds: what a turn of a slow entry may last. pause: seconds between two turns.
+    entry in one round. warm_seconds: untimed training before each turn. turn_seconds: what a turn of a slow entry may
+    last. pause: seconds between two turns.
     """
 
     rounds: int = 7

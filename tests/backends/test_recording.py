@@ -9,13 +9,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from portgnn.datasets import load_graph
-from portgnn.operands import Prepared
-from portgnn.presets import preset
-from portgnn.random import dropout_keys
-from portgnn.training import initial_state, make_run
-from portgnn_torch import TorchBackend
-from portgnn_torch.recording import WORTH_RECORDING
+from portgnn.datasets import load_graph  # noqa: E402
+from portgnn.operands import Prepared  # noqa: E402
+from portgnn.presets import preset  # noqa: E402
+from portgnn.random import dropout_keys  # noqa: E402
+from portgnn.training import initial_state, make_run  # noqa: E402
+from portgnn_torch import TorchBackend  # noqa: E402
+from portgnn_torch.recording import WORTH_RECORDING  # noqa: E402
 
 KEYS = dropout_keys(0, range(2 * WORTH_RECORDING), 2)
 
