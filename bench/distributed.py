@@ -53,7 +53,9 @@ def launcher(transport: str, processes: int) -> list[str]:
             sys.executable,
         ]
     return [
-        str(here / "torchrun"),
+        sys.executable,  # torchrun itself may stand in another folder
+        "-m",
+        "torch.distributed.run",
         "--nproc-per-node",
         str(processes),
         "--master-addr",

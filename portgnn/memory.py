@@ -75,6 +75,9 @@ def advice(prepared: Prepared, dtype: str) -> str:
         options.append((estimate(half, dtype), f"--hidden {config.hidden // 2}"))
     smaller_ones = [f"{option} (about {_readable(size)})" for size, option in sorted(options) if size < 0.9 * need]
     text = f"this run needs about {_readable(need)} on its device, by estimate"
+    if config.adjacency != "dense":
+        # No estimate: what a batch needs depends on the graph's hubs, and hardly on its size.
+        smaller_ones.append("--loader neighbor, which trains in batches")
     return f"{text}. Less would do: {', '.join(smaller_ones)}" if smaller_ones else text
 
 

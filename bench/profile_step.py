@@ -1,0 +1,101 @@
+"""What one training step of a backend spends its time on.
+
+    python bench/profile_step.py --backend torch [--device cuda] [--dataset cora] [--preset pyg] [--top 20]
+
+torch is asked through torch.profiler (on CUDA: the kernels of the replayed graph), every other backend through
+cProfile, which sees Python and the calls that it makes. Both make short calls look longer than they are: the first
+line gives the step's time without them, and the shares are what to read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import pstats
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from portgnn import load_graph
+from portgnn.operands import Prepared
+from portgnn.presets import preset
+from portgnn.random import dropout_keys
+from portgnn.registry import get_backend
+from portgnn.training import initial_state, make_run
+
+CHUNK = 64
+
+Row = tuple[str, float, float]
+"""Name, calls a step, µs a step."""
+
+
+def by_torch(run: Callable[[], None], steps: int, device: str) -> list[Row]:
+    from torch.profiler import ProfilerActivity, profile
+
+    on_cpu = device == "cpu"
+    with profile(activities=[ProfilerActivity.CPU if on_cpu else ProfilerActivity.CUDA]) as profiler:
+        run()
+    rows = [
+        (each.key, each.count / steps, (each.self_cpu_time_total if on_cpu else each.self_device_time_total) / steps)
+        for each in profiler.key_averages()
+    ]
+    return [row for row in rows if row[2] > 0]
+
+
+def by_cprofile(run: Callable[[], None], steps: int) -> list[Row]:
+    profiler = cProfile.Profile()
+    profiler.runcall(run)
+    # The rows of pstats, which its stubs leave out: (file, line, function) -> (calls, …, own seconds, …).
+    found = pstats.Stats(profiler).stats  # type: ignore[attr-defined]
+    return [(_named(*where), calls / steps, own * 1e6 / steps) for where, (calls, _, own, _, _) in found.items()]
+
+
+def _named(file: str, line: int, function: str) -> str:
+    return f"{Path(file).parent.name}/{Path(file).name}:{function}" if line else function
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backend", default="numpy")
+    parser.add_argument("--device")
+    parser.add_argument("--dataset", default="cora")
+    parser.add_argument("--preset", default="pyg")
+    parser.add_argument("--chunks", type=int, default=5, help=f"of {CHUNK} steps")
+    parser.add_argument("--top", type=int, default=20)
+    given = parser.parse_args()
+
+    backend = get_backend(given.backend, device=given.device)
+    config = preset(given.preset)
+    prepared = Prepared.of(load_graph(given.dataset), config)
+    train = make_run(backend, prepared, validate=False)
+    state = initial_state(backend, prepared, 0)
+    keys = dropout_keys(0, range(CHUNK), config.layers)
+
+    def run() -> None:
+        nonlocal state
+        for _ in range(given.chunks):
+            state, _ = train(state, keys)
+        backend.synchronize(*state.values())
+
+    run()
+    steps = given.chunks * CHUNK
+    clock = time.perf_counter()
+    run()
+    undisturbed = (time.perf_counter() - clock) * 1e6 / steps
+    rows = by_torch(run, steps, backend.device) if given.backend == "torch" else by_cprofile(run, steps)
+    rows.sort(key=lambda row: -row[2])
+    total = sum(row[2] for row in rows)
+    print(
+        f"{given.backend} on {backend.device}, {given.dataset}, {given.preset}: {undisturbed:.0f} µs a step undisturbed"
+    )
+    print(f"{'share':>6} {'µs':>8} {'calls':>6}  of {total:.0f} µs under the profiler")
+    for name, calls, microseconds in rows[: given.top]:
+        print(f"{microseconds / total:6.1%} {microseconds:8.1f} {calls:6.1f}  {name[:90]}")
+
+
+if __name__ == "__main__":
+    main()
