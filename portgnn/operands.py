@@ -21,6 +21,7 @@ from portgnn.protocol import CSR, Array, Backend
 SPARSE_BELOW = 0.1
 """Features with a smaller share of non-zeros are kept sparse: measured on Cora (0.013) and on random
 features, a CSR product beats the dense one up to about this density on a CPU."""
+_COLUMNS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +88,7 @@ def place(backend: Backend, prepared: Prepared, nodes: NDArray[np.int64] | None,
     dropped = config.input_dropout if training else 0.0
     multiplied = False
     if not dense and not dropped and config.bias != "before":
-        features, multiplied = _multiplied_if_cheaper(blocks[0], features)
+        features, multiplied = _multiplied_if_cheaper(blocks[0], features, backend.dtype)
         numbers = None if multiplied else numbers  # they number the values of the features, not of a product
 
     # One handle serves all layers that share a block: a device holds it once.
@@ -158,13 +159,21 @@ def _stored_values_of(matrix: sp.csr_array, rows: NDArray[np.int64]) -> NDArray[
     return numbers
 
 
-def _multiplied_if_cheaper(block: sp.csr_array, features: Features) -> tuple[Features, bool]:
-    """(A X, True) where one product with it costs no more than one with A and one with X."""
+def _multiplied_if_cheaper(block: sp.csr_array, features: Features, dtype: str) -> tuple[Features, bool]:
+    """(A X, True) where one product with it costs no more than one with A and one with X.
+
+    dtype: of the backend; a dense product in fewer bits than float64 is kept as float32.
+    """
     if not isinstance(features, sp.csr_array):
-        return np.asarray(block @ features), True
-    product = canonical_csr(block @ features)
-    if product.nnz <= block.nnz + features.nnz:
+        product = np.empty((block.shape[0], features.shape[1]), dtype=np.float64 if dtype == "float64" else np.float32)
+        # Summed in float64 whatever is kept, a few columns at a time: whole copies of large features would be the
+        # largest arrays of a run.
+        for start in range(0, features.shape[1], _COLUMNS):
+            product[:, start : start + _COLUMNS] = block @ features[:, start : start + _COLUMNS].astype(np.float64)
         return product, True
+    sparse = canonical_csr(block @ features)
+    if sparse.nnz <= block.nnz + features.nnz:
+        return sparse, True
     return features, False
 
 
@@ -177,6 +186,7 @@ def _element_numbers(backend: Backend, prepared: Prepared, levels: list[NDArray[
         if not rate or sparse_input or len(nodes) == prepared.graph.num_nodes:
             numbers.append(None)
             continue
-        each = nodes[:, None] * width + np.arange(width)
-        numbers.append(backend.asarray((each % 2**32).astype(np.uint32)))
+        # In uint32 the products wrap by themselves.
+        each = nodes.astype(np.uint32)[:, None] * np.uint32(width) + np.arange(width, dtype=np.uint32)
+        numbers.append(backend.asarray(each))
     return tuple(numbers)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from portgnn.parts import Adam, MasterWeights
 from portgnn.protocol import BatchStep, Capabilities, Key, LossFn, Optimizer, Params, Run, State, Step, Watch
-from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold, random_bits
+from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, dropout_mask, keep_threshold, random_bits
 from portgnn_mlx import optim
 from portgnn_mlx.collectives import MLXCollectives, join, transports
 from portgnn_mlx.kernels import kernel_is_right
@@ -154,9 +154,8 @@ class MLXBackend:
         return dropped
 
     def _host_mask(self, key: Key, index: Any, rate: float) -> NDArray[Any]:
-        kept = (self._host_bits(key, index) < keep_threshold(rate)).astype(self.dtype)
-        kept *= 1.0 / (1.0 - rate)
-        return kept
+        ids = index if isinstance(index, int) else np.array(index, copy=False).view(np.uint32)
+        return dropout_mask((int(key[0]), int(key[1])), ids, rate, self.dtype)
 
     def _mask(self, key: Key, index: Any, rate: float) -> mx.array:
         if self._on_host:

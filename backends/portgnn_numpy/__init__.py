@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.protocol import Array, Capabilities, Key
-from portgnn.random import random_bits
+from portgnn.random import dropout_mask, random_bits
 from portgnn_numpy.backend import TapeBackend
 from portgnn_numpy.optim import InPlaceAdam
 
@@ -64,6 +64,9 @@ class NumPyBackend(TapeBackend):
 
     def _hash(self, key: Key, index: Array) -> Array:
         return random_bits((key[0], key[1]), index)
+
+    def _mask(self, key: Key, index: int | Array, rate: float) -> Array:
+        return dropout_mask(key, index if isinstance(index, int) else index.view(np.uint32), rate, self.dtype)
 
     def to_numpy(self, x: Array) -> NDArray[Any]:
         return np.array(x, copy=True)

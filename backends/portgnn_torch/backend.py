@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from portgnn.parts import MasterWeights, plain_loop
 from portgnn.protocol import Capabilities, Key, LossFn, Optimizer, Params, Run, Step, Watch
-from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold, random_bits
+from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, dropout_mask, keep_threshold, random_bits
 from portgnn_torch.collectives import TorchCollectives, join, transports
 from portgnn_torch.graphs import GraphRun
 from portgnn_torch.optim import FusedAdam, KernelAdam
@@ -79,7 +79,7 @@ class TorchBackend:
         host = np.asarray(x)
         kind = {"f": self._float, "i": torch.int32, "u": torch.int32, "b": torch.bool}[host.dtype.kind]
         if host.dtype.kind == "u":
-            host = host.astype(np.uint32).view(np.int32)
+            host = host.astype(np.uint32, copy=False).view(np.int32)
         return torch.tensor(host, dtype=kind, device=self._device)
 
     def to_numpy(self, x: torch.Tensor) -> NDArray[Any]:
@@ -128,10 +128,7 @@ class TorchBackend:
     def _host_bits(self, key: Key, index: int | torch.Tensor) -> NDArray[np.int32]:
         """On the CPU tensors share memory with NumPy, whose integer loops are the faster ones."""
         ids = self._counter(index) if isinstance(index, int) else index.numpy().view(np.uint32)
-        if isinstance(key, np.ndarray):  # one key an epoch
-            words = key.reshape(-1, 2, *(1,) * np.ndim(ids))
-            return random_bits((words[:, 0], words[:, 1]), ids)
-        return random_bits((int(key[0]), int(key[1])), ids)
+        return random_bits(_words(key, np.ndim(ids)), ids)
 
     def dropout(self, x: Any, rate: float, key: Key, index: torch.Tensor | None = None) -> Any:
         if rate == 0.0:
@@ -158,13 +155,12 @@ class TorchBackend:
     def _mask(self, key: Key, index: int | torch.Tensor, rate: float) -> torch.Tensor:
         scale = 1.0 / (1.0 - rate)
         if self._on_host and self.dtype != "bfloat16":
-            return _made(key, lambda words: self._host_mask(words, index, rate, scale))
+            return _made(key, lambda words: self._host_mask(words, index, rate))
         return (self.random_bits(key, index) < keep_threshold(rate)).to(self._float) * scale
 
-    def _host_mask(self, key: Key, index: int | torch.Tensor, rate: float, scale: float) -> torch.Tensor:
-        kept = (self._host_bits(key, index) < keep_threshold(rate)).astype(self.dtype)
-        kept *= scale
-        return torch.from_numpy(kept)
+    def _host_mask(self, key: Key, index: int | torch.Tensor, rate: float) -> torch.Tensor:
+        ids = index if isinstance(index, int) else index.numpy().view(np.uint32)
+        return torch.from_numpy(dropout_mask(_words(key, np.ndim(ids) or 1), ids, rate, self.dtype))
 
     def value_and_grad(self, fn: LossFn) -> Callable[..., tuple[tuple[torch.Tensor, Any], Params]]:
         def wrapped(params: Params, *args: Any) -> tuple[tuple[torch.Tensor, Any], Params]:
@@ -210,6 +206,14 @@ class TorchBackend:
             torch.cuda.synchronize(self._device)
         elif self._device.type == "mps":
             torch.mps.synchronize()
+
+
+def _words(key: Any, axes: int) -> tuple[Any, Any]:
+    """The two words of a key; of keys [epochs, 2], as arrays that broadcast against an index of so many axes."""
+    if not isinstance(key, np.ndarray):
+        return int(key[0]), int(key[1])
+    words = key.reshape(-1, 2, *(1,) * axes)
+    return words[:, 0], words[:, 1]
 
 
 def _made(key: Any, make: Callable[[Any], torch.Tensor]) -> torch.Tensor:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portgnn.random import dropout_keys, glorot_uniform, keep_threshold, random_bits
+from portgnn.random import BLOCK, dropout_keys, dropout_mask, glorot_uniform, keep_threshold, random_bits
 
 N = 1 << 16
 SIGMA = 1 / np.sqrt(N)
@@ -121,3 +121,23 @@ def test_dropout_keys_are_the_words_of_numpys_seed_sequence(seed: int, epochs: r
     assert keys.dtype == np.uint32
     assert keys.shape == (len(epochs), layers, 2)
     assert [epoch.ravel().tolist() for epoch in keys] == [words.tolist() for words in expected]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("count", [0, 1, 1000, BLOCK, BLOCK + 1, 3 * BLOCK + 17])
+def test_a_mask_is_what_the_bits_say_block_by_block(count: int, dtype: str) -> None:
+    key, rate = (2**32 - 5, 12345), 0.3
+    numbers = np.arange(count, dtype=np.uint32)
+    expected = np.where(random_bits(key, numbers) < keep_threshold(rate), 1 / (1 - rate), 0).astype(dtype)
+    whole = dropout_mask(key, count, rate, dtype)
+    assert whole.dtype == dtype
+    np.testing.assert_array_equal(whole, expected)
+    np.testing.assert_array_equal(dropout_mask(key, numbers[::-1].copy(), rate, dtype), expected[::-1])
+
+
+def test_masks_of_several_keys_at_once() -> None:
+    words = dropout_keys(0, range(3), 1)[:, 0]
+    numbers = np.arange(12, dtype=np.uint32).reshape(4, 3)
+    together = dropout_mask((words[:, 0].reshape(-1, 1, 1), words[:, 1].reshape(-1, 1, 1)), numbers, 0.5, "float32")
+    for one, (first, second) in zip(together, words.tolist(), strict=True):
+        np.testing.assert_array_equal(one, dropout_mask((first, second), numbers, 0.5, "float32"))
