@@ -231,13 +231,18 @@ def normalized_adjacency(adjacency: sp.csr_array) -> sp.csr_array:
 
 def row_normalized(features: Features) -> Features:
     """Each row divided by its sum (Kipf & Welling 2017, section 5.1); rows that sum to zero stay as they are."""
-    sums = np.asarray(features.sum(axis=1), dtype=np.float64).ravel()
-    scale = np.divide(1.0, sums, out=np.ones_like(sums), where=sums != 0)
+    scale = row_scales(features)
     if isinstance(features, sp.csr_array):
         scaled = features.astype(np.float64)
         scaled.data *= np.repeat(scale, np.diff(scaled.indptr))
         return scaled
     return np.asarray(features * scale[:, None])
+
+
+def row_scales(features: Features) -> NDArray[np.float64]:
+    """What `row_normalized` multiplies each row by, [n]."""
+    sums = np.asarray(features.sum(axis=1), dtype=np.float64).ravel()
+    return np.divide(1.0, sums, out=np.ones_like(sums), where=sums != 0)
 
 
 def _check_text(what: str, names: Iterable[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+import numpy as np
 import scipy.sparse as sp
 
 from portgnn.engine import Task
@@ -41,8 +42,8 @@ def estimate(prepared: Prepared, dtype: str, *, adjacency: str = "", features: s
     stored = prepared.adjacency.nnz
     dense = (adjacency or config.adjacency) == "dense"
     total = n * n * item if dense else 2 * (stored * (item + 4) + 4 * n)
-    held = prepared.features.nnz if isinstance(prepared.features, sp.csr_array) else int((prepared.features != 0).sum())
-    form = features or ("sparse" if isinstance(prepared.features, sp.csr_array) else "dense")
+    held = _stored(prepared)
+    form = features or ("sparse" if prepared.has_sparse_features else "dense")
     total += held * (item + 4) * 2 if form == "sparse" else n * f * item * (2 if config.input_dropout else 1)
     counted = 0 if graph.train is None else len(graph.train)
     everything = dense or (rows or config.rows) == "all"
@@ -58,8 +59,10 @@ def advice(prepared: Prepared, dtype: str) -> str:
     """What the run needs by estimate, and each option that would need clearly less, smallest first."""
     config = prepared.config
     need = estimate(prepared, dtype)
-    sparse_features = isinstance(prepared.features, sp.csr_array)
-    share = 1.0 if sparse_features else float((prepared.features != 0).mean())
+    sparse_features = prepared.has_sparse_features
+    share = (
+        1.0 if sparse_features else _stored(prepared) / max(prepared.graph.num_nodes * prepared.graph.num_features, 1)
+    )
     options: list[tuple[int, str]] = []
     if config.adjacency == "dense":
         options.append((estimate(prepared, dtype, adjacency="csr"), "--adjacency csr"))
@@ -79,6 +82,12 @@ def advice(prepared: Prepared, dtype: str) -> str:
         # No estimate: what a batch needs depends on the graph's hubs, and hardly on its size.
         smaller_ones.append("--loader neighbor, which trains in batches")
     return f"{text}. Less would do: {', '.join(smaller_ones)}" if smaller_ones else text
+
+
+def _stored(prepared: Prepared) -> int:
+    """Features that are not 0; those of the graph, since memory for normalised ones may just have run out."""
+    features = prepared.graph.features
+    return int(features.nnz if isinstance(features, sp.csr_array) else np.count_nonzero(features))
 
 
 def translated(error: BaseException, task: Task, where: str, dtype: str) -> OutOfMemoryError:

@@ -8,13 +8,14 @@ so that dropout hits the same elements whichever rows are present.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.graph import Features, Graph, canonical_csr, normalized_adjacency, row_normalized
+from portgnn.graph import Features, Graph, canonical_csr, normalized_adjacency, row_normalized, row_scales
 from portgnn.presets import Config
 from portgnn.protocol import CSR, Array, Backend
 
@@ -31,14 +32,23 @@ class Prepared:
     graph: Graph
     config: Config
     adjacency: sp.csr_array
-    features: Features
 
     @classmethod
     def of(cls, graph: Graph, config: Config) -> Prepared:
-        features = graph.features
-        if config.normalize_features:
+        return cls(graph, config, normalized_adjacency(graph.adjacency))
+
+    @cached_property
+    def features(self) -> Features:
+        """[n, f], normalised and in the form that the recipe asks for."""
+        features = self.graph.features
+        if self.config.normalize_features:
             features = row_normalized(features)
-        return cls(graph, config, normalized_adjacency(graph.adjacency), in_form(features, config.features))
+        return in_form(features, self.config.features)
+
+    @cached_property
+    def has_sparse_features(self) -> bool:
+        """Whether `features` are CSR, found without making them."""
+        return form_of(self.graph.features, self.config.features) == "sparse"
 
     @property
     def dimensions(self) -> tuple[int, ...]:
@@ -78,18 +88,22 @@ def place(backend: Backend, prepared: Prepared, nodes: NDArray[np.int64] | None,
     dense = config.adjacency == "dense"
     rows = everything if nodes is None or dense or config.rows == "all" else nodes
     levels, blocks = _receptive_field(prepared.adjacency, rows, config.layers)
-    features: Any = prepared.features
-    numbers: NDArray[np.uint32] | None = None
-    if len(levels[0]) != graph.num_nodes:
-        if isinstance(features, sp.csr_array):
-            numbers = _stored_values_of(features, levels[0])
-        features = features[levels[0]]
-
     dropped = config.input_dropout if training else 0.0
+    may_multiply = not dense and not dropped and config.bias != "before"
+    features: Any
+    numbers: NDArray[np.uint32] | None = None
     multiplied = False
-    if not dense and not dropped and config.bias != "before":
-        features, multiplied = _multiplied_if_cheaper(blocks[0], features, backend.dtype)
-        numbers = None if multiplied else numbers  # they number the values of the features, not of a product
+    if may_multiply and not prepared.has_sparse_features:
+        features, multiplied = _dense_product(blocks[0], prepared, levels[0], backend.dtype), True
+    else:
+        features = prepared.features
+        if len(levels[0]) != graph.num_nodes:
+            if prepared.has_sparse_features:
+                numbers = _stored_values_of(features, levels[0])
+            features = features[levels[0]]
+        if may_multiply:
+            features, multiplied = _sparse_product_if_cheaper(blocks[0], features)
+            numbers = None if multiplied else numbers  # they number the values of the features, not of a product
 
     # One handle serves all layers that share a block: a device holds it once.
     handles: dict[int, Array | CSR] = {}
@@ -118,12 +132,17 @@ def place(backend: Backend, prepared: Prepared, nodes: NDArray[np.int64] | None,
 
 def in_form(features: Features, form: str) -> Features:
     """The features "sparse" or "dense", or by their density where the form is "auto"."""
-    if form == "auto":
-        stored = features.nnz if isinstance(features, sp.csr_array) else np.count_nonzero(features)
-        form = "sparse" if stored < SPARSE_BELOW * features.shape[0] * features.shape[1] else "dense"
-    if form == "sparse":
+    if form_of(features, form) == "sparse":
         return canonical_csr(features)
     return features.toarray() if isinstance(features, sp.csr_array) else features
+
+
+def form_of(features: Features, form: str) -> str:
+    """ "sparse" or "dense", where the recipe may leave it to their density."""
+    if form != "auto":
+        return form
+    stored = features.nnz if isinstance(features, sp.csr_array) else np.count_nonzero(features)
+    return "sparse" if stored < SPARSE_BELOW * features.shape[0] * features.shape[1] else "dense"
 
 
 def _receptive_field(
@@ -159,22 +178,28 @@ def _stored_values_of(matrix: sp.csr_array, rows: NDArray[np.int64]) -> NDArray[
     return numbers
 
 
-def _multiplied_if_cheaper(block: sp.csr_array, features: Features, dtype: str) -> tuple[Features, bool]:
-    """(A X, True) where one product with it costs no more than one with A and one with X.
-
-    dtype: of the backend; a dense product in fewer bits than float64 is kept as float32.
-    """
-    if not isinstance(features, sp.csr_array):
-        product = np.empty((block.shape[0], features.shape[1]), dtype=np.float64 if dtype == "float64" else np.float32)
-        # Summed in float64 whatever is kept, a few columns at a time: whole copies of large features would be the
-        # largest arrays of a run.
-        for start in range(0, features.shape[1], _COLUMNS):
-            product[:, start : start + _COLUMNS] = block @ features[:, start : start + _COLUMNS].astype(np.float64)
+def _sparse_product_if_cheaper(block: sp.csr_array, features: sp.csr_array) -> tuple[sp.csr_array, bool]:
+    """(A X, True) where one product with it costs no more than one with A and one with X."""
+    product = canonical_csr(block @ features)
+    if product.nnz <= block.nnz + features.nnz:
         return product, True
-    sparse = canonical_csr(block @ features)
-    if sparse.nnz <= block.nnz + features.nnz:
-        return sparse, True
     return features, False
+
+
+def _dense_product(block: sp.csr_array, prepared: Prepared, rows: NDArray[np.int64], dtype: str) -> NDArray[Any]:
+    """A X for dense features, of which the block takes some rows. dtype: of the backend that it is for.
+
+    Summed in float64 whatever is kept, a few columns at a time: the normalised features as a whole, in float64, would
+    be the largest array of a run.
+    """
+    config, raw = prepared.config, prepared.graph.features
+    raw = raw.toarray() if isinstance(raw, sp.csr_array) else raw
+    scale = row_scales(raw)[rows, None] if config.normalize_features else None
+    product = np.empty((block.shape[0], raw.shape[1]), dtype=np.float64 if dtype == "float64" else np.float32)
+    for start in range(0, raw.shape[1], _COLUMNS):
+        part = raw[rows, start : start + _COLUMNS].astype(np.float64)
+        product[:, start : start + _COLUMNS] = block @ (part if scale is None else part * scale)
+    return product
 
 
 def _element_numbers(backend: Backend, prepared: Prepared, levels: list[NDArray[np.int64]]) -> tuple[Array | None, ...]:
@@ -182,7 +207,7 @@ def _element_numbers(backend: Backend, prepared: Prepared, levels: list[NDArray[
     numbers: list[Array | None] = []
     for layer, rate in enumerate(prepared.config.dropout_rates()):
         nodes, width = levels[layer], prepared.dimensions[layer]
-        sparse_input = layer == 0 and isinstance(prepared.features, sp.csr_array)
+        sparse_input = layer == 0 and prepared.has_sparse_features
         if not rate or sparse_input or len(nodes) == prepared.graph.num_nodes:
             numbers.append(None)
             continue

@@ -90,7 +90,7 @@ class InMemory(Source):
     def __init__(self, prepared: Prepared) -> None:
         self.prepared = prepared
         self.graph, self.config = prepared.graph, prepared.config
-        self.sparse_features = isinstance(prepared.features, sp.csr_array)
+        self.sparse_features = prepared.has_sparse_features
         self._indptr = prepared.adjacency.indptr.astype(np.int64)
         self._indices, self._data = prepared.adjacency.indices, prepared.adjacency.data
         rows = np.repeat(np.arange(len(self._indptr) - 1, dtype=self._indices.dtype), np.diff(self._indptr))

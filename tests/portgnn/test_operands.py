@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -147,3 +148,23 @@ def test_element_numbers_fit_the_values_that_they_number() -> None:
         assert (operands.adjacency[0] is None) is (input_dropout == 0)
         assert given
         assert all(numbers in (None, stored) for stored, numbers in given)
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("rows", ["needed", "all"])
+def test_dense_features_are_multiplied_as_the_whole_normalised_matrix_would_be(
+    make_graph: Callable[..., Graph], normalize: bool, rows: str
+) -> None:
+    drawn = make_graph()
+    features = np.random.default_rng(0).random((drawn.num_nodes, 37), dtype=np.float32) + 0.1
+    graph = replace(drawn, features=features, feature_names=())
+    prepared = _prepared(
+        graph, rows, {"bias": "after", "layers": 1, "input_dropout": 0.0, "normalize_features": normalize}
+    )
+    assert graph.train is not None
+    placed = place(get_backend("numpy", dtype="float64"), prepared, graph.train, training=True)
+    assert placed.adjacency[0] is None
+    wanted = prepared.adjacency @ prepared.features
+    np.testing.assert_allclose(placed.features, wanted if rows == "all" else wanted[graph.train], rtol=1e-13)
+    narrow = place(get_backend("numpy", dtype="float32"), prepared, graph.train, training=True)
+    np.testing.assert_array_equal(narrow.features, np.asarray(placed.features, dtype=np.float32))

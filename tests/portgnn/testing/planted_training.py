@@ -269,7 +269,7 @@ def late(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = network.fit
 
     def fit(backend: Any, prepared: Any, *rest: Any) -> Any:
-        slow = operands.Prepared(prepared.graph, Impatient(prepared.config), prepared.adjacency, prepared.features)  # type: ignore[arg-type]
+        slow = operands.Prepared(prepared.graph, Impatient(prepared.config), prepared.adjacency)  # type: ignore[arg-type]
         return whole(backend, slow, *rest)
 
     monkeypatch.setattr(network, "fit", fit)
