@@ -43,7 +43,12 @@ class Prepared:
         features = self.graph.features
         if self.config.normalize_features:
             features = row_normalized(features)
-        return in_form(features, self.config.features)
+        return in_form(features, "sparse" if self.has_sparse_features else "dense")
+
+    @cached_property
+    def scale(self) -> NDArray[np.float64] | None:
+        """What each row of the graph's features is multiplied by, [n]; None where the recipe normalises nothing."""
+        return row_scales(self.graph.features) if self.config.normalize_features else None
 
     @cached_property
     def has_sparse_features(self) -> bool:
@@ -192,9 +197,10 @@ def _dense_product(block: sp.csr_array, prepared: Prepared, rows: NDArray[np.int
     Summed in float64 whatever is kept, a few columns at a time: the normalised features as a whole, in float64, would
     be the largest array of a run.
     """
-    config, raw = prepared.config, prepared.graph.features
-    raw = raw.toarray() if isinstance(raw, sp.csr_array) else raw
-    scale = row_scales(raw)[rows, None] if config.normalize_features else None
+    raw, scale = prepared.graph.features, prepared.scale
+    if isinstance(raw, sp.csr_array):  # kept dense all the same: there is one dense copy for all placements
+        raw, scale = prepared.features, None
+    scale = None if scale is None else scale[rows, None]
     product = np.empty((block.shape[0], raw.shape[1]), dtype=np.float64 if dtype == "float64" else np.float32)
     for start in range(0, raw.shape[1], _COLUMNS):
         part = raw[rows, start : start + _COLUMNS].astype(np.float64)

@@ -17,17 +17,14 @@ from numpy.typing import NDArray
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from portgnn.protocol import Run, State, Step
+from portgnn.random import BLOCK
 
 WORTH_RECORDING = 8
 """Epochs in one call from which on a step is recorded. The training loop asks for few where an epoch is long, and
 there is nothing to gain then: the arithmetic is what takes the time."""
 
-AT_ONCE = 2**16
-"""Elements of an input that are made together, for several epochs: as many as stay in a core's cache."""
-
 Make = Callable[[NDArray[np.uint32]], torch.Tensor]
 """From keys [epochs, 2] to one input an epoch, [epochs, …]."""
-
 
 VALUELESS = (torch.ops.aten.ones_like.default,)
 """Operations whose result does not depend on values: computed once. Nothing writes into what these made."""
@@ -174,7 +171,8 @@ class Recording:
                 self.state[name].copy_(value)
         self._inputs = recorder.inputs
         self._program = recorder.program(measured)
-        self._together = max(1, AT_ONCE // max([1, *recorder.input_sizes]))
+        # Epochs whose inputs are made together: as many as stay in a core's cache.
+        self._together = max(1, BLOCK // max([1, *recorder.input_sizes]))
 
     def __call__(self, keys: NDArray[np.uint32]) -> list[list[torch.Tensor]]:
         """Epochs, one for each of keys [epochs, layers, 2]: changes `state`, returns the metrics of each."""
