@@ -1,0 +1,103 @@
+"""The array API suite's runner, on a suite of three tests that is written here."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+OPTIONS = """
+def pytest_addoption(parser):
+    parser.addoption("--disable-deadline", action="store_true")
+    parser.addoption("--derandomize", action="store_true")
+    parser.addoption("--max-examples", type=int)
+    parser.addoption("--disable-data-dependent-shapes", action="store_true")
+"""
+TESTS = """
+import os
+namespace = {}
+exec(os.environ["ARRAY_API_TESTS_MODULE"][6:-2], namespace)
+xp = namespace["xp"]
+
+def test_adds():
+    assert xp.asarray([1.0]) + 1 == 2
+
+def test_dies():
+    os._exit(7)
+
+def test_lacks():
+    xp.no_such_name
+"""
+
+
+@pytest.fixture(scope="module")
+def runner(tool: Callable[[str], ModuleType]) -> ModuleType:
+    return tool("array_api_tests")
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    folder = tmp_path / "suite"
+    for name in ("array_api_tests", "array-api/spec"):
+        (folder / name).mkdir(parents=True)
+    (folder / "conftest.py").write_text(OPTIONS)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    (folder / "array_api_tests" / "test_small.py").write_text(TESTS)
+    return folder
+
+
+def gaps(folder: Path, *tests: str, backend: str = "numpy", versions: str = "2") -> list[str]:
+    path = folder / "gaps.toml"
+    path.write_text(
+        "".join(
+            f'[[gap]]\nbackend = "{backend}"\nversions = ["{versions}"]\ntests = ["{test}"]\nreason = "known"\n'
+            for test in tests
+        )
+    )
+    return ["--gaps", str(path)]
+
+
+def test_outcomes_are_counted_and_a_test_that_ends_the_process_costs_no_other(
+    runner: ModuleType, suite: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.json"
+    known = gaps(tmp_path, "test_small.py::test_dies", "test_small.py::test_la*")
+    assert runner.main([str(suite), "--backend", "numpy", "--json", str(out), *known]) == 0
+    document = json.loads(out.read_text())
+    assert document["counts"] == {"passed": 1, "died": 1, "failed": 1}
+    assert document["categories"] == {"small": document["counts"]}
+    assert document["failures"]["test_small.py::test_lacks"]["reason"] == "known"
+    assert "no_such_name" in document["failures"]["test_small.py::test_lacks"]["message"]
+
+
+@pytest.mark.parametrize("tests", [("test_small.py::test_dies",), ("test_small.py::*", "test_small.py::test_adds")])
+def test_a_failure_without_a_row_and_a_gap_that_closed_fail_the_run(
+    runner: ModuleType, suite: Path, tmp_path: Path, tests: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert runner.main([str(suite), "--backend", "numpy", *gaps(tmp_path, *tests)]) == 1
+    printed = capsys.readouterr().out
+    assert ("without a row" in printed) == (len(tests) == 1)
+    assert ("has closed" in printed) == (len(tests) == 2)
+
+
+def test_rows_of_other_versions_and_backends_do_not_count(runner: ModuleType, tmp_path: Path) -> None:
+    path = Path(gaps(tmp_path, "test_small.py::test_lacks", versions="2.4")[1])
+    assert len(runner.read_gaps(path, "numpy", "2.4.6")) == 1
+    assert not runner.read_gaps(path, "numpy", "2.40.1")
+    assert not runner.read_gaps(path, "torch", "2.4.6")
+
+
+def test_every_row_of_the_registry_has_a_reason(runner: ModuleType) -> None:
+    for row in tomllib.loads(runner.GAPS.read_text()).get("gap", []):
+        assert len(row["reason"]) > 20
+        assert row["tests"]
+        assert row["versions"]
+
+
+def test_a_folder_that_is_no_checkout_is_named(runner: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="is no checkout of array-api-tests"):
+        runner.main([str(tmp_path), "--backend", "numpy"])
