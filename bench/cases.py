@@ -16,7 +16,6 @@ from bench.peers.article_common import DENSE_LIMIT
 OURS = "portgnn"
 DATASETS = ("cora", "citeseer")
 RECIPES = ("pyg", "kipf", "article")
-PUBLISHED = ("karate", "csbm-cora", "cora", "citeseer", "pubmed")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from typing import Any
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from bench.table import form_of, group_key, groups, ratio, read, reference_row
+from bench.rows import ratio, read, reference_row
+from portgnn.documents import form_of, group_of, timed_groups
 
 PREFERRED = ("pyg", "article-torch", "k3-node-torch", "k3-node-jax", "scikit-network", "article-mlx", "mlx-graphs")
 """Peers to compare against, the steadiest and most often installed first."""
@@ -38,20 +39,23 @@ class Finding:
 
 
 def identity(row: dict[str, Any]) -> tuple[Any, ...]:
-    return (*group_key(row), row["contender"], row.get("device"), form_of(row))
+    return (*group_of(row), row["contender"], row.get("device"), form_of(row))
 
 
 def title(row: dict[str, Any]) -> str:
-    dataset, recipe, hidden = group_key(row)
+    dataset, recipe, hidden = group_of(row)
     return f"{row['label']} on {dataset}, {recipe}, hidden {hidden}"
 
 
 def compare(run: dict[str, Any], baseline: dict[str, Any], tolerance: float) -> list[Finding]:
     """Every row of ours that both hold, and those of the baseline that the run refused or failed to time."""
     findings: list[Finding] = []
-    now_groups, now_rows = groups(run), {identity(row): row for rows in groups(run).values() for row in rows}
+    now_groups, now_rows = (
+        timed_groups(run),
+        {identity(row): row for rows in timed_groups(run).values() for row in rows},
+    )
     broken = {row.get("label"): row for row in run["rows"] if row.get("status") in ("refused", "failed")}
-    for key, rows in groups(baseline).items():
+    for key, rows in timed_groups(baseline).items():
         for row in rows:
             if row["kind"] == "peer":
                 continue
@@ -81,7 +85,7 @@ def newest_baseline(run: dict[str, Any]) -> Path | None:
             found = read(path)
         except ValueError:
             continue
-        if set(groups(found)) & set(groups(run)):
+        if set(timed_groups(found)) & set(timed_groups(run)):
             same = found["machine"]["processor"] == run["machine"]["processor"]
             candidates.append((same, found["made"], path))
     return max(candidates)[2] if candidates else None

@@ -15,6 +15,8 @@ from bench.peers import PEERS
 from bench.progress import Progress
 from bench.runner import Options, Runner
 from bench.timing import Plan
+from portgnn.documents import recognise
+from portgnn.report import page
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     add("--seed", type=int, default=0)
     add("--peer-python", action="append", default=[], metavar="[NAME=]PATH", help="interpreter of a peer, or of all")
     add("--json", type=Path, metavar="OUT", help="write the run as one JSON document")
-    add("--report", type=Path, metavar="OUT.html", help="write a self-contained page, and its charts as PNG beside it")
+    add("--report", type=Path, metavar="OUT.html", help="write a page, as `portgnn report` does")
     add("--article-compat", action="store_true", help="what each flaw of the article's protocol costs, and no more")
     add("--growth", action="store_true", help="time and memory against the number of edges, and no more")
     add("--max-edges", type=float, default=1e7, metavar="N", help="largest graph of --growth")
@@ -89,12 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 0, 1 where a backend failed verification or its worker, 2 for a wrong call."""
     made = parser()
     given = made.parse_args(arguments)
-    if given.report is not None:
-        from bench.plots import require_matplotlib
-
-        problem = require_matplotlib()
-        if problem:
-            made.error(problem)
+    if given.report is not None and given.article_compat:
+        made.error("--article-compat makes a table and no page; leave --report out")
     try:
         options = options_of(given)
         cases.selected(options.peers, tuple(PEERS))
@@ -113,11 +111,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def produce(given: argparse.Namespace, options: Options, progress: Progress) -> dict[str, Any]:
     if given.article_compat:
-        from bench.article_compat import run_compat
+        from bench.studies.article_compat import run_compat
 
         return run_compat(options, plan_of(given), progress)
     if given.growth:
-        from bench.growth import run_growth
+        from bench.studies.growth import run_growth
 
         return run_growth(options, plan_of(given), int(given.max_edges), progress)
     return Runner(options, plan_of(given), progress).run()
@@ -128,7 +126,5 @@ def write(run: dict[str, Any], json_path: Path | None, report_path: Path | None)
         json_path.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
         print(f"wrote {json_path}", file=sys.stderr)
     if report_path is not None:
-        from bench.report import write_report
-
-        for path in write_report(run, report_path):
-            print(f"wrote {path}", file=sys.stderr)
+        report_path.write_text(page([recognise(run, str(json_path or "run.json"))]), encoding="utf-8")
+        print(f"wrote {report_path}", file=sys.stderr)

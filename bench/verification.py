@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from portgnn.operands import Prepared
+from portgnn.presets import Config
 from portgnn.protocol import Backend
 from portgnn.random import dropout_keys
 from portgnn.registry import get_backend
 from portgnn.training import initial_state, make_run
 from portgnn.verification import verify
 
-if TYPE_CHECKING:
-    from bench.own import OwnProgram
-
 TOLERANCES = {"float64": 1e-12, "float32": 1e-5, "bfloat16": 5e-2}
 """Largest relative difference of an epoch's loss. float32 agrees to a few 1e-7 over 200 epochs on Cora."""
+
+
+class Verifiable(Protocol):
+    """A program on one of portgnn's backends whose losses can be held against the reference's."""
+
+    backend: Backend
+    config: Config
+    prepared: Prepared
+    options: dict[str, Any]
+
+    def reset(self, seed: int) -> None:
+        """Starts afresh from a seed."""
+
+    def losses(self, epochs: int) -> np.ndarray:
+        """Trains, and returns the loss of each epoch."""
+
+    def validation(self) -> np.ndarray:
+        """Loss and number of right answers on the validation split."""
 
 
 _verdicts: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -46,7 +63,7 @@ def _operations(backend: Backend) -> dict[str, Any]:
     return facts
 
 
-def verify_program(program: OwnProgram, epochs: int) -> dict[str, Any]:
+def verify_program(program: Verifiable, epochs: int) -> dict[str, Any]:
     """The verdict as data: passed, and where it failed by how much.
 
     First every operation of the backend (`portgnn verify`), then this very program on its own graph: an adapter

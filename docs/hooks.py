@@ -23,9 +23,11 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
 sys.path[:0] = [] if str(ROOT) in sys.path else [str(ROOT)]
 
-from bench import table  # noqa: E402
-from bench.article_compat import PUBLISHED  # noqa: E402
-from bench.verify_matrix import table as verify_table  # noqa: E402
+from bench.rows import disturbed, ratio, where  # noqa: E402
+from bench.studies.article_compat import PUBLISHED  # noqa: E402
+from bench.studies.verify_matrix import table as verify_table  # noqa: E402
+from bench.table import markdown  # noqa: E402
+from portgnn.documents import number, timed_groups  # noqa: E402
 
 NOTEBOOK, NOTEBOOK_PAGE = "examples/article.ipynb", "explanations/article-notebook.md"
 MADE = re.compile(r"^<!-- made: ([a-z0-9-]+) -->$", re.MULTILINE)
@@ -159,25 +161,25 @@ def _gpu(report: dict[str, Any]) -> str:
 
 def benchmarks() -> str:
     """Every table of a comparison in bench/results."""
-    return "\n".join(f"{table.markdown([run]).replace('### ', '### ' + name + ': ', 1)}" for name, run in _runs(None))
+    return "\n".join(f"{markdown([run]).replace('### ', '### ' + name + ': ', 1)}" for name, run in _runs(None))
 
 
 def article_rows() -> str:
     """The article's dense code beside portgnn, timed in one run: a table a file."""
     parts: list[str] = []
     for name, run in _runs(None):
-        for rows in table.groups(run).values():
+        for rows in timed_groups(run).values():
             ours = [row for row in rows if row["kind"] != "peer"]
             dense = [row for row in rows if row["contender"].startswith("article")]
             if rows[0]["recipe"] != "pyg" or not dense:
                 continue
-            lines = [f"`{name}`: {table.where(run)}{table.disturbed(rows)}", ""]
+            lines = [f"`{name}`: {where(run)}{disturbed(rows)}", ""]
             lines += ["| program | device | ms/epoch | × the article's |", "|---|---|---:|---:|"]
             for row in sorted([*ours, *dense], key=lambda row: row["train_ms"]["median"]):
                 title = row["title"] + (", all rows" if row in ours and row["options"].get("rows") == "all" else "")
                 beside = [other for other in dense if other["contender"].endswith(row["contender"])]
-                ratio = table.number(table.ratio(row, beside[0])) if row in ours and beside else "–"
-                lines.append(f"| {title} | {row['device']} | {table.number(row['train_ms']['median'])} | {ratio} |")
+                times = number(ratio(row, beside[0])) if row in ours and beside else "–"
+                lines.append(f"| {title} | {row['device']} | {number(row['train_ms']['median'])} | {times} |")
             parts.append("\n".join(lines))
     return "\n\n".join(parts)
 
@@ -191,7 +193,7 @@ def article_published() -> str:
 def article_flaws() -> str:
     """What each flaw costs, where a run of `--article-compat` is among the results."""
     runs = [run for _, run in _runs("article-compat")]
-    return table.markdown(runs) if runs else "No run of it is among the results in `bench/results` yet."
+    return markdown(runs) if runs else "No run of it is among the results in `bench/results` yet."
 
 
 def _runs(kind: str | None) -> list[tuple[str, dict[str, Any]]]:

@@ -208,9 +208,13 @@ def timed_groups(run: dict[str, Any]) -> dict[tuple[Any, ...], list[dict[str, An
     found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in run["rows"]:
         if row.get("status") == "timed":
-            hidden = (row.get("recipe_values") or {}).get("hidden")
-            found.setdefault((row.get("dataset"), row.get("recipe"), hidden), []).append(row)
+            found.setdefault(group_of(row), []).append(row)
     return found
+
+
+def group_of(row: dict[str, Any]) -> tuple[Any, ...]:
+    """Dataset, recipe and hidden width of a row."""
+    return row.get("dataset"), row.get("recipe"), (row.get("recipe_values") or {}).get("hidden")
 
 
 def growth_series(run: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:

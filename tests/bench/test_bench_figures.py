@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import copy
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench import check, report, table
-from bench.article_compat import variants
+from bench import check, table
 from bench.peers.article_protocol import FLAWS, run
 from bench.quiet import wait_for_quiet
+from bench.studies.article_compat import variants
 from bench.timing import Entry, Plan, choose_chunk, finish, round_ratios, run_rounds, summary
 
 Make = Callable[..., dict[str, Any]]
@@ -74,7 +73,7 @@ def test_waiting_for_quiet_ends() -> None:
 def test_the_table_holds_every_timed_row_and_its_ratios(run: dict[str, Any]) -> None:
     text = table.markdown([run])
     assert "| **portgnn numpy** | cpu | csr, rows=needed | 0.500 |" in text
-    assert "| 12.00 | 40.00 |" in text
+    assert "| 12.0 | 40.0 |" in text
     assert "× PyG" in text
     assert "NOT QUIET" not in text
     assert "absent: mlx-graphs GCNConv: no module <mlx_graphs>" in text
@@ -92,22 +91,6 @@ def test_table_from_a_file(run: dict[str, Any], tmp_path: Path, capsys: pytest.C
     assert capsys.readouterr().out == table.markdown([run])
     path.write_text("{}")
     assert table.main([str(path)]) == 2
-
-
-def test_the_page_needs_nothing_from_outside(run: dict[str, Any]) -> None:
-    page = report.page([run], {"bars": b"\x89PNG"})
-    assert "<strong>portgnn numpy</strong>" in page
-    assert "data:image/png;base64," in page
-    assert "&lt;mlx_graphs&gt;" in page
-    assert not re.search(r"https?://|//cdn|<script|<link|@import", page)
-    assert set(re.findall(r'src="([a-z]+):', page)) == {"data"}
-
-
-def test_charts_are_drawn_from_the_file_alone(run: dict[str, Any], tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="charts need the extra plot")
-    written = report.write_report(run, tmp_path / "run.html")
-    assert [path.name for path in written] == ["run.html", "run-bars.png"]
-    assert written[1].read_bytes().startswith(b"\x89PNG")
 
 
 def files(folder: Path, *runs: dict[str, Any]) -> list[str]:

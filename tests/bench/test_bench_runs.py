@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from bench import peers, runner
-from bench.cli import main
+from bench.cli import main, write
 from bench.progress import Progress
+from bench.rows import absences
 from bench.runner import Options, Runner
-from bench.table import absences
 from bench.timing import Plan
 
 
@@ -91,11 +91,19 @@ def test_an_unknown_peer_is_a_wrong_call(capsys: pytest.CaptureFixture[str]) -> 
     assert "pygg" in capsys.readouterr().err
 
 
-def test_a_report_without_matplotlib_says_what_to_install(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_a_run_is_written_as_a_page_that_names_its_rows(
+    run: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    write(run, tmp_path / "run.json", tmp_path / "run.html")
+    page = (tmp_path / "run.html").read_text()
+    assert "portgnn numpy" in page
+    assert json.loads((tmp_path / "run.json").read_text()) == run
+
+
+def test_a_page_of_the_articles_flaws_is_refused_before_the_run(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["--report", str(tmp_path / "out.html")])
+        main(["--article-compat", "--report", str(tmp_path / "out.html")])
     assert caught.value.code == 2
-    assert 'pip install "portgnn[plot]"' in capsys.readouterr().err
+    assert "leave --report out" in capsys.readouterr().err

@@ -1,6 +1,6 @@
 """Whole-process time, cold: `portgnn train` on each backend beside the same job as a script for PyG.
 
-    python bench/startup.py [--dataset cora] [--repeats 5] [--pyg-python PATH] [--json OUT]
+    python bench/studies/startup.py [--dataset cora] [--repeats 5] [--pyg-python PATH] [--json OUT]
 
 Interpreter, imports, data, training and test, as a user at a terminal waits for them. Runs take turns.
 """
@@ -18,15 +18,16 @@ from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from bench import cases
 from bench.client import ROOT, worker_environment
 from bench.progress import Progress
 from bench.quiet import wait_for_quiet
+from bench.rows import where
 from bench.runner import Options, document
-from bench.table import number, where
 from bench.timing import Plan, summary
+from portgnn.documents import number
 
 PYG_SCRIPT = ROOT / "bench" / "peers" / "pyg_script.py"
 

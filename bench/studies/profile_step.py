@@ -1,6 +1,6 @@
 """What one training step of a backend spends its time on.
 
-    python bench/profile_step.py --backend torch [--device cuda] [--dataset cora] [--preset pyg] [--top 20]
+    python bench/studies/profile_step.py --backend torch [--device cuda] [--dataset cora] [--preset pyg] [--top 20]
 
 torch is asked through torch.profiler (on CUDA: the kernels of the replayed graph), every other backend through
 cProfile, which sees Python and the calls that it makes. Both make short calls look longer than they are: the first
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from portgnn import load_graph
 from portgnn.operands import Prepared

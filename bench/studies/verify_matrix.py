@@ -1,7 +1,7 @@
 """Runs `portgnn verify` for every backend, device and dtype here, and makes README's table from the files.
 
-python bench/verify_matrix.py run [--backends numpy,torch] [--out bench/results/verify]
-python bench/verify_matrix.py table bench/results/verify
+python bench/studies/verify_matrix.py run [--backends numpy,torch] [--out bench/results/verify]
+python bench/studies/verify_matrix.py table bench/results/verify
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from portgnn.environment import machine
 from portgnn.registry import available_backends, backend_class
 from portgnn.verification import verify
 
-RESULTS = Path(__file__).parent / "results" / "verify"
+RESULTS = Path(__file__).resolve().parents[1] / "results" / "verify"
 UNITLESS = ("dropout.mean", "dropout.correlation", "synchronize", "value_and_grad.finite-differences")
 """Checks whose figure is no error of the backend: standard deviations, a share of time, a difference quotient."""
 

@@ -1,6 +1,6 @@
 """One large sparse product on every backend and device, beside cuSPARSE, a plain Triton kernel and a copy.
 
-    python bench/spmm.py --rows 1000000 --stored 25 --columns 64 --devices cuda,gpu --json OUT
+    python bench/studies/spmm.py --rows 1000000 --stored 25 --columns 64 --devices cuda,gpu --json OUT
 
 Each product is compared with SciPy's in float64 on sampled rows first; a wrong one is reported and not timed.
 """
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from bench.timing import summary
 from portgnn.environment import machine
@@ -92,7 +92,7 @@ def cuda_yardsticks(timer: Timer, matrix: sp.csr_array, x: np.ndarray) -> None:
         values = torch.tensor(matrix.data, device="cuda")
         csr = torch.sparse_csr_tensor(*parts, values, matrix.shape)
         timer.add(f"torch CSR (cuSPARSE), {width}", lambda csr=csr: csr @ dense, lambda y: y.cpu().numpy(), finish)
-    from bench.triton_rows import product
+    from bench.studies.triton_rows import product
 
     timer.add("plain Triton rows", lambda: product(*parts, values, dense), lambda y: y.cpu().numpy(), finish)
     source = torch.empty(2**28, device="cuda")

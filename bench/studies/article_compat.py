@@ -17,8 +17,10 @@ from bench.peers import PEERS
 from bench.peers.article_protocol import FLAWS
 from bench.progress import Progress
 from bench.quiet import wait_for_quiet
+from bench.rows import where
 from bench.runner import Options, document
 from bench.timing import Plan, summary
+from portgnn.documents import number
 
 ARTICLE_PEERS = ("article-torch", "article-mlx")
 DATASETS = ("cora-linqs", "cora", "csbm-cora")
@@ -98,8 +100,6 @@ def first_graph(progress: Progress) -> Any:
 
 def compat_markdown(run: dict[str, Any]) -> str:
     """One line a variant, one pair of columns a framework and device; then the published figures."""
-    from bench.table import number, where
-
     timed = [row for row in run["rows"] if row["status"] == "timed"]
     columns = list(dict.fromkeys((row["title"], row["contender"], row["device"]) for row in timed))
     head = ["protocol"]

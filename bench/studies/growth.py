@@ -18,8 +18,10 @@ from bench.graphs import BenchGraph, arxiv_size, synthetic
 from bench.peers import PEERS
 from bench.progress import Progress
 from bench.quiet import Meter, wait_for_quiet
+from bench.rows import absences, disturbed, reference_row, where
 from bench.runner import Options, Runner, document
 from bench.timing import Plan, summary
+from portgnn.documents import form_of, number
 
 SMALLEST = 10_000
 VERIFIED_EDGES = 500_000
@@ -180,8 +182,6 @@ def free_bytes() -> int:
 
 def growth_markdown(run: dict[str, Any]) -> str:
     """Time, memory and both beside PyG's, by size; then bandwidths."""
-    from bench.table import absences, disturbed, form_of, number, reference_row, where
-
     timed = [row for row in run["rows"] if row.get("status") == "timed"]
     lines = ["### Growth with the number of edges", "", f"{where(run)}{disturbed(timed)}", ""]
     lines += ["| stored edges | | device | form | ms/epoch | peak MiB | × PyG, time | PyG's peak ÷ this |"]

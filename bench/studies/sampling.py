@@ -1,8 +1,8 @@
 """Neighbour sampling: seeds a second, memory with the graph on disk, accuracy beside the full batch.
 
-    python bench/sampling.py speed  [--nodes 1000000 --edges 10000000] --json OUT
-    python bench/sampling.py memory [--nodes 1000000 --edges 10000000] --json OUT
-    python bench/sampling.py accuracy [--seeds 10] --json OUT
+    python bench/studies/sampling.py speed  [--nodes 1000000 --edges 10000000] --json OUT
+    python bench/studies/sampling.py memory [--nodes 1000000 --edges 10000000] --json OUT
+    python bench/studies/sampling.py accuracy [--seeds 10] --json OUT
 
 `speed` samples 2-layer neighbourhoods (fan-out 15,10) with portgnn's sampler, from memory and from disk, and with
 SciPy row slicing and a draw for each row, which is what is left to users without a compiled sampler; PyG's
@@ -28,9 +28,9 @@ import numpy as np
 import scipy.sparse as sp
 
 if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from bench.scaling_graphs import on_disk
+from bench.studies.scaling_graphs import on_disk
 from portgnn import get_backend, load_graph, train
 from portgnn.loaders.batch import assemble
 from portgnn.loaders.engine import Sampled
@@ -124,8 +124,8 @@ def speed(arguments: argparse.Namespace) -> dict[str, Any]:
 def memory(arguments: argparse.Namespace) -> dict[str, Any]:
     """Peak memory of one process that trains from disk, and of one that only imports."""
     graph = on_disk(arguments.folder, arguments.nodes, arguments.edges, arguments.width)
-    code = "import sys; sys.path.insert(0, sys.argv[1]); from bench.sampling import {0}; {0}(*sys.argv[2:])"
-    root = str(Path(__file__).resolve().parent.parent)
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from bench.studies.sampling import {0}; {0}(*sys.argv[2:])"
+    root = str(Path(__file__).resolve().parents[2])
 
     def measured(name: str, *words: str) -> dict[str, Any]:
         done = subprocess.run(

@@ -1,8 +1,8 @@
 """Training on several processes beside one: are the numbers the same, and what does an epoch cost?
 
-    python bench/distributed.py curves --processes 2 --backend gloo --dataset cora --dtype float64 --json OUT
-    python bench/distributed.py curves --processes 2 --backend nccl --nodes 1000000 --edges 25000000 --epochs 20
-    python bench/distributed.py death --backend gloo --json OUT
+    python bench/studies/distributed.py curves --processes 2 --backend gloo --dataset cora --dtype float64 --json OUT
+    python bench/studies/distributed.py curves --processes 2 --backend nccl --nodes 1000000 --edges 25000000 --epochs 20
+    python bench/studies/distributed.py death --backend gloo --json OUT
 
 `curves` trains once in one process and once in several, with everything else the same, and compares each epoch's
 losses. --nodes and --edges (undirected; twice as many are stored) make a random graph with communities in place of
@@ -28,9 +28,9 @@ from typing import Any
 import numpy as np
 
 if __name__ == "__main__":
-    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from bench.scaling_graphs import on_disk
+from bench.studies.scaling_graphs import on_disk
 
 ADAPTERS = {"gloo": "torch", "nccl": "torch", "ring": "mlx"}
 LIMIT = 3600.0

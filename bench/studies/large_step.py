@@ -1,6 +1,6 @@
 """One training step at the size of ogbn-arxiv on a CUDA device: torch and JAX beside PyG, time and peak memory.
 
-    python bench/large_step.py --json bench/results/arxiv-h100.json
+    python bench/studies/large_step.py --json bench/results/arxiv-h100.json
 
 169,343 nodes, about 2.3M stored edges with a heavy tail, 128 dense features, hidden 128, 40 classes, 90,000 training
 nodes; preset `pyg`. Memory is torch's own peak above what was held before, so it is given for torch and PyG alone.
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from portgnn.environment import machine
 from portgnn.graph import Graph
