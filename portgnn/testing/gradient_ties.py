@@ -148,7 +148,7 @@ TIES: tuple[Tie, ...] = (
         ([4.0, 5.0, -5.0, 5.0], [2.0, 3.0, 3.0, -3.0]), ([1.0, 1.0, 1.0, 1.0], [-2.0, -1.0, 2.0, 2.0]),
     ),
     *(
-        Tie(f"{name}, a jump", STEP, lambda xp, x, name=name: getattr(xp, name)(x) + x, ([0.0, 0.5, 1.2],), ([1.0] * 3,))
+        Tie(f"{name}, jumps", STEP, lambda xp, x, name=name: getattr(xp, name)(x) + x, ([0.0, 0.5, 1.2],), ([1.0] * 3,))
         for name in ("floor", "ceil", "round", "trunc", "sign")
     ),
     Tie(
