@@ -110,7 +110,8 @@ def train(
             raise ConfigError(f"{resume} was trained on a graph of your own making; give it as dataset")
         checkpoint = resume if checkpoint is None else checkpoint
     keep_in = None if checkpoint is None else Path(checkpoint)
-    if keep_in is not None and (resume is None or keep_in != Path(resume)) and (not together or together.is_first):
+    new = keep_in is not None and (resume is None or keep_in != Path(resume))
+    if new and keep_in is not None and (not together or together.is_first):
         runs.check_new(keep_in)
     chosen = backend if backend is not None else "numpy" if kept is None else kept.backend
     on = _resolve(chosen, device, dtype or "float32")
@@ -151,10 +152,10 @@ def train(
             if keep_in is None:
                 done = fit(on, task, seed, watchers.epochs, progress=progress, engine=engine)
             else:
-                keeping: AbstractContextManager[Any] = runs.FileKeeper(keep_in, run, every, tell)
+                keeping: AbstractContextManager[Any] = runs.FileKeeper(keep_in, run, every, tell, new)
                 if together is not None:
                     assert isinstance(engine, Distributed)
-                    keeping = together.keeper(keep_in, run, every, tell, engine.any)
+                    keeping = together.keeper(keep_in, run, every, tell, engine.any, new)
                 with keeping as keeper:
                     try:
                         done = fit(on, task, seed, watchers.epochs, keeper, progress, engine)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.errors import CheckpointError, PortgnnError
+from portgnn.files import is_file, write_atomically
 from portgnn.presets import Config
 
 FORMAT = "portgnn-model"
@@ -135,7 +135,7 @@ def read_safetensors(path: Path, form: str, version: int, kind: str) -> tuple[di
     """
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
+    if not is_file(path, CheckpointError):
         raise CheckpointError(f"there is no {kind} file {path}")
     try:
         with path.open("rb") as raw:
@@ -156,33 +156,3 @@ def read_safetensors(path: Path, form: str, version: int, kind: str) -> tuple[di
     if header.get("version") != str(version):
         raise CheckpointError(f"{path} has format version {header.get('version')}; this portgnn reads {version}")
     return header, tensors
-
-
-def write_atomically(target: Path, content: bytes) -> None:
-    """Writes `content` beside `target`, flushes it to the disk and renames it. Raises CheckpointError."""
-    try:
-        # Not tempfile's: its files are for their owner alone, and a result is to be shared as the umask says.
-        name = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
-        handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, target)
-            _flush_folder(target.parent)
-        except BaseException:
-            name.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise CheckpointError(f"cannot write {target}: {error.strerror or error}") from None
-
-
-def _flush_folder(folder: Path) -> None:
-    """Makes a rename survive a power cut, where the system offers that (POSIX)."""
-    if hasattr(os, "O_DIRECTORY"):
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from portgnn.errors import ConfigError, nearest
+from portgnn.files import state_of
 from portgnn.presets import PRESETS, Config, preset
 from portgnn.runs import continued, load_run
 
@@ -76,6 +77,7 @@ def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
 def read_options(path: Path) -> dict[str, Any]:
     """All options in a file, checked, by their names in Python. Raises ConfigError as `load_config` does."""
     try:
+        state_of(path, ConfigError)  # for what no system call takes, such as a NUL character
         document = tomllib.loads(path.read_bytes().decode())
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from None

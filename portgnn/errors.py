@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
+
+from portgnn.text import printable
 
 
 class PortgnnError(ValueError):
-    """Base of all errors that a user's input, machine or network can cause. The shell exits with 2."""
+    """Base of all errors that a user's input, machine or network can cause. The shell exits with 2.
+
+    Messages quote names, paths and servers, so what a terminal would obey is written as escapes.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*(printable(each, lines=True) if isinstance(each, str) else each for each in arguments))
 
 
 class BackendError(PortgnnError):

@@ -14,8 +14,6 @@ from __future__ import annotations
 import json
 import mmap
 import os
-import secrets
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +22,14 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.errors import ConfigError, DatasetError, GraphError
+from portgnn.files import exists, is_file, is_folder, reason, whole_folder
 from portgnn.fingerprint import fingerprint
 from portgnn.graph import Features, Graph, canonical_csr, row_normalized
 from portgnn.loaders.neighbor import ranked
 from portgnn.loaders.source import Nodes, Source, even_bounds, within
 from portgnn.operands import in_form
 from portgnn.presets import Config
+from portgnn.text import shortened
 
 FORMAT = "portgnn-graph"
 VERSION = 1
@@ -150,12 +150,12 @@ class DiskGraph:
         )
 
     def _has(self, name: str) -> bool:
-        return (self.path / f"{name}.npy").exists()
+        return is_file(self.path / f"{name}.npy")
 
 
 def is_disk_graph(dataset: object) -> bool:
     """Whether a dataset is the path of a folder that `write_graph` made."""
-    return isinstance(dataset, str | os.PathLike) and Path(dataset).suffix == SUFFIX and Path(dataset).is_dir()
+    return isinstance(dataset, str | os.PathLike) and Path(dataset).suffix == SUFFIX and is_folder(dataset)
 
 
 def write_graph(graph: Graph, path: str | os.PathLike[str]) -> DiskGraph:
@@ -166,21 +166,15 @@ def write_graph(graph: Graph, path: str | os.PathLike[str]) -> DiskGraph:
     target = Path(path)
     if target.suffix != SUFFIX:
         raise DatasetError(f"{target} must end in {SUFFIX}, so that it is known for what it is")
-    if os.path.lexists(target):
+    if exists(target) or os.path.islink(target):
         raise DatasetError(f"{target} exists already; remove it, or name another folder")
-    part = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
     try:
-        part.mkdir()
-        try:
+        with whole_folder(target) as part:
             for name, array in _arrays(graph).items():
                 np.save(part / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
             (part / "header.json").write_text(json.dumps(_header(graph)), encoding="utf-8")
-            os.replace(part, target)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
-            raise
     except OSError as error:
-        raise DatasetError(f"cannot write {target}: {error.strerror or error}") from None
+        raise DatasetError(f"cannot write {shortened(str(target))}: {reason(error)}") from None
     return DiskGraph(target)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import os
-import re
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -18,8 +18,10 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.checkpoint import check_parameters, read_config, read_names, read_safetensors, write_atomically
+from portgnn.checkpoint import check_parameters, read_config, read_names, read_safetensors
 from portgnn.errors import CheckpointError, ConfigError, PortgnnError
+from portgnn.files import exists, hidden, reason, temporaries, write_atomically
+from portgnn.lock import locked
 from portgnn.presets import Config
 from portgnn.training import History, Progress
 
@@ -124,8 +126,10 @@ class FileKeeper:
     A context manager for the time of the training. A second signal ends the process at once.
     """
 
-    def __init__(self, path: Path, run: Run, every: int, announce: Callable[[str], None]) -> None:
-        self.path, self.run, self.every = path, run, every
+    def __init__(self, path: Path, run: Run, every: int, announce: Callable[[str], None], new: bool = False) -> None:
+        """new: whether a file in the way is a fault."""
+        self.path, self.run, self.every, self._new = path, run, every, new
+        self._held = ExitStack()
         self._announce = announce
         self._caught: int | None = None
         self._before: dict[int, Any] = {}
@@ -133,9 +137,21 @@ class FileKeeper:
         """Epochs in the last state that was kept."""
 
     def __enter__(self) -> FileKeeper:
-        for stale in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.part"):
-            if re.fullmatch(r"[0-9a-f]{12}", stale.name.split(".")[-2]):
+        try:
+            lock = self._held.enter_context(locked(lock_of(self.path), time.monotonic()))
+            if lock.holder:
+                raise CheckpointError(
+                    f"{self.path} is being written by {lock.holder}; wait until it ends, or name another file"
+                )
+            if self._new:  # it may have come while the graph was prepared
+                check_new(self.path)
+            for stale in temporaries(self.path) if lock.alone else ():
                 stale.unlink(missing_ok=True)
+        except BaseException as error:
+            self._held.close()
+            if not isinstance(error, OSError):
+                raise
+            raise CheckpointError(f"cannot write {self.path}: {reason(error)}") from None
         # Only the main thread may say what a signal does; and who ignores one (nohup) means it.
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -146,6 +162,7 @@ class FileKeeper:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._held.close()
         for number, handler in self._before.items():
             signal.signal(number, handler)
         if kind is None and self._caught is not None:
@@ -204,9 +221,14 @@ def continued(run: Run, preset: str | None, overrides: dict[str, Any], **given: 
     return run.config if epochs is None else replace(run.config, epochs=epochs)
 
 
+def lock_of(path: Path) -> Path:
+    """The lock that the writer of a run holds: one beside the file, which is replaced and can bear none."""
+    return hidden(path, "lock")
+
+
 def check_new(path: Path) -> None:
     """Raises CheckpointError where a file is in the way: it may be hours of somebody's work."""
-    if os.path.lexists(path):
+    if exists(path, CheckpointError) or os.path.islink(path):
         raise CheckpointError(
             f"{path} exists already; continue it with --resume {path}, or remove it, or name another file"
         )

@@ -12,6 +12,7 @@ from typing import Any
 from portgnn import logs
 from portgnn.configuration import LEVELS, OPTIONS, as_toml, effective, read_options
 from portgnn.errors import ConfigError, near_matches
+from portgnn.files import reason
 from portgnn.loggers import logger_of
 
 STDERR = "-"
@@ -74,8 +75,8 @@ def _records(file: Path | None, level: str | None) -> Iterator[None]:
     else:
         try:
             handler = logging.FileHandler(file, encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"cannot write {file}: {error.strerror or error}") from None
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"cannot write {file}: {reason(error)}") from None
     handler.setFormatter(logs.JsonFormatter())
     before = logs.logger.level
     logs.logger.setLevel(level.upper())

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import struct
 import sys
+from pathlib import Path
 from typing import Any
 
 from portgnn import environment
 from portgnn.cli.listings import describe_backends
 from portgnn.cli.output import print_json, print_table
+from portgnn.errors import PortgnnError
+from portgnn.files import exists, is_folder
 from portgnn.registry import backend_class, self_check
 
 SETTINGS = (
@@ -78,8 +81,34 @@ def _check(name: str, device: str, record: dict[str, Any]) -> str:
     return "ok"
 
 
-def _problems(machine: dict[str, Any], backends: list[dict[str, Any]]) -> list[str]:
+def _folder_problems() -> list[str]:
+    """What is wrong with the folders of data and of downloads, in the words that a command would say."""
+    from portgnn.datasets.download import cache_folder, data_folder
+
     problems = []
+    for variable, look in (("PORTGNN_DATA", data_folder), ("PORTGNN_CACHE", cache_folder)):
+        try:
+            folder = look()
+            if folder is not None and look is cache_folder:
+                problems += _cache_problems(folder)
+        except PortgnnError as fault:
+            problems.append(str(fault) if variable in str(fault) else f"{variable}: {fault}")
+    return problems
+
+
+def _cache_problems(folder: Path) -> list[str]:
+    """A cache is made when it is needed, in the nearest folder above it that is there."""
+    there = folder
+    while not exists(there) and there != there.parent:
+        there = there.parent
+    if is_folder(there) and os.access(there, os.W_OK | os.X_OK):
+        return []
+    why = f"{there} is no folder" if not is_folder(there) else f"{there} admits no writing"
+    return [f"PORTGNN_CACHE: downloads cannot be kept in {folder}, since {why}; name another folder"]
+
+
+def _problems(machine: dict[str, Any], backends: list[dict[str, Any]]) -> list[str]:
+    problems = _folder_problems()
     if machine["rosetta"]:
         problems.append(ROSETTA)
     if struct.calcsize("P") < 8:

@@ -7,13 +7,9 @@ import json
 import math
 import os
 import sys
-import tempfile
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, TextIO
-
-from portgnn.errors import CheckpointError
 
 FALLBACK = 80
 """Columns of a terminal that does not say how many it has."""
@@ -131,17 +127,3 @@ def _fit(
         widths[at] += more
         left -= more
     return widths, gap
-
-
-def check_writable(path: Path) -> None:
-    """Raises CheckpointError unless a file can be written at `path`; leaves nothing behind.
-
-    Asked before work begins, so that no hour of training is lost to a mistyped folder.
-    """
-    if path.is_dir():
-        raise CheckpointError(f"cannot write {path}: it is a folder")
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-    except OSError as fault:
-        raise CheckpointError(f"cannot write {path}: {fault.strerror or fault}") from None

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from portgnn.checkpoint import Model, write_atomically
-from portgnn.cli.output import announce, check_writable, print_json
+from portgnn.checkpoint import Model
+from portgnn.cli.output import announce, print_json
 from portgnn.datasets import load_graph
 from portgnn.documents import Document, differing, read
 from portgnn.errors import ConfigError
+from portgnn.files import check_writable, write_atomically
 
 MODEL = ".safetensors"
 HELD = {"train": "a training run", "verify": "a verification", "benchmark": "a benchmark", "growth": "a growth run"}

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.api import predict
-from portgnn.checkpoint import Model, write_atomically
-from portgnn.cli.output import announce, check_writable, print_json, print_line, print_table
+from portgnn.checkpoint import Model
+from portgnn.cli.output import announce, print_json, print_line, print_table
 from portgnn.datasets import load_graph
 from portgnn.errors import ConfigError
 from portgnn.evaluation import Evaluation, evaluate, softmax
+from portgnn.files import check_writable, write_atomically
 from portgnn.graph import Graph
 from portgnn.registry import get_backend
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from portgnn.checkpoint import write_atomically
-from portgnn.cli.output import check_writable, print_json
+from portgnn.cli.output import print_json
 from portgnn.documents import read
 from portgnn.errors import ConfigError
+from portgnn.files import check_writable, write_atomically
 
 
 def run(results: Sequence[Path], out: Path, as_json: bool) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 from portgnn.api import TrainResult, train
 from portgnn.callbacks import Callback
 from portgnn.cli.live import can_be_shown, live
-from portgnn.cli.output import announce, check_writable, print_json, print_line
+from portgnn.cli.output import announce, print_json, print_line
+from portgnn.files import check_writable
 from portgnn.presets import preset as named_preset
 from portgnn.runs import load_run
 from portgnn.training import History

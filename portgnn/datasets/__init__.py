@@ -11,7 +11,9 @@ from typing import Any
 from portgnn.datasets.catalog import DATASETS, Dataset
 from portgnn.datasets.splits import with_split
 from portgnn.errors import ConfigError, DatasetError, DownloadError, near_matches
+from portgnn.files import exists, is_folder
 from portgnn.graph import Graph
+from portgnn.text import shortened
 
 __all__ = ["Dataset", "dataset_names", "describe_datasets", "load_graph"]
 
@@ -61,9 +63,10 @@ def _load(dataset: str | None, announce: Callable[[str], None] | None) -> Graph:
     if dataset in DATASETS:
         return DATASETS[dataset].load(announce=announce)
     path = Path(dataset)
-    if not dataset or not path.exists():
+    if not dataset or not exists(path):
         raise DatasetError(
-            f"There is no dataset {dataset!r}, and no file or folder of that name.{near_matches(dataset, DATASETS)}"
+            f"There is no dataset {shortened(dataset)!r}, and no file or folder of that name."
+            f"{near_matches(dataset, DATASETS)}"
         )
     graph = _read(path)
     if not graph.is_undirected:
@@ -81,11 +84,11 @@ def _load(dataset: str | None, announce: Callable[[str], None] | None) -> Graph:
 
 
 def _read(path: Path) -> Graph:
-    if path.is_dir() and path.suffix == ".graph":
+    if is_folder(path) and path.suffix == ".graph":
         from portgnn.outofcore import DiskGraph
 
         return DiskGraph(path).load()
-    if path.is_dir():
+    if is_folder(path):
         from portgnn.datasets.tables import read_folder
 
         return read_folder(path)

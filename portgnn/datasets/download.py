@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from portgnn.datasets.lock import locked
 from portgnn.errors import DatasetError, DownloadError
+from portgnn.files import exists, expanded, is_file, is_folder
+from portgnn.lock import locked
 
 Announce = Callable[[str], None]
 
@@ -57,8 +58,8 @@ def data_folder() -> Path | None:
     value = os.environ.get("PORTGNN_DATA", "")
     if not value:
         return None
-    folder = Path(value).expanduser()
-    if not folder.is_dir():
+    folder = expanded(value, "PORTGNN_DATA")
+    if not is_folder(folder):
         raise DatasetError(
             f"PORTGNN_DATA names {folder}, which is not a folder. Name the folder that holds "
             "the data, or type: unset PORTGNN_DATA"
@@ -70,7 +71,7 @@ def cache_folder() -> Path:
     """PORTGNN_CACHE, else the platform's cache folder for portgnn. It need not exist."""
     value = os.environ.get("PORTGNN_CACHE", "")
     if value:
-        return Path(value).expanduser()
+        return expanded(value, "PORTGNN_CACHE")
     import pooch
 
     return Path(pooch.os_cache("portgnn"))
@@ -86,10 +87,10 @@ def locate(spec: FileSpec) -> tuple[str, Path] | None:
     data = data_folder()
     if data is not None:
         for path in (data / spec.name, data / spec.folder / spec.name):
-            if path.is_file():
+            if is_file(path):
                 return "PORTGNN_DATA", path
     path = _cached(spec)
-    return ("cache", path) if path.is_file() else None
+    return ("cache", path) if is_file(path) else None
 
 
 def fetch(spec: FileSpec, *, deadline: float | None = None) -> Path:
@@ -194,13 +195,13 @@ def _download(spec: FileSpec, deadline: float | None) -> Path:
     patience = time.monotonic() + spec.total_timeout * max(len(spec.mirrors), 1)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with locked(target.with_name(f".{target.name}.lock"), min(patience, deadline or patience)) as alone:
+        with locked(target.with_name(f".{target.name}.lock"), min(patience, deadline or patience)) as lock:
             # Once more, now that nobody else writes: another process may have fetched it meanwhile.
-            if target.is_file():
+            if is_file(target):
                 if _checksum_fault(spec, target) is None:
                     return target
                 _remove(target)
-            return _from_mirrors(spec, target, deadline, alone)
+            return _from_mirrors(spec, target, deadline, lock.alone)
     except OSError as error:
         raise _unwritable(spec, error) from None
 
@@ -238,7 +239,7 @@ class _MirrorFault(Exception):
 def _from_mirror(url: str, spec: FileSpec, target: Path, part: Path, until: float) -> str | None:
     """Tries one mirror until it serves, or fails for good. Returns the fault, None where `target` is there."""
     for attempt in range(1, spec.tries + 1):
-        resumed = part.exists()
+        resumed = exists(part)
         try:
             _receive(url, spec, part, until)
             wrong = _checksum_fault(spec, part)
@@ -263,7 +264,7 @@ def _receive(url: str, spec: FileSpec, part: Path, until: float) -> None:
     import requests
     import urllib3
 
-    received = part.stat().st_size if part.exists() else 0
+    received = part.stat().st_size if exists(part) else 0
     try:
         with requests.Session() as session, _open(session, url, spec, until, received) as response:
             if response.status_code == 200:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from itertools import repeat
 from pathlib import Path
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from portgnn.datasets.columns import Table, read_csv, read_parquet
 from portgnn.datasets.npz import read_matrix
 from portgnn.errors import DatasetError, GraphError
+from portgnn.files import is_file
 from portgnn.graph import UNLABELLED, Graph
 
 NODE_TEXT = ("id", "label", "split")
@@ -58,7 +60,7 @@ def read_folder(folder: Path) -> Graph:
             weights=weights,
             num_nodes=nodes.rows,
             undirected=False,
-            name=folder.resolve().name,
+            name=os.path.basename(os.path.realpath(folder)),
             class_names=class_names,
             node_ids=np.array(nodes.text["id"], dtype=np.str_),
             feature_names=feature_names,
@@ -85,7 +87,7 @@ def _check_edges(path: Path, names: list[str]) -> None:
 
 
 def _path(folder: Path, name: str) -> Path:
-    found = [path for suffix in _READERS if (path := folder / f"{name}{suffix}").is_file()]
+    found = [path for suffix in _READERS if is_file(path := folder / f"{name}{suffix}")]
     if not found:
         raise DatasetError(
             f"{folder} has no {name}.csv; a graph's folder holds nodes.csv and edges.csv (or "
@@ -129,7 +131,7 @@ def _ends(edges: Table, column: str, index: dict[str, int], nodes_path: Path) ->
 
 def _features(folder: Path, nodes: Table, notes: list[str]) -> tuple[Any, tuple[str, ...]]:
     stored = folder / "features.npz"
-    if stored.is_file():
+    if is_file(stored):
         if nodes.numbers:
             raise DatasetError(
                 f"{folder} has features both in {nodes.path.name} (column "

@@ -13,7 +13,8 @@ from typing import Any
 
 from portgnn import runs
 from portgnn.distributed.watch import Watch
-from portgnn.errors import BackendError, ConfigError
+from portgnn.errors import BackendError, CheckpointError, ConfigError
+from portgnn.files import exists
 from portgnn.protocol import Collectives, Joining
 from portgnn.registry import available_backends, backend_class
 from portgnn.training import Progress
@@ -39,14 +40,25 @@ class Together:
         self.collectives: Collectives = found.join(transport, timeout, self.watch)
         self.is_first = self.collectives.rank == 0
         self.resume = resume
-        if resume is None and checkpoint is not None and self.collectives.restarts and checkpoint.exists():
+        if (
+            resume is None
+            and checkpoint is not None
+            and self.collectives.restarts
+            and exists(checkpoint, CheckpointError)
+        ):
             self.resume = checkpoint
 
     def keeper(
-        self, path: Path, run: runs.Run, every: int, tell: Callable[[str], None], any_of: Callable[[bool], bool]
+        self,
+        path: Path,
+        run: runs.Run,
+        every: int,
+        tell: Callable[[str], None],
+        any_of: Callable[[bool], bool],
+        new: bool,
     ) -> SharedKeeper:
         """What keeps the run: the first process writes the file. any_of: whether a flag is set on any process."""
-        return SharedKeeper(runs.FileKeeper(path, run, every, tell) if self.is_first else Follower(every), any_of)
+        return SharedKeeper(runs.FileKeeper(path, run, every, tell, new) if self.is_first else Follower(every), any_of)
 
     def close(self) -> None:
         self.collectives.close()

@@ -90,7 +90,7 @@ def draw_result(
     out: Path | None,
 ) -> list[Axes]:
     """What `TrainResult.plot` does; see there."""
-    from portgnn.checkpoint import write_atomically
+    from portgnn.files import write_atomically
 
     if out is not None:
         check_format(out)

@@ -17,8 +17,8 @@ import pytest
 from http_server import Answer, Server, body, by_range, in_turn, status
 
 from portgnn.datasets.download import FileSpec, fetch
-from portgnn.datasets.lock import locked
 from portgnn.errors import DownloadError
+from portgnn.lock import locked
 
 CONTENT = bytes(range(256)) * 400
 
@@ -218,8 +218,8 @@ def test_a_lock_lets_one_in_at_a_time(tmp_path: Path) -> None:
     def work() -> None:
         nonlocal inside, most, entries
         for _ in range(5):
-            with locked(tmp_path / "lock", time.monotonic() + 30) as alone:
-                assert alone
+            with locked(tmp_path / "lock", time.monotonic() + 30) as lock:
+                assert lock.alone
                 inside += 1
                 most, entries = max(most, inside), entries + 1
                 time.sleep(0.005)
@@ -239,6 +239,7 @@ def test_a_lock_that_cannot_be_had_is_not_waited_for_for_ever(tmp_path: Path) ->
     with locked(tmp_path / "lock", time.monotonic() + 1) as first:
         start = time.monotonic()
         with locked(tmp_path / "lock", start + 0.2) as second:
-            assert (first, second) == (True, False)
+            assert (first.alone, second.alone) == (True, False)
+            assert second.holder.startswith(f"process {os.getpid()} on ")
         assert 0.2 <= time.monotonic() - start < 1
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,49 @@
+"""Text that came from elsewhere, made fit to be shown: names in files, a server's words, paths.
+
+A terminal obeys escape codes, and a reader believes lines. So what is shown of such text holds neither: `PortgnnError`,
+the command's output, log records, pages and pictures all pass it through `printable`.
+"""
+
+from __future__ import annotations
+
+import re
+
+_CONTROLS = "\x00-\x08\x0b-\x1f\x7f-\x9f"
+_INVISIBLE = (
+    "\u2028\u2029"  # line and paragraph ends to some programs
+    "\u202a-\u202e\u2066-\u2069"  # turn the order of what follows, also beyond the text itself
+    "\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+    "\ud800-\udfff"  # halves of a surrogate pair, which no encoding can write
+)
+_IN_LINES = re.compile(f"[{_CONTROLS}{_INVISIBLE}]")
+_IN_A_LINE = re.compile(f"[{_CONTROLS}{_INVISIBLE}\t\n]")
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """The text with control and direction characters written as Python writes them ("\\x1b").
+
+    lines: leave tabs and line feeds as they are.
+    """
+    return (_IN_LINES if lines else _IN_A_LINE).sub(_escape, text)
+
+
+def shortened(text: str, length: int = 80) -> str:
+    """The text, or its beginning and end with … between where it has more than `length` characters."""
+    if len(text) <= length:
+        return text
+    half = (length - 1) // 2
+    return f"{text[:half]}…{text[-half:]}"
+
+
+def encodable(text: str, encoding: str | None) -> str:
+    """The text with what an encoding lacks as escapes, so that a stream of that encoding takes it."""
+    if encoding is None:
+        return text
+    try:
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+    except LookupError:
+        return text
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode("ascii")
