@@ -1,37 +1,31 @@
 """One graph: canonical CSR adjacency, features, labels, splits; and the two normalisations of a GCN.
 
-All input is checked here, once, so that no other module has to: what a `Graph` holds is valid.
+All input is checked here, once (by `portgnn.graph_checks`), so that no other module has to: what a `Graph` holds is valid.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
+from portgnn.arrays import as_float64, host, real, real_sparse, unmasked
+from portgnn.arrays import canonical_csr as canonical_csr
+from portgnn.graph_checks import UNLABELLED as UNLABELLED
+from portgnn.graph_checks import Features as Features
+from portgnn.graph_checks import (
+    check_edge_range,
+    check_text,
+    check_weights,
+    checked_adjacency,
+    checked_features,
+    checked_labels,
+    checked_splits,
+)
 from portgnn.errors import GraphError
-
-Features: TypeAlias = "NDArray[np.float64] | NDArray[np.float32] | sp.csr_array"
-
-UNLABELLED = -1
-
-
-def canonical_csr(matrix: Any, dtype: Any = np.float64) -> sp.csr_array:
-    """CSR with sorted columns, duplicates summed and zeros removed: what a dropout mask hits depends on it.
-
-    Column indices and row pointers are int32 (int64 only past 2**31 stored values). Never changes `matrix`.
-    """
-    csr = sp.csr_array(matrix, dtype=dtype, copy=True)
-    csr.sum_duplicates()
-    csr.eliminate_zeros()
-    if csr.nnz < 2**31 and max(csr.shape) < 2**31:
-        csr.indices = csr.indices.astype(np.int32, copy=False)
-        csr.indptr = csr.indptr.astype(np.int32, copy=False)
-    return csr
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +35,8 @@ class Graph:
     adjacency: [n, n], anything SciPy makes CSR of; weights must be finite and not negative. Row i holds the
         neighbours that node i sums over. Self-loops belong to the normalisation and are best left out.
     features: [n, f], dense or sparse, finite.
-    labels: [n] integers in [0, c), -1 where unknown; None if all are.
-    train, val, test: node numbers, without repetition and disjoint; None where there is no such split.
+    labels: [n] integers in [0, c), or floats that are whole; -1, NaN, None or masked where unknown; None if all are.
+    train, val, test: node numbers, without repetition and disjoint, or masks [n]; None where there is no such split.
     class_names: c names; by default "0", "1", ….
     node_ids: n names of nodes; by default their numbers.
     notes: what was done to the data on the way in (symmetrised, duplicates merged…), for people to read.
@@ -67,15 +61,15 @@ class Graph:
         def put(name: str, value: Any) -> None:
             object.__setattr__(self, name, value)
 
-        put("adjacency", _checked_adjacency(self.adjacency))
-        put("features", _checked_features(self.features, self.num_nodes))
-        labels = _checked_labels(self.labels, self.num_nodes, len(self.class_names))
+        put("adjacency", checked_adjacency(self.adjacency))
+        put("features", checked_features(self.features, self.num_nodes))
+        labels = checked_labels(self.labels, self.num_nodes, len(self.class_names))
         put("labels", labels)
         if not self.class_names and labels is not None:
             put("class_names", tuple(str(c) for c in range(int(labels.max(initial=-1)) + 1)))
         put("class_names", tuple(str(name) for name in self.class_names))
         splits = {name: getattr(self, name) for name in ("train", "val", "test")}
-        for name, index in _checked_splits(splits, self.num_nodes, labels).items():
+        for name, index in checked_splits(splits, self.num_nodes, labels).items():
             put(name, index)
         if self.node_ids is not None:
             ids = np.asarray(self.node_ids).astype(np.str_)
@@ -85,9 +79,9 @@ class Graph:
                 )
             put("node_ids", ids)
         put("feature_names", tuple(str(name) for name in self.feature_names))
-        _check_text("class_names", self.class_names)
-        _check_text("feature_names", self.feature_names)
-        _check_text("node_ids", () if self.node_ids is None else self.node_ids)
+        check_text("class_names", self.class_names)
+        check_text("feature_names", self.feature_names)
+        check_text("node_ids", () if self.node_ids is None else self.node_ids)
         if self.feature_names and len(self.feature_names) != self.num_features:
             raise GraphError(f"feature_names holds {len(self.feature_names)} names for {self.num_features} features")
 
@@ -123,15 +117,15 @@ class Graph:
 
     def with_splits(self, train: ArrayLike, val: ArrayLike, test: ArrayLike) -> Graph:
         """The same graph with other splits."""
-        index = [np.asarray(part) for part in (train, val, test)]
-        return replace(self, train=index[0], val=index[1], test=index[2])
+        parts: dict[str, Any] = {"train": train, "val": val, "test": test}
+        return replace(self, **parts)
 
     @classmethod
     def from_edges(
         cls,
         edges: ArrayLike,
         features: Any,
-        labels: ArrayLike | None = None,
+        labels: Any = None,
         *,
         weights: ArrayLike | None = None,
         num_nodes: int | None = None,
@@ -140,35 +134,52 @@ class Graph:
     ) -> Graph:
         """A graph from an edge list [m, 2] of node numbers (source, target).
 
-        undirected: store each edge in both directions. Repeated edges count once where there are no weights,
-        and their weights are summed where there are. fields: the other fields of `Graph`.
+        undirected: store each edge in both directions, the larger weight where both are given. Repeated edges count
+        once where there are no weights, and their weights are summed where there are; a note says how many.
+        fields: the other fields of `Graph`.
         """
-        pairs = np.asarray(edges)
+        pairs = unmasked(edges, "edges")
         if pairs.size == 0:
             pairs = pairs.reshape(0, 2).astype(np.int64)
         if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
             raise GraphError(
                 f"edges must be integers of shape [edges, 2], not {pairs.dtype} of shape {list(pairs.shape)}"
             )
+        if num_nodes is None and not np.shape(features):
+            raise GraphError("features must have shape [nodes, features]")
         n = int(num_nodes if num_nodes is not None else np.shape(features)[0])
-        _check_edge_range(pairs, n)
-        values = np.ones(len(pairs)) if weights is None else np.asarray(weights, dtype=np.float64)
+        check_edge_range(pairs, n)
+        values = np.ones(len(pairs)) if weights is None else as_float64(real(weights, "weights"))
         if values.shape != (len(pairs),):
             raise GraphError(f"weights has shape {list(values.shape)}; it needs one for each of {len(pairs)} edges")
+        # Before they are summed and compared: -4 is gone from maximum(A, A^T), and 4 - 4 from a sum.
+        check_weights(values, lambda at: (int(pairs[at, 0]), int(pairs[at, 1])))
         adjacency = sp.csr_array((values, (pairs[:, 1], pairs[:, 0])), shape=(n, n))
         adjacency.sum_duplicates()
+        repeated = len(pairs) - adjacency.nnz
         if weights is None:
             adjacency.data[:] = 1.0
+        if repeated:
+            note = f"{repeated} repeated edges {'counted once' if weights is None else 'summed'}"
+            fields["notes"] = (*fields.get("notes", ()), note)
         if undirected:
-            adjacency = adjacency.maximum(adjacency.T)
-        return cls(adjacency, features, None if labels is None else np.asarray(labels), **fields)
+            both = adjacency.maximum(adjacency.T)
+            smaller = 0 if weights is None else (both.multiply(adjacency != 0) - adjacency).count_nonzero()
+            if smaller:
+                note = f"{smaller} edges given both ways with different weights: the larger counts"
+                fields["notes"] = (*fields.get("notes", ()), note)
+            adjacency = both
+        return cls(adjacency, features, labels, **fields)
 
     @classmethod
-    def from_scipy(cls, matrix: Any, features: Any, labels: ArrayLike | None = None, **fields: Any) -> Graph:
+    def from_scipy(cls, matrix: Any, features: Any, labels: Any = None, **fields: Any) -> Graph:
         """A graph of a SciPy matrix or array [n, n] with the weight of an edge from i to j at (i, j), as
         `scipy.sparse.csgraph` has it. fields: the other fields of `Graph`.
         """
-        return cls(matrix.T, features, None if labels is None else np.asarray(labels), **fields)
+        given = host(matrix, "the adjacency")
+        # SciPy transposes without a look at the indices, or with an exception of its own.
+        given = real_sparse(given, "the adjacency") if sp.issparse(given) else given
+        return cls(given.T, features, labels, **fields)
 
     def to_scipy(self) -> sp.csr_array:
         """CSR float64 [n, n] with the weight of an edge from i to j at (i, j); a copy."""
@@ -243,124 +254,3 @@ def row_scales(features: Features) -> NDArray[np.float64]:
     """What `row_normalized` multiplies each row by, [n]."""
     sums = np.asarray(features.sum(axis=1), dtype=np.float64).ravel()
     return np.divide(1.0, sums, out=np.ones_like(sums), where=sums != 0)
-
-
-def _check_text(what: str, names: Iterable[str]) -> None:
-    """Half of a surrogate pair is a character to Python and to no file."""
-    try:
-        "".join(names).encode()
-    except (UnicodeEncodeError, ValueError):
-        raise GraphError(f"{what} holds a name that is not valid Unicode text") from None
-
-
-def _checked_adjacency(adjacency: Any) -> sp.csr_array:
-    if not sp.issparse(adjacency):
-        adjacency = np.asarray(adjacency)
-    if len(adjacency.shape) != 2 or adjacency.shape[0] != adjacency.shape[1]:
-        raise GraphError(f"the adjacency must be square, not {list(adjacency.shape)}")
-    if adjacency.shape[0] == 0:
-        raise GraphError("the graph has no nodes")
-    csr = canonical_csr(adjacency)
-    if not np.isfinite(csr.data).all() or (csr.data < 0).any():
-        at = int(np.flatnonzero(~(np.isfinite(csr.data) & (csr.data >= 0)))[0])
-        row = int(np.searchsorted(csr.indptr, at, side="right")) - 1
-        raise GraphError(
-            f"edge {int(csr.indices[at])} -> {row} has weight {csr.data[at]}; weights must be finite and not negative"
-        )
-    return csr
-
-
-def _checked_features(features: Any, num_nodes: int) -> Features:
-    checked: Features
-    if sp.issparse(features):
-        checked = canonical_csr(features)
-        bad = np.flatnonzero(~np.isfinite(checked.data))
-        where = _sparse_position(checked, int(bad[0])) if len(bad) else (0, 0)
-    else:
-        checked = np.asarray(features)
-        if checked.dtype.kind not in "fiub":
-            raise GraphError(f"features must be numbers, not {checked.dtype}")
-        checked = checked.astype(np.float32 if checked.dtype == np.float32 else np.float64)
-        if checked.ndim != 2:
-            raise GraphError(f"features must have shape [nodes, features], not {list(checked.shape)}")
-        bad = np.flatnonzero(~np.isfinite(checked))
-        where = divmod(int(bad[0]), checked.shape[1]) if len(bad) else (0, 0)
-    if len(bad):
-        raise GraphError(
-            f"features hold NaN or infinity, first at node {where[0]}, column {where[1]} ({len(bad)} such values)"
-        )
-    if checked.shape[0] != num_nodes:
-        raise GraphError(f"features have {checked.shape[0]} rows, the graph has {num_nodes} nodes")
-    if checked.shape[1] == 0:
-        raise GraphError("features have no columns; give each node at least one, for example a constant 1")
-    return checked
-
-
-def _sparse_position(matrix: sp.csr_array, at: int) -> tuple[int, int]:
-    return int(np.searchsorted(matrix.indptr, at, side="right")) - 1, int(matrix.indices[at])
-
-
-def _checked_labels(labels: Any, num_nodes: int, num_classes: int) -> NDArray[np.int64] | None:
-    if labels is None:
-        return None
-    array = np.asarray(labels)
-    if array.shape != (num_nodes,):
-        raise GraphError(f"labels have shape {list(array.shape)}; the graph needs [{num_nodes}]")
-    if array.dtype.kind not in "iu":
-        raise GraphError(f"labels must be integers, not {array.dtype}; put names into class_names")
-    high = num_classes if num_classes else np.iinfo(np.int64).max
-    bad = np.flatnonzero((array < UNLABELLED) | (array >= high))
-    if len(bad):
-        bound = f"0 to {num_classes - 1}" if num_classes else "0 and above"
-        raise GraphError(f"label {array[bad[0]]} of node {bad[0]} is out of range ({bound}, or -1 for none)")
-    # Above this, numbers are ids rather than classes, and a weight matrix of that width would be made.
-    if not num_classes and array.max(initial=-1) >= max(num_nodes, 2):
-        raise GraphError(
-            f"label {array.max()} is larger than the {num_nodes} nodes of the graph; number the "
-            "classes 0, 1, 2, … or give class_names"
-        )
-    return array.astype(np.int64)
-
-
-def _checked_splits(
-    splits: dict[str, Any], num_nodes: int, labels: NDArray[np.int64] | None
-) -> dict[str, NDArray[np.int64] | None]:
-    owner = np.full(num_nodes, -1, dtype=np.int8)
-    checked: dict[str, NDArray[np.int64] | None] = {}
-    names = list(splits)
-    for number, (name, given) in enumerate(splits.items()):
-        if given is None:
-            checked[name] = None
-            continue
-        index = np.asarray(given)
-        if index.dtype == np.bool_ and index.shape == (num_nodes,):
-            index = np.flatnonzero(index)
-        if index.ndim != 1 or (index.size and index.dtype.kind not in "iu"):
-            raise GraphError(f"the {name} split must be a list of node numbers or a mask over all nodes")
-        if not index.size:
-            raise GraphError(f"the {name} split is empty")
-        if index.min() < 0 or index.max() >= num_nodes:
-            bad = index[(index < 0) | (index >= num_nodes)][0]
-            raise GraphError(f"the {name} split names node {bad}; nodes go from 0 to {num_nodes - 1}")
-        index = index.astype(np.int64)
-        if len(np.unique(index)) != len(index):
-            raise GraphError(f"the {name} split names a node twice")
-        taken = index[owner[index] >= 0]
-        if len(taken):
-            raise GraphError(
-                f"node {taken[0]} is in the {names[owner[taken[0]]]} split and in the {name} "
-                "split; splits must not overlap"
-            )
-        owner[index] = number
-        if labels is None or (labels[index] == UNLABELLED).any():
-            missing = index[0] if labels is None else index[labels[index] == UNLABELLED][0]
-            raise GraphError(f"node {missing} of the {name} split has no label")
-        checked[name] = index
-    return checked
-
-
-def _check_edge_range(pairs: NDArray[Any], num_nodes: int) -> None:
-    bad = np.flatnonzero(((pairs < 0) | (pairs >= num_nodes)).any(axis=1))
-    if len(bad):
-        source, target = pairs[bad[0]]
-        raise GraphError(f"edge {bad[0]} joins {source} and {target}; nodes go from 0 to {num_nodes - 1}")

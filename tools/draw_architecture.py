@@ -35,7 +35,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "batches": ("loaders", "outofcore"),
     "training loop": ("training", "engine", "runs", "checkpoint", "memory", "environment"),
     "network": ("model", "objective", "operands", "presets"),
-    "graph": ("graph", "fingerprint", "evaluation"),
+    "graph": ("graph", "graph_checks", "arrays", "fingerprint", "evaluation"),
     "protocol": ("protocol", "parts", "random", "registry"),
 }
 """Top modules and folders of portgnn/ that are one box; every other folder is a box of its own name."""

@@ -144,7 +144,10 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "flat features": ({"features": np.ones(4)}, r"shape \[nodes, features\], not \[4\]"),
     "text features": ({"features": np.array([["a"]] * 4)}, "must be numbers"),
     "label count": ({"labels": np.array([0, 1])}, r"shape \[2\]; the graph needs \[4\]"),
-    "float labels": ({"labels": np.array([0.0, 1, 0, 1])}, "must be integers"),
+    "float labels": (
+        {"labels": np.array([0.0, 1.5, 0, 1])},
+        "must be integers, not float64: label 1.5 of node 1 is no whole",
+    ),
     "label below": ({"labels": np.array([0, -2, 0, 1])}, "label -2 of node 1"),
     "label above": ({"class_names": ("a",)}, r"label 1 of node 1 is out of range \(0 to 0"),
     "labels are ids": ({"labels": np.array([10, 20, 30, 40])}, "number the classes"),
