@@ -1,6 +1,7 @@
 """One graph: canonical CSR adjacency, features, labels, splits; and the two normalisations of a GCN.
 
-All input is checked here, once (by `portgnn.graph_checks`), so that no other module has to: what a `Graph` holds is valid.
+All input is checked here, once, by `portgnn.graph_checks`, so that no other module has to: what a `Graph` holds is
+valid.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from portgnn.arrays import as_float64, host, real, real_sparse, unmasked
 from portgnn.arrays import canonical_csr as canonical_csr
+from portgnn.errors import GraphError
 from portgnn.graph_checks import UNLABELLED as UNLABELLED
 from portgnn.graph_checks import Features as Features
 from portgnn.graph_checks import (
@@ -25,7 +27,6 @@ from portgnn.graph_checks import (
     checked_labels,
     checked_splits,
 )
-from portgnn.errors import GraphError
 
 
 @dataclass(frozen=True, eq=False)
