@@ -17,18 +17,16 @@ import scipy.sparse as sp
 from bench.contender import Program, Recipe, Unsupported
 from bench.graphs import BenchGraph
 from bench.verification import verify_program
-from portgnn import Graph, model, objective
+from portgnn import Graph
 from portgnn.operands import Prepared, place
 from portgnn.presets import Config
 from portgnn.protocol import Backend
 from portgnn.random import dropout_keys
 from portgnn.registry import backend_class
-from portgnn.training import initial_state, make_run
+from portgnn.training import WholeGraph, initial_state, make_measure, make_run, parameters_of
 
 EDGE_OPTIONS: dict[str, Any] = {"csr": False, "shared_memory": False}
 """Constructor arguments by which an adapter is told to multiply with edge lists; an adapter has one or none."""
-
-PARAM = "param."
 
 COPIED_BYTES = 2**28
 """Size of the plain copy that bandwidths are held against: far beyond any cache of a CPU."""
@@ -76,15 +74,8 @@ class OwnProgram:
     def test_accuracy(self) -> float:
         graph = self.prepared.graph
         assert graph.test is not None
-        assert graph.labels is not None
-        logits = model.gcn(
-            self.backend,
-            self._params(self._state),
-            place(self.backend, self.prepared, None, training=False),
-            self.config,
-        )
-        guess = self.backend.to_numpy(logits)[graph.test].argmax(axis=1)
-        return float(np.mean(guess == graph.labels[graph.test]))
+        host = {name: self.backend.to_numpy(value) for name, value in parameters_of(self._state).items()}
+        return WholeGraph(self.backend, self.prepared).accuracy(host, graph.test)
 
     def verify(self, epochs: int) -> dict[str, Any]:
         """Whether this very program computes what the reference computes; afterwards it starts afresh."""
@@ -92,17 +83,12 @@ class OwnProgram:
         self.reset(0)
         return verdict
 
-    def _params(self, state: dict[str, Any]) -> dict[str, Any]:
-        return {name[len(PARAM) :]: value for name, value in state.items() if name.startswith(PARAM)}
-
     def _make_evaluation(self) -> Any:
         held_out = place(self.backend, self.prepared, self.prepared.graph.val, training=False)
+        measure = make_measure(self.backend, held_out, self.config)
 
         def step(state: dict[str, Any], keys: Any) -> tuple[dict[str, Any], tuple[Any, ...]]:
-            params = self._params(state)
-            logits = model.gcn(self.backend, params, held_out, self.config)
-            loss = objective.loss(self.backend, logits, held_out, params, self.config)
-            return state, (loss, objective.correct(self.backend, logits, held_out))
+            return state, measure(parameters_of(state))
 
         return self.backend.compile(step)
 

@@ -9,27 +9,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from portgnn import environment, logs, memory, model, runs
+from portgnn import environment, logs, memory, runs
 from portgnn.callbacks import Callback, Callbacks, OnChunk, RunFacts
 from portgnn.checkpoint import Model
 from portgnn.distributed.loop import Distributed
-from portgnn.engine import Engine, Task
 from portgnn.errors import CheckpointError, ConfigError, GraphError, PeerLostError
 from portgnn.fingerprint import fingerprint
 from portgnn.graph import Graph
 from portgnn.loaders.engine import Sampled
 from portgnn.loaders.source import InMemory, Source
-from portgnn.operands import Prepared, place
+from portgnn.operands import Prepared
 from portgnn.outofcore import DiskGraph, OnDisk, is_disk_graph
 from portgnn.presets import Config
 from portgnn.presets import preset as named_preset
 from portgnn.protocol import Backend
 from portgnn.registry import get_backend
 from portgnn.result import TrainResult as TrainResult
-from portgnn.training import History, NonFiniteLossError, fit
+from portgnn.training import Engine, History, NonFiniteLossError, Task, WholeGraph, fit, logits
 
 if TYPE_CHECKING:
     from portgnn.distributed.start import Together
@@ -129,7 +127,7 @@ def train(
             f"{resume} belongs to another graph: {graph.name} has changed since, or it is not the "
             f"one that the run was trained on ({kept.dataset or 'a Graph'})"
         )
-    task, engine = _engine(on, graph, config, together)
+    engine = _engine(on, graph, config, together)
     name = "" if isinstance(source, Graph) else os.fspath(source or graph.name)
     run = runs.Run(
         config, seed, on.name, on.dtype, name, split or "", print_of_graph, graph.class_names, graph.num_features
@@ -150,15 +148,14 @@ def train(
         watchers.start(facts)
         try:
             if keep_in is None:
-                done = fit(on, task, seed, watchers.epochs, progress=progress, engine=engine)
+                done = fit(engine, seed, watchers.epochs, progress=progress)
             else:
                 keeping: AbstractContextManager[Any] = runs.FileKeeper(keep_in, run, every, tell, new)
                 if together is not None:
-                    assert isinstance(engine, Distributed)
                     keeping = together.keeper(keep_in, run, every, tell, engine.any, new)
                 with keeping as keeper:
                     try:
-                        done = fit(on, task, seed, watchers.epochs, keeper, progress, engine)
+                        done = fit(engine, seed, watchers.epochs, keeper, progress)
                     except NonFiniteLossError as error:
                         raise NonFiniteLossError(f"{error}. The last finite state is kept: {keeper.advice()}") from None
                     except PeerLostError as error:
@@ -172,22 +169,15 @@ def train(
                 print_of_graph,
                 graph.feature_names,
             )
-            accuracy = None
-            if graph.test is not None:
-                assert graph.labels is not None
-                if engine is not None:
-                    accuracy = engine.accuracy(done.params, graph.test)
-                else:
-                    assert isinstance(task, Prepared)
-                    logits = _logits(on, trained, task)
-                    accuracy = float(np.mean(logits[graph.test].argmax(axis=1) == graph.labels[graph.test]))
+            accuracy = None if graph.test is None else engine.accuracy(done.params, graph.test)
             if together is not None:
                 together.close()
         except (MemoryError, RuntimeError) as error:
             if not memory.is_exhaustion(error):
                 raise
-            whole = task.prepared if isinstance(task, InMemory) else task
-            raise memory.translated(error, whole, f"{on.name} ({on.device}, {on.dtype})", on.dtype) from error
+            raise memory.translated(
+                error, _whole(engine.task), f"{on.name} ({on.device}, {on.dtype})", on.dtype
+            ) from error
         result = TrainResult(
             model=trained,
             history=done.history,
@@ -216,21 +206,19 @@ def _opened(path: Any, split: str | None) -> DiskGraph:
     return DiskGraph(path)
 
 
-def _engine(
-    on: Backend, graph: Graph | DiskGraph, config: Config, together: Together | None
-) -> tuple[Task, Engine | None]:
-    """What to train on, and who computes the epochs: None for steps over the whole graph in this process."""
+def _engine(on: Backend, graph: Graph | DiskGraph, config: Config, together: Together | None) -> Engine:
+    """Who computes the epochs: steps over the whole graph, over batches, or one process's share of them."""
     if together is None and config.loader == "full":
         assert isinstance(graph, Graph)
-        return (Prepared.of(graph, config), None)
+        return WholeGraph(on, Prepared.of(graph, config))
     if together is not None and config.loader != "full":
         raise ConfigError(f"--distributed trains on the whole graph; leave --loader {config.loader} out")
     if graph.train is None:
         raise ConfigError(f"{graph.name} has no training split; give one with --split")
     source: Source = InMemory(Prepared.of(graph, config)) if isinstance(graph, Graph) else OnDisk(graph, config)
     if together is None:
-        return source, Sampled(on, source)
-    return source, Distributed(on, source, together.collectives, together.watch)
+        return Sampled(on, source)
+    return Distributed(on, source, together.collectives, together.watch)
 
 
 def predict(
@@ -258,7 +246,7 @@ def predict(
     on = _resolve(backend, device, dtype)
     prepared = Prepared.of(target, trained.config)
     try:
-        return _logits(on, trained, prepared)
+        return logits(on, prepared, trained.params)
     except (MemoryError, RuntimeError) as error:
         if not memory.is_exhaustion(error):
             raise
@@ -310,10 +298,9 @@ def _oriented(graph: Graph, config: Config, tell: Callable[[str], None]) -> Grap
     return replace(graph.symmetrized(), notes=(*graph.notes, note))
 
 
-def _logits(backend: Backend, trained: Model, prepared: Prepared) -> NDArray[Any]:
-    operands = place(backend, prepared, None, training=False)
-    params = {name: backend.asarray(value) for name, value in trained.params.items()}
-    return backend.to_numpy(model.gcn(backend, params, operands, trained.config))
+def _whole(task: Task) -> Task:
+    """The graph behind a loader's source, where it is in memory."""
+    return task.prepared if isinstance(task, InMemory) else task
 
 
 def _resolve(backend: str | Backend, device: str | None, dtype: str) -> Backend:

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import scipy.sparse as sp
 
-from portgnn.engine import Task
 from portgnn.errors import OutOfMemoryError
 from portgnn.operands import SPARSE_BELOW, Prepared
+from portgnn.training.engine import Task
 
 _SIGNS = re.compile(
     r"out of memory|resource_exhausted|unable to allocate|failed to allocate|cannot allocate|attempting to allocate"

@@ -23,7 +23,7 @@ from portgnn.errors import CheckpointError, ConfigError, PortgnnError
 from portgnn.files import exists, hidden, reason, temporaries, write_atomically
 from portgnn.lock import locked
 from portgnn.presets import Config
-from portgnn.training import History, Progress
+from portgnn.training import History, Progress, parameters_of
 
 FORMAT = "portgnn-run"
 VERSION = 1
@@ -85,18 +85,14 @@ def load_run(path: Path) -> tuple[Run, Progress]:
             **texts,
         )
         progress = _progress(tensors, config, numbers["best_start"], document["stopped"])
-        check_parameters(_parameters(progress.state), config, run.num_features, len(run.class_names))
+        check_parameters(parameters_of(progress.state), config, run.num_features, len(run.class_names))
         if progress.best_state is not None:
-            check_parameters(_parameters(progress.best_state), config, run.num_features, len(run.class_names))
+            check_parameters(parameters_of(progress.best_state), config, run.num_features, len(run.class_names))
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
     except (PortgnnError, KeyError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise CheckpointError(f"{path} has a damaged header: {error}") from None
     return run, progress
-
-
-def _parameters(state: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    return {name.removeprefix("param."): value for name, value in state.items() if name.startswith("param.")}
 
 
 def _progress(tensors: dict[str, NDArray[Any]], config: Config, best_start: int, stopped: bool) -> Progress:

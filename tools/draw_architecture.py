@@ -33,7 +33,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "checks": ("verification", "testing"),
     "result": ("result", "callbacks"),
     "batches": ("loaders", "outofcore"),
-    "training loop": ("training", "engine", "runs", "checkpoint", "memory", "environment"),
+    "training loop": ("training", "runs", "checkpoint", "memory", "environment"),
     "network": ("model", "objective", "operands", "presets"),
     "graph": ("graph", "graph_checks", "arrays", "fingerprint", "evaluation"),
     "protocol": ("protocol", "parts", "random", "registry"),

@@ -159,7 +159,7 @@ def one_epoch(path: str, backend: str) -> None:
     on, source = get_backend(backend), OnDisk(graph, config)
     engine = Sampled(on, source)
     clock = time.perf_counter()
-    done = fit(on, source, 0, engine=engine)
+    done = fit(engine, 0)
     engine.accuracy(done.params, graph.test)
     print(json.dumps({"peak": peak(), "seconds": time.perf_counter() - clock}))
 

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn import model, objective
 from portgnn.distributed.halo import partitioned, place_part
 from portgnn.distributed.partition import Partition
 from portgnn.distributed.watch import Watch
@@ -17,8 +16,9 @@ from portgnn.errors import PeerLostError
 from portgnn.loaders.source import Nodes, Source
 from portgnn.memory import is_exhaustion
 from portgnn.parts import plain_loop
+from portgnn.presets import Config
 from portgnn.protocol import Array, Backend, Collectives, Params, Run, State
-from portgnn.training import join_state, make_loss, make_optimizer, split_state
+from portgnn.training import make_loss, make_measure, make_step, validated
 
 Result = TypeVar("Result")
 
@@ -38,7 +38,7 @@ class Distributed:
         watch: Watch,
         partition: Partition | None = None,
     ) -> None:
-        self._backend, self._source, self._collectives, self._watch = backend, source, collectives, watch
+        self.backend, self.task, self._collectives, self._watch = backend, source, collectives, watch
         watch.who = f"process {collectives.rank} of {collectives.size} ({collectives.transport})"
         self._partition = partition or Partition.of(source, collectives.size)
 
@@ -59,30 +59,19 @@ class Distributed:
 
     def accuracy(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> float:
         def right() -> float:
-            on_device = {name: self._backend.asarray(value) for name, value in params.items()}
-            return float(self._backend.to_numpy(self._evaluation(nodes)(on_device)[1]))
+            on_device = {name: self.backend.asarray(value) for name, value in params.items()}
+            return float(self.backend.to_numpy(self._evaluation(nodes)(on_device)[1]))
 
         return self._together(right) / len(nodes)
 
     def _make_run(self, validate: bool) -> Run:
-        backend, collectives, config = self._backend, self._collectives, self._source.config
-        graph = self._source.graph
+        backend, collectives, config = self.backend, self._collectives, self.task.config
+        graph = self.task.graph
         assert graph.train is not None
         operands = self._place(graph.train, training=True)
-        # The penalty is counted once: the losses of all processes are summed.
-        own = config if collectives.rank == 0 else replace(config, l2=0.0)
-        value_and_grad = backend.value_and_grad(make_loss(partitioned(backend), operands, own))
-        optimizer = make_optimizer(backend, config)
-        evaluate = self._evaluation(graph.val) if validate and graph.val is not None else None
-
-        def step(state: State, keys: Any) -> tuple[State, tuple[Array, ...]]:
-            params, moments = split_state(state)
-            (loss, _), grads = value_and_grad(params, keys)
-            loss, grads = self._summed(loss, grads)
-            params, moments = optimizer.step(params, grads, moments)
-            measured = (loss, *evaluate(params)) if evaluate else (loss,)
-            return join_state(params, moments), measured
-
+        loss = make_loss(partitioned(backend), operands, self._counting_penalty_once())
+        measure = self._evaluation(graph.val) if validate and graph.val is not None else None
+        step = validated(make_step(backend, config, loss, self._summed), measure)
         if collectives.compiled:
             return backend.compile(step)
 
@@ -93,7 +82,7 @@ class Distributed:
 
     def _summed(self, loss: Array, grads: Params) -> tuple[Array, Params]:
         """The sums over all processes, in one message."""
-        xp = self._backend.xp
+        xp = self.backend.xp
         packed = xp.concat([xp.reshape(value, (-1,)) for value in (*grads.values(), loss)])
         summed = self._collectives.all_reduce(packed)
         unpacked, start = {}, 0
@@ -105,25 +94,26 @@ class Distributed:
 
     def _evaluation(self, nodes: Nodes) -> Callable[[Params], tuple[Array, Array]]:
         """`evaluate(params) -> (loss, right answers)` over all processes, without dropout."""
-        backend, collectives, config = self._backend, self._collectives, self._source.config
-        operands = self._place(nodes, training=False)
-        own = config if collectives.rank == 0 else replace(config, l2=0.0)
+        backend, collectives = self.backend, self._collectives
+        measure = make_measure(partitioned(backend), self._place(nodes, training=False), self._counting_penalty_once())
 
         def evaluate(params: Params) -> tuple[Array, Array]:
-            logits = model.gcn(partitioned(backend), params, operands, config)
-            loss = objective.loss(backend, logits, operands, params, own)
-            right = objective.correct(backend, logits, operands)
+            loss, right = measure(params)
             # One after the other: messages must not overtake each other.
             loss = collectives.all_reduce(backend.xp.reshape(loss, (1,)))
             return loss[0], collectives.all_reduce(backend.xp.reshape(right, (1,)))[0]
 
         return evaluate
 
+    def _counting_penalty_once(self) -> Config:
+        """The recipe; without its penalty on all processes but one, since their losses are summed."""
+        return self.task.config if self._collectives.rank == 0 else replace(self.task.config, l2=0.0)
+
     def _place(self, nodes: Nodes, training: bool) -> Any:
-        return place_part(self._backend, self._source, self._partition, self._collectives, nodes, training)
+        return place_part(self.backend, self.task, self._partition, self._collectives, nodes, training)
 
     def _sum(self, value: float) -> float:
-        return float(self._backend.to_numpy(self._collectives.all_reduce(self._backend.asarray(np.array([value]))))[0])
+        return float(self.backend.to_numpy(self._collectives.all_reduce(self.backend.asarray(np.array([value]))))[0])
 
     def _together(self, work: Callable[[], Result]) -> Result:
         """Work in which other processes take part."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn import model, objective
+from portgnn import objective
 from portgnn.loaders import neighbor
 from portgnn.loaders.batch import HostBatch, Tree, as_tree, assemble, from_tree, place_batch
 from portgnn.loaders.cluster import Clusters
@@ -18,7 +18,7 @@ from portgnn.loaders.source import Nodes, Source
 from portgnn.operands import Operands
 from portgnn.parts import plain_batches
 from portgnn.protocol import Array, Backend, Batching, Params, Run, State
-from portgnn.training import join_state, make_optimizer, split_state
+from portgnn.training import make_loss, make_step, parameters_of
 
 
 class Sampled:
@@ -31,25 +31,20 @@ class Sampled:
     """
 
     def __init__(self, backend: Backend, source: Source) -> None:
-        self._backend, self._source = backend, source
+        self.backend, self.task = backend, source
         self._clusters = Clusters(source) if source.config.loader == "cluster" else None
 
     def agree(self, value: float) -> float:
         return value
 
+    def any(self, flag: bool) -> bool:
+        return flag
+
     def make_run(self, validate: bool) -> Run:
-        backend, config, graph = self._backend, self._source.config, self._source.graph
-        value_and_grad = backend.value_and_grad(self._loss)
-        optimizer = make_optimizer(backend, config)
-
-        def step(state: State, keys: Any, batch: Tree) -> tuple[State, tuple[Array, ...]]:
-            params, moments = split_state(state)
-            (loss, _), grads = value_and_grad(params, keys, batch)
-            params, moments = optimizer.step(params, grads, moments)
-            return join_state(params, moments), (loss,)
-
+        backend, graph = self.backend, self.task.graph
+        step = make_step(backend, self.task.config, self._loss)
         batched = backend.compile_batches(step) if isinstance(backend, Batching) else plain_batches(backend, step)
-        held_out = HeldOut(backend, self._source, graph.val) if validate and graph.val is not None else None
+        held_out = HeldOut(backend, self.task, graph.val) if validate and graph.val is not None else None
 
         def run(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
             rows = []
@@ -64,14 +59,14 @@ class Sampled:
                         del placed
                         losses.append(loss)
                 row = [float(np.average([float(backend.to_numpy(loss)) for loss in losses], weights=counts))]
-                rows.append(row + (held_out.measure(split_state(state)[0]) if held_out else []))
+                rows.append(row + (held_out.measure(parameters_of(state)) if held_out else []))
             return state, np.array(rows, dtype=np.float64)
 
         return run
 
     def accuracy(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> float:
-        on_device = {name: self._backend.asarray(value) for name, value in params.items()}
-        return HeldOut(self._backend, self._source, nodes).measure(on_device)[1] / len(nodes)
+        on_device = {name: self.backend.asarray(value) for name, value in params.items()}
+        return HeldOut(self.backend, self.task, nodes).measure(on_device)[1] / len(nodes)
 
     def batches(self, keys: NDArray[np.uint32]) -> Iterator[HostBatch]:
         """The batches of the epoch with these dropout keys, on the host."""
@@ -79,15 +74,12 @@ class Sampled:
         if self._clusters is not None:
             blocks = self._clusters.batches(draw)
         else:
-            assert self._source.graph.train is not None
-            blocks = neighbor.batches(self._source, self._source.graph.train, draw)
-        return (assemble(self._source, block) for block in blocks)
+            assert self.task.graph.train is not None
+            blocks = neighbor.batches(self.task, self.task.graph.train, draw)
+        return (assemble(self.task, block) for block in blocks)
 
     def _loss(self, params: Params, keys: Any, batch: Tree) -> tuple[Array, None]:
-        backend, config = self._backend, self._source.config
-        operands = from_tree(batch)
-        logits = model.gcn(backend, params, operands, config, keys)
-        return objective.loss(backend, logits, operands, params, config), None
+        return make_loss(self.backend, from_tree(batch), self.task.config)(params, keys)
 
 
 class HeldOut:

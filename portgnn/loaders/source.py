@@ -13,10 +13,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.engine import Described, Nodes
 from portgnn.graph import Features
 from portgnn.operands import Prepared
 from portgnn.presets import Config
+from portgnn.training.engine import Described, Nodes
 
 __all__ = ["InMemory", "Nodes", "Source", "even_bounds", "within"]
 

@@ -12,7 +12,7 @@ from portgnn.operands import place
 from portgnn.parts import plain_loop
 from portgnn.protocol import Backend, Run, Step
 from portgnn.random import dropout_keys
-from portgnn.training import fit, initial_state, make_loss, make_run
+from portgnn.training import WholeGraph, fit, initial_state, make_loss, make_run
 from portgnn.verification.cases import Case, Recipe, recipes
 from portgnn.verification.check import Check, check
 from portgnn.verification.measure import Departure, Floats, Measured, compare, fetch, worst
@@ -243,7 +243,7 @@ def whole_fit(backend: Backend, recipe: Recipe) -> Measured:
         prepared = replace(prepared, config=replace(prepared.config, restore_best=False))
     config = prepared.config
     chunks: list[int] = []
-    done = fit(backend, prepared, recipe.seed, lambda history: chunks.append(len(history)))
+    done = fit(WholeGraph(backend, prepared), recipe.seed, lambda history: chunks.append(len(history)))
     course, history = recipe.course, done.history
     rows = [history.train_loss]
     if graph.val is not None:

@@ -14,7 +14,7 @@ from portgnn import Graph, get_backend, model, objective
 from portgnn.operands import Prepared, place
 from portgnn.presets import Config
 from portgnn.random import dropout_keys
-from portgnn.training import fit, initial_state, make_loss
+from portgnn.training import WholeGraph, fit, initial_state, make_loss, parameters_of
 
 CONFIGS = [
     pytest.param({"layers": layers, "features": features, "adjacency": adjacency, "bias": bias}, id=name)
@@ -34,7 +34,7 @@ def _loss_and_gradients(prepared: Prepared) -> tuple[float, dict[str, Any]]:
     assert prepared.graph.train is not None
     operands = place(backend, prepared, prepared.graph.train, training=True)
     state = initial_state(backend, prepared, 1)
-    params = {name.removeprefix("param."): value for name, value in state.items() if name.startswith("param.")}
+    params = parameters_of(state)
     keys = dropout_keys(1, range(1), prepared.config.layers)[0].tolist()
     (loss, _), gradients = backend.value_and_grad(make_loss(backend, operands, prepared.config))(params, keys)
     return float(loss), gradients
@@ -56,7 +56,7 @@ def test_loss_and_gradients_are_those_of_all_rows(make_graph: Callable[..., Grap
 def test_trajectories_are_those_of_all_rows(make_graph: Callable[..., Graph], changes: dict[str, Any]) -> None:
     graph = make_graph(4, nodes=60)
     backend = get_backend("numpy", dtype="float64")
-    runs = [fit(backend, _prepared(graph, rows, changes | {"epochs": 20}), 0) for rows in ("needed", "all")]
+    runs = [fit(WholeGraph(backend, _prepared(graph, rows, changes | {"epochs": 20})), 0) for rows in ("needed", "all")]
     for name in ("train_loss", "val_loss", "val_accuracy"):
         np.testing.assert_allclose(getattr(runs[0].history, name), getattr(runs[1].history, name), rtol=1e-12)
     for name, value in runs[0].params.items():

@@ -261,7 +261,7 @@ def test_out_of_memory_says_what_would_fit(monkeypatch: pytest.MonkeyPatch, erro
     def full(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr("portgnn.training.make_run", full)
+    monkeypatch.setattr("portgnn.training.WholeGraph.make_run", full)
     wanted = r"out of memory on numpy \(cpu, float64\): this run needs about"
     with pytest.raises(OutOfMemoryError, match=wanted) as caught:
         train("csbm-cora", preset="article", dtype="float64")
@@ -275,7 +275,7 @@ def test_other_faults_are_not_taken_for_it(monkeypatch: pytest.MonkeyPatch) -> N
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("portgnn.training.make_run", broken)
+    monkeypatch.setattr("portgnn.training.WholeGraph.make_run", broken)
     with pytest.raises(RuntimeError, match="a bug"):
         train("karate")
 

@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from portgnn import Graph, get_backend, training
+from portgnn import Graph, get_backend
 from portgnn.errors import ConfigError
 from portgnn.operands import Prepared
 from portgnn.presets import Config, preset
-from portgnn.training import Fit, NonFiniteLossError, fit
+from portgnn.training import Fit, NonFiniteLossError, WholeGraph, fit, loop
 
 # A recipe whose validation loss turns within some twenty epochs, so that early stopping has something to do.
 TURNS = Config(hidden=8, dropout=0.2, input_dropout=0.0, learning_rate=0.2, l2=0.0, epochs=80)
 
 
 def _fit(graph: Graph, config: Config, seed: int = 0, **more: Any) -> Fit:
-    return fit(get_backend("numpy", dtype="float64"), Prepared.of(graph, config), seed, **more)
+    return fit(WholeGraph(get_backend("numpy", dtype="float64"), Prepared.of(graph, config)), seed, **more)
 
 
 def _same(one: Fit, other: Fit) -> None:
@@ -44,11 +44,11 @@ STOPPING = {
 @pytest.mark.parametrize("rule", STOPPING)
 def test_chunks_change_nothing(make_graph: Callable[..., Graph], monkeypatch: pytest.MonkeyPatch, rule: str) -> None:
     graph, config = make_graph(7), replace(TURNS, **STOPPING[rule])  # type: ignore[arg-type]
-    monkeypatch.setattr(training, "CHUNK_EPOCHS", 1)
+    monkeypatch.setattr(loop, "CHUNK_EPOCHS", 1)
     single = _fit(graph, config)
-    monkeypatch.setattr(training, "CHUNK_SECONDS", 60.0)
+    monkeypatch.setattr(loop, "CHUNK_SECONDS", 60.0)
     for length in (7, 25, 1000):
-        monkeypatch.setattr(training, "CHUNK_EPOCHS", length)
+        monkeypatch.setattr(loop, "CHUNK_EPOCHS", length)
         _same(_fit(graph, config), single)
 
 
@@ -94,8 +94,8 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(make_graph: Call
 
 
 def test_history_is_reported_after_each_chunk(make_graph: Callable[..., Graph], monkeypatch: Any) -> None:
-    monkeypatch.setattr(training, "CHUNK_EPOCHS", 4)
-    monkeypatch.setattr(training, "CHUNK_SECONDS", 60.0)
+    monkeypatch.setattr(loop, "CHUNK_EPOCHS", 4)
+    monkeypatch.setattr(loop, "CHUNK_SECONDS", 60.0)
     seen: list[int] = []
     _fit(make_graph(1), replace(TURNS, epochs=10, patience=0), on_chunk=lambda history: seen.append(len(history)))
     assert seen == [1, 5, 9, 10]
@@ -122,7 +122,7 @@ def test_a_diverging_run_says_so(make_graph: Callable[..., Graph]) -> None:
 
 
 def test_training_learns(csbm: Graph) -> None:
-    done = fit(get_backend("numpy"), Prepared.of(csbm, preset("kipf")), 0)
+    done = fit(WholeGraph(get_backend("numpy"), Prepared.of(csbm, preset("kipf"))), 0)
     assert done.history.train_loss[0] == pytest.approx(np.log(7), rel=0.05)
     assert done.history.train_loss[-1] < 1.0
     assert max(done.history.val_accuracy) > 0.7
@@ -137,7 +137,7 @@ def test_metrics_are_those_of_the_parameters_after_the_step(make_graph: Callable
     config = replace(TURNS, epochs=5, patience=0, l2=0.1)
     prepared = Prepared.of(graph, config)
     backend = get_backend("numpy", dtype="float64")
-    done = fit(backend, prepared, 0)
+    done = fit(WholeGraph(backend, prepared), 0)
     operands = place(backend, prepared, graph.val, training=False)
     logits = model.gcn(backend, done.params, operands, config)
     loss = objective.loss(backend, logits, operands, done.params, config)

@@ -33,7 +33,7 @@ if how == "random":
     drawn = np.random.default_rng(3).integers(0, collectives.size, graph.num_nodes).astype(np.int32)
     partition = Partition(owner=drawn)
 engine = Distributed(get_backend(name, device="cpu", dtype=dtype), source, collectives, watch, partition)
-done = fit(get_backend(name, device="cpu", dtype=dtype), source, 3, engine=engine)
+done = fit(engine, 3)
 assert graph.test is not None
 accuracy = engine.accuracy(done.params, graph.test)
 params = {key: value.tolist() for key, value in done.params.items()}

@@ -23,7 +23,7 @@ from portgnn.loaders.source import InMemory, even_bounds
 from portgnn.operands import Prepared
 from portgnn.presets import Config, preset
 from portgnn.runs import load_run
-from portgnn.training import fit
+from portgnn.training import WholeGraph, fit
 
 LAUNCHED = Path(__file__).with_name("launched.py")
 HERE = Path(sys.executable).parent
@@ -92,11 +92,8 @@ def test_ring_processes_compute_what_one_computes(tmp_path: Path) -> None:
 
 
 def _compare(found: list[dict[str, Any]], backend: str, dtype: str, recipe: str) -> None:
-    expected = fit(
-        get_backend(backend, device="cpu", dtype=dtype),
-        Prepared.of(load_graph("csbm-cora"), preset(recipe, epochs=25)),
-        3,
-    )
+    prepared = Prepared.of(load_graph("csbm-cora"), preset(recipe, epochs=25))
+    expected = fit(WholeGraph(get_backend(backend, device="cpu", dtype=dtype), prepared), 3)
     tolerance = 1e-12 if dtype == "float64" else 1e-5
     for name in ("train_loss", "val_loss"):
         np.testing.assert_allclose(found[0][name], getattr(expected.history, name), rtol=tolerance)
@@ -131,7 +128,7 @@ def test_a_dead_process_ends_the_others_and_torchrun_resumes(tmp_path: Path) -> 
     run, progress = load_run(kept)
     assert len(progress.history) == 200
     torch = get_backend("torch", device="cpu", dtype="float64")
-    undisturbed = fit(torch, Prepared.of(load_graph("csbm-cora"), run.config), 0)
+    undisturbed = fit(WholeGraph(torch, Prepared.of(load_graph("csbm-cora"), run.config)), 0)
     np.testing.assert_allclose(progress.history.train_loss, undisturbed.history.train_loss, rtol=1e-11)
 
 

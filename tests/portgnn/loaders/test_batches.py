@@ -18,7 +18,7 @@ from portgnn.loaders.source import InMemory
 from portgnn.operands import Prepared, place
 from portgnn.presets import Config
 from portgnn.random import dropout_keys
-from portgnn.training import fit, initial_state, make_loss, split_state
+from portgnn.training import WholeGraph, fit, initial_state, make_loss, split_state
 
 MakeGraph = Callable[..., Graph]
 RECIPES = [
@@ -68,11 +68,11 @@ def test_one_batch_of_all_neighbours_trains_as_the_full_batch(make_graph: MakeGr
     pytest.importorskip({"mlx": "mlx.core"}.get(backend_name, backend_name))
     backend = get_backend(backend_name, device="cpu", dtype="float64")
     graph = make_graph(5, nodes=60, sparse=True)
-    expected = fit(backend, Prepared.of(graph, Config(epochs=12)), 0)
+    expected = fit(WholeGraph(backend, Prepared.of(graph, Config(epochs=12))), 0)
     for loader in ("neighbor", "cluster"):
         source = InMemory(Prepared.of(graph, Config(epochs=12, loader=loader, fanout="all")))  # type: ignore[arg-type]
         engine = Sampled(backend, source)
-        done = fit(backend, source, 0, engine=engine)
+        done = fit(engine, 0)
         for name in ("train_loss", "val_loss", "val_accuracy"):
             np.testing.assert_allclose(getattr(done.history, name), getattr(expected.history, name), rtol=1e-12)
         for name, value in expected.params.items():

@@ -10,9 +10,10 @@ import pytest
 import scipy.sparse as sp
 from plant import PLANTED, Planted, adapter, library
 
-from portgnn import graph, model, objective, operands, parts, training
+from portgnn import graph, model, objective, operands, parts
 from portgnn.presets import Config
 from portgnn.random import dropout_keys
+from portgnn.training import course, whole
 from portgnn_numpy import NumPyBackend
 
 # Adam.
@@ -217,7 +218,7 @@ def shared_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     def same(seed: int, epochs: range, layers: int) -> Any:
         return np.repeat(dropout_keys(seed, epochs, 1), layers, axis=1)
 
-    for module in (network, randomness, training):
+    for module in (network, randomness, course):
         monkeypatch.setattr(module, "dropout_keys", same)
 
 
@@ -233,9 +234,9 @@ def no_loops(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @library("validation on the training nodes", "compile.epochs")
 def trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = training.place
+    right = whole.place
     monkeypatch.setattr(
-        training,
+        whole,
         "place",
         lambda backend, prepared, nodes, training: right(backend, prepared, prepared.graph.train, training),
     )
@@ -243,10 +244,10 @@ def trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @library("best parameters not restored", "fit")
 def last_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    def not_replayed(backend: Any, run: Any, before: Any, *rest: Any) -> Any:
-        return {name: backend.asarray(value) for name, value in before.items()}
+    def not_run_again(self: Any, before: Any, epochs: range) -> Any:
+        return self._on_device(before)
 
-    monkeypatch.setattr(training, "_replay", not_replayed)
+    monkeypatch.setattr(course.Course, "_again", not_run_again)
 
 
 @library("early stopping an epoch late", "fit")
@@ -266,10 +267,11 @@ def late(monkeypatch: pytest.MonkeyPatch) -> None:
         def stops(self, losses: list[float]) -> bool:
             return right(self._config, losses[:-1]) if len(losses) > 1 else False
 
-    whole = network.fit
+    fitted = network.fit
 
-    def fit(backend: Any, prepared: Any, *rest: Any) -> Any:
-        slow = operands.Prepared(prepared.graph, Impatient(prepared.config), prepared.adjacency)  # type: ignore[arg-type]
-        return whole(backend, slow, *rest)
+    def fit(engine: Any, *rest: Any) -> Any:
+        task = engine.task
+        slow = operands.Prepared(task.graph, Impatient(task.config), task.adjacency)  # type: ignore[arg-type]
+        return fitted(whole.WholeGraph(engine.backend, slow), *rest)
 
     monkeypatch.setattr(network, "fit", fit)

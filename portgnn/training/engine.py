@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.presets import Config
-from portgnn.protocol import Run
+from portgnn.protocol import Backend, Run
 
 Nodes = NDArray[np.int64]
 
@@ -51,7 +51,12 @@ class Task(Protocol):
 
 
 class Engine(Protocol):
-    """Who computes epochs and tests their outcome."""
+    """Who computes the epochs of a task on a backend, and tests their outcome."""
+
+    @property
+    def backend(self) -> Backend: ...
+    @property
+    def task(self) -> Task: ...
 
     def make_run(self, validate: bool) -> Run:
         """Epochs as `Backend.compile` gives them; metrics are the training loss and, with `validate`, the
@@ -60,6 +65,9 @@ class Engine(Protocol):
 
     def agree(self, value: float) -> float:
         """The value on which all processes of the run go on: the first one's."""
+
+    def any(self, flag: bool) -> bool:
+        """Whether a flag is set on one process of the run at least."""
 
     def accuracy(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> float:
         """Share of the nodes that are classified as labelled. params: on the host."""

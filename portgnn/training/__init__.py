@@ -1,0 +1,37 @@
+"""Training: the loop, the step, where a run stands, and the engine of a whole graph.
+
+The engines of batches and of several processes are in `portgnn.loaders` and `portgnn.distributed`.
+"""
+
+from portgnn.training.course import Course, Fit, History, NonFiniteLossError, Progress
+from portgnn.training.engine import Described, Engine, Nodes, Task
+from portgnn.training.loop import Keeper, fit
+from portgnn.training.state import join_state, parameters_of, split_state
+from portgnn.training.step import initial_state, make_loss, make_measure, make_optimizer, make_step, validated
+from portgnn.training.whole import WholeGraph, logits, make_run
+
+__all__ = [
+    "Course",
+    "Described",
+    "Engine",
+    "Fit",
+    "History",
+    "Keeper",
+    "Nodes",
+    "NonFiniteLossError",
+    "Progress",
+    "Task",
+    "WholeGraph",
+    "fit",
+    "initial_state",
+    "join_state",
+    "logits",
+    "make_loss",
+    "make_measure",
+    "make_optimizer",
+    "make_run",
+    "make_step",
+    "parameters_of",
+    "split_state",
+    "validated",
+]

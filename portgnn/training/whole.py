@@ -1,0 +1,54 @@
+"""The engine of a run on the whole graph in this process: an epoch is one step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portgnn import model
+from portgnn.operands import Prepared, place
+from portgnn.protocol import Backend, Run
+from portgnn.training.engine import Nodes
+from portgnn.training.step import make_loss, make_measure, make_step, validated
+
+
+class WholeGraph:
+    """An `Engine` whose epochs are steps over all training nodes of a graph in memory."""
+
+    def __init__(self, backend: Backend, task: Prepared) -> None:
+        self.backend, self.task = backend, task
+
+    def make_run(self, validate: bool) -> Run:
+        backend, config, graph = self.backend, self.task.config, self.task.graph
+        assert graph.train is not None
+        loss = make_loss(backend, place(backend, self.task, graph.train, training=True), config)
+        measure = None
+        if validate:
+            measure = make_measure(backend, place(backend, self.task, graph.val, training=False), config)
+        return backend.compile(validated(make_step(backend, config, loss), measure))
+
+    def agree(self, value: float) -> float:
+        return value
+
+    def any(self, flag: bool) -> bool:
+        return flag
+
+    def accuracy(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> float:
+        assert self.task.graph.labels is not None
+        guess = logits(self.backend, self.task, params)[nodes].argmax(axis=1)
+        return float(np.mean(guess == self.task.graph.labels[nodes]))
+
+
+def logits(backend: Backend, task: Prepared, params: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    """[nodes, classes] on the host, of all nodes, without dropout. params: on the host."""
+    operands = place(backend, task, None, training=False)
+    on_device = {name: backend.asarray(value) for name, value in params.items()}
+    return backend.to_numpy(model.gcn(backend, on_device, operands, task.config))
+
+
+def make_run(backend: Backend, task: Prepared, *, validate: bool) -> Run:
+    """The compiled epochs of `WholeGraph`."""
+    return WholeGraph(backend, task).make_run(validate)
