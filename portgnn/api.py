@@ -22,7 +22,7 @@ from portgnn.loaders.engine import Sampled
 from portgnn.loaders.source import InMemory, Source
 from portgnn.operands import Prepared
 from portgnn.outofcore import DiskGraph, OnDisk, is_disk_graph
-from portgnn.presets import Config
+from portgnn.presets import Config, whole_number
 from portgnn.presets import preset as named_preset
 from portgnn.protocol import Backend
 from portgnn.registry import get_backend
@@ -81,10 +81,7 @@ def train(
     """
     tell = logs.telling(announce)
     watchers = Callbacks([logs.Records(), *([OnChunk(on_chunk)] if on_chunk else []), *callbacks])
-    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
-        raise ConfigError(f"seed={seed!r} must be an integer, 0 or more")
-    if not isinstance(every, int) or isinstance(every, bool) or every < 1:
-        raise ConfigError(f"every={every!r} must be an integer, 1 or more")
+    seed, every = None if seed is None else whole_number("seed", seed, 0), whole_number("every", every, 1)
     overrides = {"epochs": epochs, "patience": patience} | hyperparameters
     together = None
     if distributed:
@@ -128,6 +125,7 @@ def train(
             f"one that the run was trained on ({kept.dataset or 'a Graph'})"
         )
     engine = _engine(on, graph, config, together)
+    memory.check_parameters(engine.task.dimensions)
     name = "" if isinstance(source, Graph) else os.fspath(source or graph.name)
     run = runs.Run(
         config, seed, on.name, on.dtype, name, split or "", print_of_graph, graph.class_names, graph.num_features

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -12,7 +13,7 @@ from typing import Any
 
 from portgnn.errors import ConfigError, nearest
 from portgnn.files import state_of
-from portgnn.presets import PRESETS, Config, preset
+from portgnn.presets import PRESETS, Config, preset, synonym
 from portgnn.runs import continued, load_run
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -105,7 +106,8 @@ def _checked(name: str, key: str, value: Any) -> Any:
         if isinstance(value, dict):
             raise ConfigError(f"[{key}] is a table; keys stand at the top level, without tables")
         known = [_key(each) for each in (*OPTIONS, *hyperparameters)]
-        near = nearest(_key(name), known)
+        meant = _key(synonym(name))
+        near = f". Did you mean {meant!r}?" if meant != _key(name) else nearest(_key(name), known)
         raise ConfigError(f"{key} is no option of a run{near or '. Known: ' + ', '.join(sorted(known))}")
     if name in hyperparameters:
         return getattr(preset("kipf", **{name: value}), name)  # the checks of a single value are the recipe's own
@@ -145,8 +147,10 @@ def effective(given: Mapping[str, Any]) -> dict[str, Any]:
     return options | asdict(config)
 
 
-def as_toml(configuration: Mapping[str, Any]) -> str:
+def as_toml(configuration: Mapping[str, Any], plain: bool = False) -> str:
     """What `effective` gives as TOML that `read_options` reads; absent options are comments.
+
+    plain: write what is not ASCII as escapes, for a stream of another encoding than UTF-8.
 
     Raises ConfigError for a text that TOML cannot hold.
     """
@@ -159,12 +163,22 @@ def as_toml(configuration: Mapping[str, Any]) -> str:
     text = "\n".join(lines) + "\n"
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         raise ConfigError("TOML cannot hold a file's name that is not UTF-8")
-    return text
+    return re.sub(r"[^\n\x20-\x7e]", _escape, text) if plain else text
+
+
+_UNSEEN = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]")
+"""Characters that JSON leaves as they are and TOML forbids, or nobody would see."""
+
+
+def _escape(found: re.Match[str]) -> str:
+    number = ord(found[0])
+    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
 def _toml(value: Any) -> str:
     if isinstance(value, str | Path):
-        return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+        quoted = json.dumps(str(value), ensure_ascii=False)
+        return _UNSEEN.sub(_escape, quoted)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from portgnn.callbacks import Callback, RunFacts
+from portgnn.files import reason
+from portgnn.text import printable
 
 if TYPE_CHECKING:
     from portgnn.result import TrainResult
@@ -26,7 +30,7 @@ def telling(announce: Callable[[str], None] | None) -> Callable[[str], None]:
     """What says a message to the user: as a record, and by `announce` where there is one."""
 
     def tell(message: str) -> None:
-        logger.info(message, extra={"event": "message"})
+        logger.info("%s", printable(message), extra={"event": "message"})
         if announce:
             announce(message)
 
@@ -40,7 +44,7 @@ class Records(Callback):
         self._done = facts.epochs_done
         fields = {name: value for name, value in vars(facts).items() if name != "config"}
         text = "training %s on %s (%s, %s), recipe %s"
-        arguments = (facts.dataset, facts.backend, facts.device, facts.dtype, facts.config.preset)
+        arguments = (printable(facts.dataset), facts.backend, facts.device, facts.dtype, facts.config.preset)
         logger.info(text, *arguments, extra={"event": "start", "config": asdict(facts.config)} | fields)
 
     def on_epochs(self, history: History) -> None:
@@ -59,7 +63,7 @@ class Records(Callback):
 
     def on_error(self, error: BaseException) -> None:
         kind = type(error).__name__
-        logger.error("the run has ended: %s: %s", kind, error, extra={"event": "error", "error": kind})
+        logger.error("the run has ended: %s: %s", kind, printable(str(error)), extra={"event": "error", "error": kind})
 
 
 def epoch_values(history: History, epoch: int) -> dict[str, float]:
@@ -93,6 +97,40 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             document["traceback"] = self.formatException(record.exc_info)
         return json.dumps(_finite(document), default=str, allow_nan=False)
+
+
+class Stream(logging.StreamHandler[Any]):
+    """Records as lines on a stream. One that it does not take is left out: a log must not end what it tells of."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        pass
+
+
+class File(logging.FileHandler):
+    """Records at the end of a file, until it takes no more.
+
+    told: called once with the handler when that happens; `fault` then says why. Raises OSError or ValueError where the
+    file cannot be opened.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], told: Callable[[File], None]) -> None:
+        super().__init__(path, encoding="utf-8")
+        self.fault, self._told = "", told
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not self.fault:
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        self.fault = reason(error) if isinstance(error, OSError | ValueError) else str(error)
+        self._told(self)
+
+    def close(self) -> None:
+        try:
+            super().close()
+        except OSError as error:  # what was still to be written
+            self.fault = self.fault or reason(error)
 
 
 def _finite(value: Any) -> Any:

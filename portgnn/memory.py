@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +22,23 @@ _SIGNS = re.compile(
 )
 
 _BYTES = {"float64": 8, "float32": 4, "bfloat16": 2}
+
+
+def check_parameters(dimensions: Sequence[int]) -> None:
+    """Raises OutOfMemoryError where the parameters alone, float64 on the host, are more than this machine has.
+
+    An operating system hands out memory that it does not have, and kills the process that uses it.
+    """
+    need = 8 * sum(a * b for a, b in itertools.pairwise(dimensions))
+    try:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not POSIX: the allocation itself fails there
+        return
+    if need > there > 0:
+        raise OutOfMemoryError(
+            f"out of memory: the weights of a network of {len(dimensions) - 1} layers, at most {max(dimensions)} wide, "
+            f"take {_readable(need)}, and this machine has {_readable(there)}; less would do: a smaller --hidden"
+        )
 
 
 def is_exhaustion(error: BaseException) -> bool:

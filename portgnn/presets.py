@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from portgnn.errors import ConfigError, near_matches, nearest
+from portgnn.text import shortened
 
 Bias = Literal["none", "after", "before"]
 Stopping = Literal["window", "patience"]
@@ -39,10 +40,45 @@ _KINDS: dict[str, tuple[tuple[type, ...], str]] = {
 def _checked(name: str, value: Any, kind: str) -> Any:
     """The value as a plain int, float or bool, which JSON can hold: a sweep brings NumPy's scalars."""
     admitted, wanted = _KINDS[kind]
-    plain = value.item() if hasattr(value, "item") else value
+    plain = _plain(value)
     if type(plain) not in admitted:  # by type: a bool is an int to Python, and layers=True is a slip
-        raise ConfigError(f"{name}={value!r} must be {wanted}")
-    return admitted[0](plain)
+        raise ConfigError(f"{name}={shortened(repr(value))} must be {wanted}")
+    try:
+        return admitted[0](plain)
+    except OverflowError:
+        raise ConfigError(f"{name}={_written(plain)} must be {wanted}, of at most 308 digits") from None
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's and other libraries' scalars as Python's; anything else as it is."""
+    try:
+        return value.item() if hasattr(value, "item") else value
+    except (ValueError, TypeError, RuntimeError):  # an array of several
+        return value
+
+
+def whole_number(name: str, value: Any, least: int) -> int:
+    """A whole number, of Python's or NumPy's. Raises ConfigError for anything else."""
+    number = _plain(value)
+    if type(number) is int and least <= number < 2**63:
+        return number
+    if type(number) is int and number >= 2**63:
+        raise ConfigError(f"{name}={_written(number)} must be below 2**63")
+    raise ConfigError(f"{name}={shortened(repr(value))} must be an integer, {least} or more")
+
+
+MOST_LAYERS = 10_000
+
+
+def _written(value: Any) -> str:
+    """A number for a message: Python writes none of more than 4,300 digits."""
+    if isinstance(value, int) and value.bit_length() > 256:
+        return f"a number of {value.bit_length()} bits"
+    return str(value)
+
+
+def _is_count(word: str) -> bool:
+    return word.isascii() and word.isdecimal() and len(word) < 20 and 0 < int(word) < 2**31
 
 
 @dataclass(frozen=True)
@@ -105,9 +141,13 @@ class Config:
                 raise ConfigError(f"{name}={given!r} is not one of {', '.join(choices)}{near}")
         rules: list[tuple[str, bool, str]] = [
             ("layers", self.layers >= 1, "at least 1"),
+            ("layers", self.layers <= MOST_LAYERS, f"at most {MOST_LAYERS}"),
             ("hidden", self.hidden >= 1, "at least 1"),
+            ("hidden", self.hidden < 2**31, "below 2**31, which is what an index can count"),
             ("epochs", self.epochs >= 1, "at least 1"),
+            ("epochs", self.epochs < 2**32, "below 2**32: dropout counts epochs in 32 bits"),
             ("patience", self.patience >= 0, "0 (never stop early) or more"),
+            ("patience", self.patience < 2**32, "below 2**32"),
             ("stop_after", 0 <= self.stop_after <= 1, "between 0 and 1"),
             ("input_dropout", 0 <= self.input_dropout < 1, "at least 0 and below 1"),
             ("dropout", 0 <= self.dropout < 1, "at least 0 and below 1"),
@@ -118,13 +158,15 @@ class Config:
             ("beta2", 0 <= self.beta2 < 1, "at least 0 and below 1"),
             ("eps", 0 < self.eps < float("inf"), "finite and above 0"),
             ("batch_size", self.batch_size >= 1, "at least 1"),
+            ("batch_size", self.batch_size < 2**31, "below 2**31"),
         ]
         for name, holds, wanted in rules:
             if not holds:
-                raise ConfigError(f"{name}={getattr(self, name)} must be {wanted}")
+                raise ConfigError(f"{name}={_written(getattr(self, name))} must be {wanted}")
         words = self.fanout.split(",") if isinstance(self.fanout, str) else [""]
-        if not all(word.strip() == "all" or (word.strip().isdecimal() and int(word) > 0) for word in words):
-            raise ConfigError(f'fanout={self.fanout!r} must be numbers above 0 or "all", as in 15,10 or all')
+        if not all(word.strip() == "all" or _is_count(word.strip()) for word in words):
+            given = shortened(repr(self.fanout))
+            raise ConfigError(f'fanout={given} must be numbers above 0 and below 2**31, or "all", as in 15,10 or all')
         if self.loader == "neighbor" and len(words) not in (1, self.layers):
             raise ConfigError(
                 f"fanout={self.fanout!r} names {len(words)} layers, and the network has {self.layers}; "
@@ -190,6 +232,26 @@ DESCRIPTIONS: dict[str, str] = {
 }
 
 
+SYNONYMS: dict[str, str] = {
+    "step_size": "learning_rate", "n_layers": "layers", "num_layers": "layers", "depth": "layers",
+    "hidden_dim": "hidden", "hidden_size": "hidden", "hidden_channels": "hidden", "hidden_units": "hidden",
+    "width": "hidden", "n_epochs": "epochs", "num_epochs": "epochs", "max_epochs": "epochs", "max_iter": "epochs",
+    "dropout_rate": "dropout", "feature_dropout": "input_dropout", "epsilon": "eps", "early_stopping": "patience",
+    "num_neighbors": "fanout", "fanouts": "fanout", "sampler": "loader", "l2_reg": "l2", "decay": "weight_decay",
+    "normalize": "normalize_features", "normalise_features": "normalize_features", "batchsize": "batch_size",
+}  # fmt: skip
+"""What other libraries call the fields of `Config`. Initials (lr, wd, bs) are known without being listed."""
+
+
+def synonym(name: str) -> str:
+    """The field of `Config` that another library's name stands for, or the name as it is."""
+    if name in SYNONYMS:
+        return SYNONYMS[name]
+    known = [field.name for field in fields(Config)]
+    short = [each for each in known if "_" in each and "".join(word[0] for word in each.split("_")) == name]
+    return short[0] if len(short) == 1 and name not in known else name
+
+
 def preset(name: str, **overrides: Any) -> Config:
     """A named preset with some values replaced; an override of None leaves the preset's value.
 
@@ -200,6 +262,8 @@ def preset(name: str, **overrides: Any) -> Config:
     known = {field.name for field in fields(Config)} - {"preset"}
     for key in overrides:
         if key not in known:
-            raise ConfigError(f"unknown hyperparameter {key!r}.{near_matches(key, known)}")
+            meant = synonym(key)
+            near = near_matches(key, known) if meant == key else f" Did you mean {meant!r}?"
+            raise ConfigError(f"unknown hyperparameter {key!r}.{near}")
     given = {key: value for key, value in overrides.items() if value is not None}
     return replace(PRESETS[name], **given)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from portgnn import logs
+from portgnn.cli.output import announce
 from portgnn.configuration import LEVELS, OPTIONS, as_toml, effective, read_options
 from portgnn.errors import ConfigError, near_matches
 from portgnn.files import reason
@@ -44,7 +46,12 @@ def show(options: dict[str, Any]) -> None:
 
         print_json({name: str(each) if isinstance(each, Path) else each for name, each in configuration.items()})
     else:
-        print(as_toml(configuration), end="")
+        print(as_toml(configuration, plain=not _is_utf8(sys.stdout)), end="")
+
+
+def _is_utf8(stream: TextIO) -> bool:
+    """Whether a file made from the stream would be read as TOML, which is UTF-8 by definition."""
+    return codecs.lookup(stream.encoding or "utf-8").name == "utf-8"
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
@@ -71,10 +78,10 @@ def _records(file: Path | None, level: str | None) -> Iterator[None]:
         raise ConfigError(f"there is no level {level!r}.{near_matches(level, LEVELS)}")
     handler: logging.Handler
     if file is None or str(file) == STDERR:
-        handler = logging.StreamHandler(sys.stderr)
+        handler = logs.Stream(sys.stderr)
     else:
         try:
-            handler = logging.FileHandler(file, encoding="utf-8")
+            handler = logs.File(file, _lost)
         except (OSError, ValueError) as error:
             raise ConfigError(f"cannot write {file}: {reason(error)}") from None
     handler.setFormatter(logs.JsonFormatter())
@@ -87,3 +94,9 @@ def _records(file: Path | None, level: str | None) -> Iterator[None]:
         logs.logger.removeHandler(handler)
         logs.logger.setLevel(before)
         handler.close()
+    if isinstance(handler, logs.File) and handler.fault:
+        raise ConfigError(f"{file} took no more records ({handler.fault}); the run itself went on to its end")
+
+
+def _lost(handler: logs.File) -> None:
+    announce(f"{handler.baseFilename} takes no more records: {handler.fault}. The run goes on without them.")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
-from portgnn.cli.output import announce, print_json
+from portgnn.cli.output import announce, print_json, print_line
 from portgnn.datasets import load_graph
 from portgnn.outofcore import write_graph
 
@@ -19,5 +20,5 @@ def run(dataset: str, out: Path, *, split: str | None, directed: bool, as_json: 
             "features": written.num_features, "fingerprint": written.fingerprint, "notes": list(written.notes),
         })  # fmt: skip
         return
-    print(f"{out}: {written.num_nodes} nodes, {written.num_edges} edges, {written.bytes} bytes")
-    print(f"train on it in batches: portgnn train --dataset {out} --loader neighbor")
+    print_line(f"{out}: {written.num_nodes} nodes, {written.num_edges} edges, {written.bytes} bytes")
+    announce("Next, train on it in batches:", f"portgnn train --dataset {shlex.quote(str(out))} --loader neighbor")

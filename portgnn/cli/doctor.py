@@ -10,7 +10,7 @@ from typing import Any
 
 from portgnn import environment
 from portgnn.cli.listings import describe_backends
-from portgnn.cli.output import print_json, print_table
+from portgnn.cli.output import print_json, print_line, print_table
 from portgnn.errors import PortgnnError
 from portgnn.files import exists, is_folder
 from portgnn.registry import backend_class, self_check
@@ -66,9 +66,9 @@ def run(as_json: bool) -> None:
         print_table((record["name"], ""), rows)
     print()
     if not report["problems"]:
-        print("No problem found.")
+        print_line("No problem found.")
     for problem in report["problems"]:
-        print(f"PROBLEM: {problem}")
+        print_line(f"PROBLEM: {problem}")
 
 
 def _check(name: str, device: str, record: dict[str, Any]) -> str:

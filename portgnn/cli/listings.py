@@ -46,7 +46,7 @@ def list_backends(as_json: bool) -> None:
         for device, dtypes in record["devices"].items():
             rows.append((record["name"], version, device, ", ".join(dtypes), "ready"))
     print_table(("backend", "version", "device", "dtypes", "state"), rows, give_up=("version", "dtypes"))
-    announce("Next, prove one on this machine:\n  portgnn verify --backend NAME --device DEVICE")
+    announce("Next, prove one on this machine:", "portgnn verify --backend NAME --device DEVICE")
 
 
 def list_datasets(as_json: bool) -> None:
@@ -67,4 +67,4 @@ def list_datasets(as_json: bool) -> None:
         for record in records
     ]
     print_table(("dataset", *sizes, "at hand", "description"), rows, give_up=("features", "classes", "edges"))
-    announce("Next, train on one:\n  portgnn train --dataset NAME")
+    announce("Next, train on one:", "portgnn train --dataset NAME")

@@ -160,7 +160,9 @@ def can_be_shown() -> bool:
 
 def _is_logged_to(stream: TextIO) -> bool:
     handlers = [*logging.getLogger("portgnn").handlers, *logging.getLogger().handlers]
-    return any(getattr(handler, "stream", None) is stream for handler in handlers)
+    # Behind the guard of a command lies the stream that a handler made before it writes to.
+    streams = (stream, getattr(stream, "stream", stream))
+    return any(getattr(handler, "stream", None) in streams for handler in handlers)
 
 
 @contextmanager

@@ -11,6 +11,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any, TextIO
 
+from portgnn.text import printable
+
 FALLBACK = 80
 """Columns of a terminal that does not say how many it has."""
 
@@ -30,26 +32,22 @@ def _strict(value: Any) -> Any:
     return value
 
 
-def announce(message: str) -> None:
-    """What a user should know, on stderr, so that stdout holds results alone."""
-    print(_folded(message, sys.stderr), file=sys.stderr, flush=True)
+def announce(message: str, *commands: str) -> None:
+    """What a user should know, on stderr, so that stdout holds results alone; below it, commands to be copied whole."""
+    lines = [_folded(printable(message), sys.stderr), *(f"  {printable(command)}" for command in commands)]
+    print("\n".join(lines), file=sys.stderr, flush=True)
 
 
 def print_line(line: str) -> None:
     """A line of a result on stdout."""
-    print(_folded(line, sys.stdout))
+    print(_folded(printable(line), sys.stdout))
 
 
 def _folded(text: str, stream: TextIO) -> str:
-    """The text, broken between words where a terminal narrower than it would break inside of one.
-
-    Indented lines are commands, to be copied whole.
-    """
-    if not stream.isatty():
+    """The line, broken between words where a terminal narrower than it would break inside of one."""
+    if not stream.isatty() or len(text) <= (width := _columns(stream)):
         return text
-    width = _columns(stream)
-    fold = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False).fill
-    return "\n".join(fold(line) if len(line) > width and line[0] != " " else line for line in text.splitlines())
+    return textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False).fill(text)
 
 
 def _columns(stream: TextIO) -> int:
@@ -63,7 +61,7 @@ def _columns(stream: TextIO) -> int:
 
 def error(message: str) -> None:
     """One line on stderr, whatever the message holds; a terminal narrower than it folds it between words."""
-    print(_folded(f"error: {' '.join(message.split())}", sys.stderr), file=sys.stderr, flush=True)
+    print(_folded(f"error: {printable(' '.join(message.split()))}", sys.stderr), file=sys.stderr, flush=True)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], give_up: Sequence[str] = ()) -> None:
@@ -76,6 +74,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], give_up: 
     from rich.table import Table
     from rich.text import Text
 
+    columns, rows = [printable(name) for name in columns], [[printable(text) for text in row] for row in rows]
     terminal = sys.stdout.isatty()
     console = Console() if terminal else Console(width=10_000, color_system=None)
     widths: dict[int, int] | None = None

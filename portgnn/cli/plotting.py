@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from portgnn.checkpoint import Model
-from portgnn.cli.output import announce, print_json
+from portgnn.cli.output import announce, print_json, print_line
 from portgnn.datasets import load_graph
 from portgnn.documents import Document, differing, read
 from portgnn.errors import ConfigError
@@ -37,7 +37,7 @@ def run(results: Sequence[Path], *, out: Path, kind: str | None, dataset: str | 
     if as_json:
         print_json({"kind": chosen, "out": str(out)})
     else:
-        print(f"written to {out}")
+        print_line(f"written to {out}")
 
 
 def _suited(documents: Sequence[Document]) -> str:

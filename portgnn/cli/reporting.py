@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from portgnn.cli.output import print_json
+from portgnn.cli.output import print_json, print_line
 from portgnn.documents import read
 from portgnn.errors import ConfigError
 from portgnn.files import check_writable, write_atomically
@@ -23,4 +23,4 @@ def run(results: Sequence[Path], out: Path, as_json: bool) -> None:
     if as_json:
         print_json({"results": {document.name: document.kind for document in documents}, "out": str(out)})
     else:
-        print(f"written to {out}")
+        print_line(f"written to {out}")

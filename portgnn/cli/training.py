@@ -53,7 +53,7 @@ def run(*, save: Path | None, as_json: bool, callbacks: Sequence[Callback] = (),
         _print_result(result)
         if save is not None:
             print_line(f"saved to {save}")
-        announce(_next_step(result, save, options))
+        announce(*_next_step(result, save, options))
 
 
 @contextmanager
@@ -100,13 +100,14 @@ def _state(history: History, epoch: int) -> str:
     return "  ".join([*words, f"{history.epoch_ms[epoch]:.2f} ms"])
 
 
-def _next_step(result: TrainResult, save: Path | None, options: dict[str, Any]) -> str:
+def _next_step(result: TrainResult, save: Path | None, options: dict[str, Any]) -> tuple[str, ...]:
     if save is None:
-        return "To keep the model, add: --save model.safetensors. To keep its curves, add: --json > run.json"
+        return ("To keep the model, add: --save model.safetensors. To keep its curves, add: --json > run.json",)
     kept = load_run(options["resume"])[0].dataset if options.get("resume") else ""
     model = [str(save), "--dataset", options["dataset"] or kept or result.dataset]
     predict, plot = shlex.join(["portgnn", "predict", *model]), shlex.join(["portgnn", "plot", *model])
-    return f"Next, the class of every node, or a map of the nodes:\n  {predict} --out nodes.csv\n  {plot} --out map.png"
+    commands = f"{predict} --out nodes.csv", f"{plot} --out map.png"
+    return ("Next, the class of every node, or a map of the nodes:", *commands)
 
 
 def _print_result(result: TrainResult) -> None:

@@ -36,10 +36,10 @@ def run(backend: str, device: str | None, dtype: str, as_json: bool) -> int:
     if report.passed:
         print_line(f"{where}: all {len(report.checks)} checks pass.")
         words = ["portgnn", "train", "--backend", backend, "--device", report.device, "--dtype", dtype]
-        announce(f"Next, train on it:\n  {shlex.join(words)}")
+        announce("Next, train on it:", shlex.join(words))
         return 0
     failed = [check for check in report.checks if not check.passed]
     hint = f": {failed[0].hint}" if failed[0].hint else ""
     print_line(f"{where}: {len(failed)} of {len(report.checks)} checks fail, first {failed[0].name}{hint}")
-    announce("Next, the settings and versions of this machine:\n  portgnn doctor")
+    announce("Next, the settings and versions of this machine:", "portgnn doctor")
     return 1

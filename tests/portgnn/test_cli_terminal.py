@@ -298,16 +298,17 @@ def test_a_table_is_folded_between_words_and_says_what_it_left_out(
 
 
 def test_messages_break_between_words_and_commands_stay_whole(capsys: Streams, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "Next, something that takes more than twenty columns:\n  portgnn predict model.safetensors --dataset cora"
-    output.announce(text)
-    assert capsys.readouterr().err == f"{text}\n"
+    text = "Next, something that takes more than twenty columns:"
+    command_line = "portgnn predict model.safetensors --dataset cora"
+    output.announce(text, command_line)
+    assert capsys.readouterr().err == f"{text}\n  {command_line}\n"
     monkeypatch.setenv("COLUMNS", "20")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    output.announce(text)
+    output.announce(text, command_line)
     *folded, command = capsys.readouterr().err.splitlines()
     assert len(folded) >= 3
     assert max(map(len, folded)) <= 20
-    assert [" ".join(folded), command] == text.splitlines()
+    assert [" ".join(folded), command] == [text, f"  {command_line}"]
 
 
 def test_what_a_command_says_to_do_next_can_be_done(
