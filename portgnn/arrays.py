@@ -49,7 +49,7 @@ def host(value: Any, what: str = "the array") -> Any:
         if "sparse" in str(getattr(value, "layout", "")):
             return _sparse_tensor(value)
         if "bfloat16" in str(getattr(value, "dtype", "")):
-            value = value.float() if hasattr(value, "float") else value.astype("float32")
+            value = value.float() if hasattr(value, "float") else np.array(value.tolist(), dtype=np.float32)
         return np.asarray(value)
     except (TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise GraphError(f"{what} cannot be read as an array: {str(error)[:200]}") from None
@@ -110,6 +110,8 @@ def real_sparse(matrix: Any, what: str) -> Any:
         raise GraphError(f"{what} must be numbers, not {matrix.dtype}")
     if matrix.ndim != 2:
         raise GraphError(f"{what} must have two axes, and not shape {list(matrix.shape)}")
+    if matrix.format == "dia" and matrix.offsets.shape != matrix.data.shape[:1]:
+        raise GraphError(f"{what} has {len(matrix.data)} diagonals, and {len(matrix.offsets)} offsets")
     if matrix.format not in ("coo", "csr", "csc"):
         try:
             matrix = matrix.tocoo()

@@ -59,15 +59,29 @@ class LoggerError(PortgnnError):
     """A logger that cannot record the run."""
 
 
+def shown(value: object, most: int = 40) -> str:
+    """A value out of a file as a message shows it: one line, `most` characters, whatever the value is."""
+    try:
+        text = repr(value)
+    # Deep nesting, an integer of more digits than Python writes, a text form that fails.
+    except Exception:
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+_LONGEST = 100
+"""Letters up to which a name is compared with others: that takes time with the square of its length."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """What follows the list of known names in a message: the nearest one, or nothing."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name[:_LONGEST], list(known), n=1, cutoff=0.5)
     return f". Did you mean {close[0]!r}?" if close else ""
 
 
 def near_matches(name: str, known: Iterable[str]) -> str:
     """The end of an "unknown X" message: near matches first, then everything known."""
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(name[:_LONGEST], names, n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
     return f"{hint} Known: {', '.join(names) if names else 'none'}."

@@ -24,6 +24,7 @@ from portgnn.graph_checks import (
     check_weights,
     checked_adjacency,
     checked_features,
+    checked_ids,
     checked_labels,
     checked_splits,
 )
@@ -39,7 +40,8 @@ class Graph:
     labels: [n] integers in [0, c), or floats that are whole; -1, NaN, None or masked where unknown; None if all are.
     train, val, test: node numbers, without repetition and disjoint, or masks [n]; None where there is no such split.
     class_names: c names; by default "0", "1", ….
-    node_ids: n names of nodes; by default their numbers.
+    node_ids: n names of nodes, an array of Python's own texts; by default their numbers. (NumPy's texts are all as
+        long as the longest: among 30,000 names, one of 60,000 letters would take 7 GB.)
     notes: what was done to the data on the way in (symmetrised, duplicates merged…), for people to read.
     feature_names: f names of features; empty where they have none.
 
@@ -54,7 +56,7 @@ class Graph:
     test: NDArray[np.int64] | None = None
     name: str = "graph"
     class_names: tuple[str, ...] = ()
-    node_ids: NDArray[np.str_] | None = None
+    node_ids: Any = None
     notes: tuple[str, ...] = field(default=())
     feature_names: tuple[str, ...] = ()
 
@@ -73,12 +75,7 @@ class Graph:
         for name, index in checked_splits(splits, self.num_nodes, labels).items():
             put(name, index)
         if self.node_ids is not None:
-            ids = np.asarray(self.node_ids).astype(np.str_)
-            if ids.shape != (self.num_nodes,):
-                raise GraphError(
-                    f"node_ids has shape {ids.shape}; it needs one name for each of {self.num_nodes} nodes"
-                )
-            put("node_ids", ids)
+            put("node_ids", checked_ids(self.node_ids, self.num_nodes))
         put("feature_names", tuple(str(name) for name in self.feature_names))
         check_text("class_names", self.class_names)
         check_text("feature_names", self.feature_names)

@@ -29,6 +29,22 @@ def check_text(what: str, names: Iterable[str]) -> None:
         raise GraphError(f"{what} holds a name that is not valid Unicode text") from None
 
 
+def checked_ids(ids: Any, num_nodes: int) -> NDArray[np.object_]:
+    """[n] of Python's texts, whatever the names were. A list never becomes NumPy's text on the way, which pads."""
+    array = np.asarray(ids) if not isinstance(ids, list | tuple) else None
+    if array is not None and array.dtype.kind == "S":
+        try:
+            array = array.astype(np.str_)
+        except ValueError:
+            raise GraphError("node_ids holds bytes that are not ASCII; decode them to text") from None
+    shape = (len(ids),) if array is None else array.shape
+    if shape != (num_nodes,):
+        raise GraphError(f"node_ids has shape {shape}; it needs one name for each of {num_nodes} nodes")
+    made = np.empty(num_nodes, dtype=object)
+    made[:] = [str(name) for name in (ids if array is None else array.tolist())]
+    return made
+
+
 def check_weights(values: NDArray[Any], ends: Callable[[int], tuple[int, int]]) -> None:
     """Raises GraphError for a weight that is NaN, infinite or negative. ends: source and target of the i-th."""
     good = np.isfinite(values) & (values >= 0)

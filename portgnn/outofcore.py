@@ -3,17 +3,19 @@
 A folder NAME.graph holds header.json and one .npy file an array: the stored values of A + I as indptr int64 [n + 1],
 indices int32 or int64, and weights float64 where they are not all 1; scale float64 [n], the diagonal of D^-1/2;
 loops int32 [n], the place of each row's self-loop; labels, splits; features dense [n, f] or as feature_indptr,
-feature_indices and feature_data. That is 4 to 16 bytes a stored value and 28 bytes a node beside its features.
+feature_indices and feature_data; the nodes' names one after the other as UTF-8, and where each ends. That is 4 to 16
+bytes a stored value and 28 bytes a node beside its features. The header names every array with its SHA-256.
 
-Reading through a map makes its pages count as this process's memory until they are given back. They are, after each
-`WINDOW` bytes of a file: that bounds what a batch adds, however large the graph is.
+Nothing in the folder is believed. Opening it holds each array's dtype and shape against the header; `DiskGraph.verify`
+reads all of it once, in windows, for the checksums; and every number that a batch reads is held against its range
+before it is an index, so that a file that is changed under a running training ends it with a message.
 """
 
 from __future__ import annotations
 
 import json
-import mmap
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,94 +23,51 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.errors import ConfigError, DatasetError, GraphError
+from portgnn.errors import ConfigError, DatasetError, GraphError, shown
 from portgnn.files import exists, is_file, is_folder, reason, whole_folder
 from portgnn.fingerprint import fingerprint
-from portgnn.graph import Features, Graph, canonical_csr, row_normalized
+from portgnn.folder import FORMAT, VERSION, padded_ids, read_header, save_array
+from portgnn.graph import UNLABELLED, Features, Graph, canonical_csr, row_normalized
+from portgnn.graph_checks import checked_splits
 from portgnn.loaders.neighbor import ranked
 from portgnn.loaders.source import Nodes, Source, even_bounds, within
+from portgnn.mapped import Mapped, Shape
 from portgnn.operands import in_form
 from portgnn.presets import Config
 from portgnn.text import shortened
 
-FORMAT = "portgnn-graph"
-VERSION = 1
 SUFFIX = ".graph"
-WINDOW = 2 << 20
-"""Bytes of a file that are read before its pages are given back."""
-
-
-class Mapped:
-    """A .npy file, read through a memory map. Raises DatasetError where it is none."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            with path.open("rb") as file:
-                version = np.lib.format.read_magic(file)
-                read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-                self.shape, by_column, self.dtype = read[version](file)
-                start = file.tell()
-                if by_column or self.dtype.hasobject:
-                    raise ValueError("it is not an array of numbers, row by row")
-                size = int(np.prod(self.shape)) * self.dtype.itemsize
-                if os.fstat(file.fileno()).st_size < start + size:
-                    raise ValueError("it is shorter than its header says")
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError, KeyError) as error:
-            raise DatasetError(f"{path} cannot be read: {error}; convert the graph again") from None
-        self.array: NDArray[Any] = np.frombuffer(
-            self._map, dtype=self.dtype, count=int(np.prod(self.shape)), offset=start
-        ).reshape(self.shape)
-
-    def __len__(self) -> int:
-        return int(self.shape[0])
-
-    def take(self, at: NDArray[np.int64]) -> NDArray[Any]:
-        """array[at], for `at` in any order; ascending ones are read window by window."""
-        row = max(self.dtype.itemsize * int(np.prod(self.shape[1:])), 1)
-        span = max(WINDOW // row, 1)
-        if len(self) <= span:
-            found: NDArray[Any] = self.array[at]
-            return self._given_back(found)
-        found = np.empty((len(at), *self.shape[1:]), dtype=self.dtype)
-        cuts = np.searchsorted(at, np.arange(span, len(self) + span, span))
-        start = 0
-        for end in np.unique(cuts):
-            found[start:end] = self.array[at[start:end]]
-            self._given_back(found)
-            start = int(end)
-        return found
-
-    def _given_back(self, found: NDArray[Any]) -> NDArray[Any]:
-        if hasattr(self._map, "madvise"):  # not on Windows
-            self._map.madvise(mmap.MADV_DONTNEED)
-        return found
+_SPLITS = ("train", "val", "test")
 
 
 class DiskGraph:
     """A graph in a folder that `write_graph` made. Small parts are read at once, matrices when they are asked for.
 
-    Attributes as those of `Graph`, without the matrices. Raises DatasetError for a folder that is none.
+    Attributes as those of `Graph`, without the matrices. Raises DatasetError for a folder that is none, and for
+    arrays that do not fit together.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        header = read_header(self.path)
+        self.name, self.fingerprint = header["name"], header["fingerprint"]
+        self.num_nodes, self.num_features = header["nodes"], header["features"]
+        self.num_edges, self.is_undirected = header["edges"], header["undirected"]
+        self.class_names, self.feature_names = tuple(header["class_names"]), tuple(header["feature_names"])
+        self.notes = tuple(header["notes"])
+        self.weighted, self.sparse_features = header["weighted"], header["sparse_features"]
+        self.checksums: dict[str, str] | None = header.get("checksums")
+        self._maps = {name: self.map(name) for name in self._names()}
+        if self.feature_names and len(self.feature_names) != self.num_features:
+            raise DatasetError(f"{self.path} has {len(self.feature_names)} names for {self.num_features} features")
+        self._check_matrices()
+        self.labels = self._checked_labels()
+        splits = {name: self._maps[name].array.copy() if name in self._maps else None for name in _SPLITS}
         try:
-            header = json.loads((self.path / "header.json").read_text(encoding="utf-8"))
-            if header["format"] != FORMAT or header["version"] != VERSION:
-                raise ValueError(f"its header says {header['format']} {header['version']}, not {FORMAT} {VERSION}")
-            self.name, self.fingerprint = str(header["name"]), str(header["fingerprint"])
-            self.num_nodes, self.num_features = int(header["nodes"]), int(header["features"])
-            self.num_edges, self.is_undirected = int(header["edges"]), bool(header["undirected"])
-            self.class_names = tuple(str(name) for name in header["class_names"])
-            self.feature_names = tuple(str(name) for name in header["feature_names"])
-            self.notes = tuple(str(note) for note in header["notes"])
-            self.weighted, self.sparse_features = bool(header["weighted"]), bool(header["sparse_features"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DatasetError(f"{self.path} is not a folder that portgnn convert wrote: {error}") from None
-        self.labels = self.map("labels").array if self._has("labels") else None
-        splits = {name: self.map(name).array.copy() if self._has(name) else None for name in ("train", "val", "test")}
-        self.train, self.val, self.test = splits["train"], splits["val"], splits["test"]
+            checked = checked_splits(splits, self.num_nodes, self.labels)
+        except GraphError as error:
+            raise DatasetError(f"{self.path}: {error}; convert the graph again") from None
+        self.train, self.val, self.test = (checked[name] for name in _SPLITS)
 
     @property
     def num_classes(self) -> int:
@@ -120,37 +79,117 @@ class DiskGraph:
         return sum(file.stat().st_size for file in self.path.iterdir())
 
     def map(self, name: str) -> Mapped:
-        return Mapped(self.path / f"{name}.npy")
+        """One of the folder's arrays. Raises DatasetError where it is not of the dtype and shape that it must have."""
+        n, f = self.num_nodes, self.num_features
+        wanted: dict[str, tuple[tuple[str, ...], Shape]] = {
+            "indptr": (("i8",), (n + 1,)), "indices": (("i4", "i8"), (None,)), "weights": (("f8",), (None,)),
+            "loops": (("i4",), (n,)), "own_loops": (("i8",), (None,)), "scale": (("f8",), (n,)),
+            "features": (("f4", "f8"), (n, f)), "feature_indptr": (("i8",), (n + 1,)),
+            "feature_indices": (("i4", "i8"), (None,)), "feature_data": (("f8",), (None,)), "labels": (("i8",), (n,)),
+            "node_id_text": (("u1",), (None,)), "node_id_ends": (("i8",), (n,)),
+        }  # fmt: skip
+        dtypes, shape = wanted.get(name, (("i8",), (None,)))
+        return Mapped(self.path / f"{name}.npy", dtypes, shape)
+
+    def verify(self) -> None:
+        """Reads every array once, window by window, and holds it against its checksum: a second for 1.2 GB or so.
+
+        Raises DatasetError naming the first file that has changed. Folders of version 1 have no checksums.
+        """
+        for name, expected in (self.checksums or {}).items():
+            if self._maps[name].checksum() != expected:
+                self._maps[name].damaged("its content has changed since it was written (SHA-256)")
 
     def load(self) -> Graph:
-        """The graph in memory, as it was before it was written."""
-        indptr, indices = self.map("indptr").array, self.map("indices").array
-        data = self.map("weights").array if self.weighted else np.ones(len(indices))
-        adjacency = sp.csr_array((data, indices, indptr), shape=(self.num_nodes, self.num_nodes), copy=True)
-        added = np.setdiff1d(np.arange(self.num_nodes), self.map("own_loops").array)
-        adjacency.data[indptr[added] + self.map("loops").array[added]] = 0.0
+        """The graph in memory, as it was before it was written. Raises DatasetError where a file is damaged."""
+        self.verify()
+        n = self.num_nodes
+        indptr, indices = self._maps["indptr"].array, self._maps["indices"].array
+        weights = self._maps.get("weights")
+        data = np.ones(len(indices)) if weights is None else weights.finite(weights.array, 0)
+        self._checked_rows("indptr", indptr, len(indices))
+        self._maps["indices"].within(indices, 0, n)
+        adjacency = sp.csr_array((data, indices, indptr), shape=(n, n), copy=True)
+        own = self._maps["own_loops"]
+        added = np.setdiff1d(np.arange(n), own.within(own.array, 0, n))
+        places = self._maps["loops"].within(self._maps["loops"].array, 0, np.diff(indptr))
+        adjacency.data[indptr[added] + places[added]] = 0.0
         features: Any
         if self.sparse_features:
-            parts = tuple(self.map(f"feature_{name}").array for name in ("data", "indices", "indptr"))
-            features = sp.csr_array(parts, shape=(self.num_nodes, self.num_features))
+            pointers, columns, values = (self._maps[f"feature_{part}"].array for part in ("indptr", "indices", "data"))
+            self._checked_rows("feature_indptr", pointers, len(columns))
+            self._maps["feature_indices"].within(columns, 0, self.num_features)
+            features = sp.csr_array((values, columns, pointers), shape=(n, self.num_features))
         else:
-            features = self.map("features").array
-        splits = {"train": self.train, "val": self.val, "test": self.test}
-        ids = self.map("node_ids").array if self._has("node_ids") else None
-        return Graph(
-            adjacency,
-            features,
-            self.labels,
-            name=self.name,
-            class_names=self.class_names,
-            node_ids=ids,
-            notes=self.notes,
-            feature_names=self.feature_names,
-            **splits,
-        )
+            features = self._maps["features"].array
+        try:
+            return Graph(
+                adjacency,
+                features,
+                self.labels,
+                self.train,
+                self.val,
+                self.test,
+                name=self.name,
+                class_names=self.class_names,
+                node_ids=self._node_ids(),
+                notes=self.notes,
+                feature_names=self.feature_names,
+            )
+        except GraphError as error:
+            raise DatasetError(f"{self.path}: {error}; convert the graph again") from None
 
-    def _has(self, name: str) -> bool:
-        return is_file(self.path / f"{name}.npy")
+    def _names(self) -> list[str]:
+        """The arrays that there are: those that the header names; in version 1 those that lie there."""
+        needed = ["indptr", "indices", "loops", "own_loops", "scale"] + ["weights"] * self.weighted
+        needed += ["feature_indptr", "feature_indices", "feature_data"] if self.sparse_features else ["features"]
+        more = ["labels", *_SPLITS, "node_id_text", "node_id_ends"]
+        if self.checksums is None:
+            return needed + [name for name in more if is_file(self.path / f"{name}.npy")]
+        missing, unknown = set(needed) - set(self.checksums), set(self.checksums) - {*needed, *more}
+        if missing or unknown:
+            fault = f"lacks {sorted(missing)[0]}" if missing else f"has {shown(sorted(unknown)[0])}, which is no array"
+            raise DatasetError(f"{self.path / 'header.json'} {fault}; convert the graph again")
+        return list(self.checksums)
+
+    def _check_matrices(self) -> None:
+        """That arrays of one matrix are equally long. Of their content, only the ends are read here."""
+        pairs = [("indptr", "indices", "weights"), ("feature_indptr", "feature_indices", "feature_data")]
+        for pointers, columns, values in pairs:
+            if columns not in self._maps:
+                continue
+            stored, ends = len(self._maps[columns]), self._maps[pointers].array
+            if ends[0] != 0 or ends[-1] != stored:
+                self._maps[pointers].damaged(f"it goes from {ends[0]} to {ends[-1]}, where there are {stored} values")
+            if values in self._maps and len(self._maps[values]) != stored:
+                self._maps[values].damaged(f"it holds {len(self._maps[values])} values, where there are {stored}")
+
+    def _checked_labels(self) -> NDArray[np.int64] | None:
+        labels = self._maps.get("labels")
+        if labels is None:
+            return None
+        for window in labels.windows():
+            labels.within(window, UNLABELLED, self.num_classes)
+        return labels.array
+
+    def _checked_rows(self, name: str, indptr: NDArray[Any], stored: int) -> None:
+        if (indptr[1:] < indptr[:-1]).any() or indptr[0] != 0 or indptr[-1] != stored:
+            self._maps[name].damaged(f"it does not rise from 0 to {stored}")
+
+    def _node_ids(self) -> Any:
+        if self.checksums is None:
+            return padded_ids(self.path / "node_ids.npy", self.num_nodes)
+        if "node_id_ends" not in self._maps or "node_id_text" not in self._maps:
+            return None
+        text, ends = self._maps["node_id_text"].array.tobytes(), self._maps["node_id_ends"]
+        bounds = np.concatenate([[0], ends.array])
+        if (bounds[1:] < bounds[:-1]).any() or bounds[-1] != len(text):
+            ends.damaged(f"it does not rise to {len(text)}")
+        places = bounds.tolist()
+        try:
+            return [text[start:end].decode() for start, end in pairwise(places)]
+        except UnicodeDecodeError:
+            self._maps["node_id_text"].damaged("it is not UTF-8")
 
 
 def is_disk_graph(dataset: object) -> bool:
@@ -170,9 +209,8 @@ def write_graph(graph: Graph, path: str | os.PathLike[str]) -> DiskGraph:
         raise DatasetError(f"{target} exists already; remove it, or name another folder")
     try:
         with whole_folder(target) as part:
-            for name, array in _arrays(graph).items():
-                np.save(part / f"{name}.npy", np.ascontiguousarray(array), allow_pickle=False)
-            (part / "header.json").write_text(json.dumps(_header(graph)), encoding="utf-8")
+            checksums = {name: save_array(part / f"{name}.npy", array) for name, array in _arrays(graph).items()}
+            (part / "header.json").write_text(json.dumps(_header(graph) | {"checksums": checksums}), encoding="utf-8")
     except OSError as error:
         raise DatasetError(f"cannot write {shortened(str(target))}: {reason(error)}") from None
     return DiskGraph(target)
@@ -216,8 +254,11 @@ def _arrays(graph: Graph) -> dict[str, NDArray[Any]]:
         "train": graph.train,
         "val": graph.val,
         "test": graph.test,
-        "node_ids": graph.node_ids,
     }
+    if graph.node_ids is not None:
+        names = [name.encode() for name in graph.node_ids]
+        small["node_id_text"] = np.frombuffer(b"".join(names), dtype=np.uint8)
+        small["node_id_ends"] = np.cumsum([len(name) for name in names], dtype=np.int64)
     return arrays | {name: array for name, array in small.items() if array is not None}
 
 
@@ -238,6 +279,7 @@ class OnDisk(Source):
             raise GraphError(
                 f"{graph.path} holds directed edges; convert it without --directed, or train with --directed"
             )
+        graph.verify()
         self._indptr, self._indices = graph.map("indptr"), graph.map("indices")
         self._loops, self._scale = graph.map("loops"), graph.map("scale")
         self._weights = graph.map("weights") if graph.weighted else None
@@ -245,35 +287,48 @@ class OnDisk(Source):
         self._features = [graph.map(name) for name in names]
 
     def bounds(self, nodes: Nodes) -> tuple[Nodes, Nodes]:
-        return self._indptr.take(nodes), self._indptr.take(nodes + 1)
+        start, end = self._bounds(self._indptr, nodes, len(self._indices))
+        if (end == start).any():
+            self._indptr.damaged("a row has no self-loop")
+        return start, end
+
+    def _bounds(self, indptr: Mapped, nodes: Nodes, stored: int) -> tuple[Nodes, Nodes]:
+        start = indptr.within(indptr.take(nodes), 0, stored + 1)
+        end = indptr.within(indptr.take(nodes + 1), 0, stored + 1)
+        if (end < start).any():
+            indptr.damaged("it does not rise")
+        return start, end
 
     def balanced(self, parts: int) -> Nodes:
         return even_bounds(self._indptr.array, parts)
 
     def loops(self, nodes: Nodes) -> Nodes:
-        return self._loops.take(nodes).astype(np.int64)
+        start, end = self.bounds(nodes)
+        return self._loops.within(self._loops.take(nodes), 0, end - start).astype(np.int64)
 
     def scales(self, nodes: Nodes) -> NDArray[np.float64]:
-        return self._scale.take(nodes)
+        return self._scale.finite(self._scale.take(nodes), 0)
 
     def stored(self, nodes: Nodes, rows: Nodes, at: Nodes) -> tuple[Nodes, NDArray[np.float64]]:
-        columns = self._indices.take(at).astype(np.int64)
+        columns = self._indices.within(self._indices.take(at), 0, self.graph.num_nodes).astype(np.int64)
         different, places = ranked(columns, self.graph.num_nodes)
         values: NDArray[np.float64] = self.scales(nodes)[rows] * self.scales(different)[places]
-        return columns, values if self._weights is None else self._weights.take(at) * values
+        if self._weights is None:
+            return columns, values
+        return columns, self._weights.finite(self._weights.take(at), 0) * values
 
     def features(self, nodes: Nodes) -> tuple[Features, NDArray[np.uint32] | None]:
         if not self.sparse_features:
-            return self._normalized(self._features[0].take(nodes)), None
+            return self._normalized(self._features[0].finite(self._features[0].take(nodes))), None
         indptr, indices, data = self._features
-        start = indptr.take(nodes)
-        counts = indptr.take(nodes + 1) - start
+        start, end = self._bounds(indptr, nodes, len(indices))
+        counts = end - start
         at = np.repeat(start, counts) + within(counts)
         bounds = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-        shape = (len(nodes), self.graph.num_features)
-        return self._normalized(sp.csr_array((data.take(at), indices.take(at), bounds), shape=shape)), (
-            at.astype(np.uint32)
-        )
+        columns = indices.within(indices.take(at), 0, self.graph.num_features)
+        parts = (data.finite(data.take(at)), columns, bounds)
+        made = sp.csr_array(parts, shape=(len(nodes), self.graph.num_features))
+        return self._normalized(made), at.astype(np.uint32)
 
     def _normalized(self, features: Features) -> Features:
         return row_normalized(features) if self.config.normalize_features else features

@@ -32,14 +32,14 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "logging": ("loggers", "logs"),
     "checks": ("verification", "testing"),
     "result": ("result", "callbacks"),
-    "batches": ("loaders", "outofcore"),
+    "batches": ("loaders", "outofcore", "folder", "mapped"),
     "training loop": ("training", "runs", "checkpoint", "memory", "environment"),
     "network": ("model", "objective", "operands", "presets"),
     "graph": ("graph", "graph_checks", "arrays", "fingerprint", "evaluation"),
     "protocol": ("protocol", "parts", "random", "registry"),
 }
 """Top modules and folders of portgnn/ that are one box; every other folder is a box of its own name."""
-EVERYWHERE = ("errors", "__init__")
+EVERYWHERE = ("errors", "files", "text", "untrusted", "__init__")
 """What is imported all over, or imports all: no box."""
 ADAPTERS = "backends"
 FLOW = {

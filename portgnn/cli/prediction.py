@@ -20,6 +20,7 @@ from portgnn.evaluation import Evaluation, evaluate, softmax
 from portgnn.files import check_writable, write_atomically
 from portgnn.graph import Graph
 from portgnn.registry import get_backend
+from portgnn.untrusted import ALWAYS_ADMITTED, readable
 
 
 def run(
@@ -32,6 +33,8 @@ def run(
     trained = Model.load(model)
     on = get_backend(backend, device=device, dtype=dtype)
     graph = load_graph(dataset, announce=announce)
+    if out is not None and out.suffix == ".npz":
+        check_padding(trained, graph)
     logits = predict(trained, graph, backend=on)
     predicted = logits.argmax(axis=1)
     scores = evaluate(logits, graph, trained.class_names)
@@ -86,13 +89,25 @@ def as_npz(trained: Model, graph: Graph, logits: NDArray[Any]) -> bytes:
     file = io.BytesIO()
     np.savez(
         file,
-        node_ids=_node_ids(graph),
+        node_ids=_node_ids(graph).astype(np.str_),
         class_names=np.array(trained.class_names, dtype=np.str_),
         predicted=logits.argmax(axis=1),
         logits=logits,
         probabilities=softmax(logits),
     )
     return file.getvalue()
+
+
+def check_padding(trained: Model, graph: Graph) -> None:
+    """Raises ConfigError where names are so uneven that NumPy's text, which pads, would fill the memory."""
+    for what, names in (("node's name", _node_ids(graph)), ("class's name", trained.class_names)):
+        longest, letters = max(map(len, names), default=0), sum(map(len, names))
+        padded = 4 * longest * len(names)
+        if padded > max(ALWAYS_ADMITTED, 40 * letters):
+            raise ConfigError(
+                f"the longest {what} has {longest} letters, and .npz files pad all {len(names)} to that: "
+                f"{readable(padded)}; name the file --out nodes.csv or nodes.parquet"
+            )
 
 
 def as_csv(trained: Model, graph: Graph, logits: NDArray[Any]) -> bytes:
@@ -120,7 +135,7 @@ def as_parquet(trained: Model, graph: Graph, logits: NDArray[Any]) -> bytes:
 def _columns(trained: Model, graph: Graph, logits: NDArray[Any]) -> dict[str, NDArray[Any]]:
     names, shares, best = trained.class_names, softmax(logits), logits.argmax(axis=1)
     columns: dict[str, NDArray[Any]] = {
-        "node": _node_ids(graph).astype(object),
+        "node": _node_ids(graph),
         "predicted": np.array(names, dtype=object)[best],
         "probability": shares.max(axis=1),
     }
@@ -135,5 +150,5 @@ WRITERS: dict[str, Callable[[Model, Graph, NDArray[Any]], bytes]] = {
 }
 
 
-def _node_ids(graph: Graph) -> NDArray[np.str_]:
-    return np.arange(graph.num_nodes).astype(np.str_) if graph.node_ids is None else graph.node_ids
+def _node_ids(graph: Graph) -> NDArray[np.object_]:
+    return np.arange(graph.num_nodes).astype(np.str_).astype(object) if graph.node_ids is None else graph.node_ids

@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from portgnn.arrays import host
 from portgnn.datasets.tables import numbered_classes
 from portgnn.errors import GraphError
 from portgnn.graph import UNLABELLED, Graph
@@ -51,7 +52,7 @@ def from_networkx(
             fields = {"feature_names": tuple(features)} | fields
     else:
         matrix = features
-    given = {"name": str(graph.name or "graph"), "class_names": classes, "node_ids": np.array(names, dtype=np.str_)}
+    given = {"name": str(graph.name or "graph"), "class_names": classes, "node_ids": names}
     return Graph.from_edges(
         np.array(pairs, dtype=np.int64).reshape(-1, 2),
         matrix,
@@ -235,11 +236,9 @@ def _labels_and_masks(labels: Any, mask_of: Any) -> dict[str, Any]:
     return found
 
 
-def _host(value: Any) -> NDArray[Any]:
-    """A tensor of whatever library as a NumPy array: detached and on the host first, where it knows how."""
-    for step in ("detach", "cpu"):
-        value = getattr(value, step)() if hasattr(value, step) else value
-    return np.asarray(value)
+def _host(value: Any) -> Any:
+    """A tensor of whatever library as a NumPy array or, where it is sparse, a SciPy matrix. Raises GraphError."""
+    return host(value, "a tensor of the data")
 
 
 def _library(name: str, extra: str | None) -> Any:

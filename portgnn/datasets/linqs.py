@@ -62,7 +62,8 @@ def read_linqs(archive: Path, name: str = "cora") -> Graph:
     ids, features, classes = _content(content, f"{archive}, {content_name}")
     edges, loops = _cites(cites, ids, f"{archive}, {cites_name}")
     # Sorted: the order of a set changes from one run of Python to the next, and with it every label.
-    class_names, labels = np.unique(np.array(classes), return_inverse=True)
+    class_names = sorted(set(classes))
+    number = {name: position for position, name in enumerate(class_names)}
     notes = [f"{len(edges) + loops} published citations symmetrised, repeated ones counted once"]
     if loops:
         notes.append(f"{loops} self-loops dropped")
@@ -70,11 +71,11 @@ def read_linqs(archive: Path, name: str = "cora") -> Graph:
         return Graph.from_edges(
             edges,
             features,
-            labels.astype(np.int64),
+            np.fromiter(map(number.__getitem__, classes), dtype=np.int64, count=len(classes)),
             num_nodes=len(ids),
             name=f"{name}-linqs",
-            class_names=tuple(class_names.tolist()),
-            node_ids=np.array(ids),
+            class_names=tuple(class_names),
+            node_ids=ids,
             notes=tuple(notes),
         )
     except GraphError as error:

@@ -187,7 +187,7 @@ def read_npz(path: Path) -> Graph:
             name=path.stem,
             notes=tuple(notes),
             class_names=_names(arrays, "class_names", str(path)) or (),
-            node_ids=None if "node_names" not in arrays else np.array(_names(arrays, "node_names", str(path))),
+            node_ids=_names(arrays, "node_names", str(path)),
             feature_names=_names(arrays, "attr_names", str(path)) or (),
         )
     except GraphError as error:

@@ -62,7 +62,7 @@ def read_folder(folder: Path) -> Graph:
             undirected=False,
             name=os.path.basename(os.path.realpath(folder)),
             class_names=class_names,
-            node_ids=np.array(nodes.text["id"], dtype=np.str_),
+            node_ids=nodes.text["id"],
             feature_names=feature_names,
             notes=tuple(notes),
             **_splits(nodes, labels),

@@ -14,7 +14,7 @@ import pytest
 import scipy.sparse as sp
 
 import portgnn
-from portgnn import Graph, cli, outofcore
+from portgnn import Graph, cli, mapped
 from portgnn.errors import ConfigError, DatasetError, GraphError
 from portgnn.fingerprint import fingerprint
 from portgnn.loaders.neighbor import sample
@@ -39,7 +39,7 @@ def _weighted(graph: Graph) -> Graph:
 def test_rows_and_features_are_those_in_memory(
     make_graph: MakeGraph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sparse: bool, weighted: bool
 ) -> None:
-    monkeypatch.setattr(outofcore, "WINDOW", 64)  # many windows in a small file
+    monkeypatch.setattr(mapped, "WINDOW", 64)  # many windows in a small file
     graph = make_graph(4, nodes=300, width=60 if sparse else 6, sparse=sparse)
     features = graph.features * (0.1 if sparse else 1.0)
     graph = replace(_weighted(graph) if weighted else graph, features=features)
