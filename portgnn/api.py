@@ -25,7 +25,7 @@ from portgnn.outofcore import DiskGraph, OnDisk, is_disk_graph
 from portgnn.presets import Config, whole_number
 from portgnn.presets import preset as named_preset
 from portgnn.protocol import Backend
-from portgnn.registry import get_backend
+from portgnn.registry import dtype_name, get_backend
 from portgnn.result import TrainResult as TrainResult
 from portgnn.training import Engine, History, NonFiniteLossError, Task, WholeGraph, fit, logits
 
@@ -38,7 +38,7 @@ def train(
     *,
     backend: str | Backend | None = None,
     device: str | None = None,
-    dtype: str | None = None,
+    dtype: Any = None,
     preset: str | None = None,
     seed: int | None = None,
     epochs: int | None = None,
@@ -81,6 +81,7 @@ def train(
     """
     tell = logs.telling(announce)
     watchers = Callbacks([logs.Records(), *([OnChunk(on_chunk)] if on_chunk else []), *callbacks])
+    dtype = None if dtype is None else dtype_name(dtype)
     seed, every = None if seed is None else whole_number("seed", seed, 0), whole_number("every", every, 1)
     overrides = {"epochs": epochs, "patience": patience} | hyperparameters
     together = None
@@ -102,7 +103,9 @@ def train(
         seed, dtype, split = kept.seed, kept.dtype, kept.split or None
         source = dataset if dataset is not None else kept.dataset or None
         if source is None:
-            raise ConfigError(f"{resume} was trained on a graph of your own making; give it as dataset")
+            raise ConfigError(
+                f"{resume} was trained on a graph made in Python; give it with --dataset, there as dataset="
+            )
         checkpoint = resume if checkpoint is None else checkpoint
     keep_in = None if checkpoint is None else Path(checkpoint)
     new = keep_in is not None and (resume is None or keep_in != Path(resume))
@@ -225,7 +228,7 @@ def predict(
     *,
     backend: str | Backend = "numpy",
     device: str | None = None,
-    dtype: str = "float32",
+    dtype: Any = "float32",
 ) -> NDArray[Any]:
     """Logits [nodes, classes] of a trained model, on any backend, for the graph it was trained on or another.
 
@@ -301,7 +304,7 @@ def _whole(task: Task) -> Task:
     return task.prepared if isinstance(task, InMemory) else task
 
 
-def _resolve(backend: str | Backend, device: str | None, dtype: str) -> Backend:
+def _resolve(backend: str | Backend, device: str | None, dtype: Any) -> Backend:
     if isinstance(backend, str):
         return get_backend(backend, device=device, dtype=dtype)
     return backend

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from portgnn.errors import CheckpointError, PortgnnError
 from portgnn.files import is_file, write_atomically
 from portgnn.presets import Config
+from portgnn.text import printable, shortened
 
 FORMAT = "portgnn-model"
 VERSION = 1
@@ -39,6 +40,12 @@ class Model:
     dataset: str = ""
     fingerprint: str = ""
     feature_names: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """One line: the arrays have too many."""
+        shapes = ", ".join(f"{name} {'x'.join(map(str, value.shape))}" for name, value in self.params.items())
+        trained = f", trained on {printable(shortened(self.dataset, 40))!r}" if self.dataset else ""
+        return f"Model: {self.config.preset}, {shortened(shapes, 200)}, {len(self.class_names)} classes{trained}"
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Writes the model to a temporary file beside `path` and renames it: never half a checkpoint.

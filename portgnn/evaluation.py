@@ -42,6 +42,13 @@ class Evaluation:
     classes: tuple[ClassScore, ...]
     confusion: NDArray[np.int64]
 
+    def __repr__(self) -> str:
+        """One line; `to_dict` has every class and the confusion matrix."""
+        return (
+            f"Evaluation: {self.part} accuracy {self.accuracy:.4f}, macro F1 {self.macro_f1:.4f}, expected calibration "
+            f"error {self.calibration_error:.4f}, {self.nodes} nodes, {len(self.classes)} classes"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it."""
         rows = [asdict(score) for score in self.classes]

@@ -28,6 +28,7 @@ from portgnn.graph_checks import (
     checked_labels,
     checked_splits,
 )
+from portgnn.text import printable, shortened
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +83,26 @@ class Graph:
         check_text("node_ids", () if self.node_ids is None else self.node_ids)
         if self.feature_names and len(self.feature_names) != self.num_features:
             raise GraphError(f"feature_names holds {len(self.feature_names)} names for {self.num_features} features")
+
+    def __repr__(self) -> str:
+        """One line: the arrays have too many."""
+        sizes = f"{self.num_nodes:,} nodes, {self.num_edges:,} {'' if self.is_undirected else 'directed '}edges"
+        return (
+            f"Graph {printable(shortened(self.name, 40))!r}: {sizes}, {self.num_features:,} features, "
+            f"{self.num_classes:,} classes; {self.splits_in_words}"
+        )
+
+    @property
+    def splits_in_words(self) -> str:
+        """How many nodes each split has, for people to read."""
+        parts = {"train": self.train, "val": self.val, "test": self.test}
+        return ", ".join(f"{name} {len(index):,}" for name, index in parts.items() if index is not None) or "no split"
+
+    def _repr_html_(self) -> str:
+        """The graph as a notebook shows it."""
+        from portgnn.report.cells import graph_cell
+
+        return graph_cell(self)
 
     @property
     def num_nodes(self) -> int:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import importlib
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import scipy.sparse as sp
 
 from portgnn.errors import BackendError, near_matches
 from portgnn.protocol import Backend, BackendClass
+from portgnn.text import shortened
 
 GROUP = "portgnn.backends"
 
@@ -72,9 +73,25 @@ def backend_class(name: str) -> BackendClass:
     raise BackendError(f"{advice} Available here: {others}.")
 
 
-def get_backend(name: str = "numpy", *, device: str | None = None, dtype: str = "float32") -> Backend:
+def dtype_name(dtype: Any) -> str:
+    """The name of a dtype that is given as text, or as NumPy's or a framework's own object (np.float32, torch.float32).
+
+    Known by how it prints, so that no framework is imported. Python's float is float64, as it is to NumPy.
+    """
+    if isinstance(dtype, str):
+        return dtype
+    if dtype is float:
+        return "float64"
+    for said in (getattr(dtype, "__name__", None), getattr(dtype, "name", None), str(dtype)):
+        if isinstance(said, str) and said.rpartition(".")[2] in DTYPES:
+            return said.rpartition(".")[2]
+    return shortened(str(dtype))
+
+
+def get_backend(name: str = "numpy", *, device: str | None = None, dtype: Any = "float32") -> Backend:
     """A backend on one device in one dtype: an immutable object, passed on explicitly.
 
+    dtype: float64, float32 or bfloat16, as text or as an object of that name (np.float32, torch.float32).
     device: None takes the fastest device that is present and passes a small product and gradient check.
     Raises BackendError for a backend, device or dtype that cannot be had here, saying what can.
     """
@@ -85,6 +102,7 @@ def get_backend(name: str = "numpy", *, device: str | None = None, dtype: str = 
         raise BackendError(f"the {name} backend cannot look for devices: {error}") from error
     if not devices:
         raise BackendError(f"the {name} backend finds no device on this machine")
+    dtype = dtype_name(dtype)
     if dtype not in DTYPES:
         raise BackendError(f"unknown dtype {dtype!r}.{near_matches(dtype, DTYPES)}")
     if device is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from portgnn.checkpoint import Model
+from portgnn.text import printable, shortened
 from portgnn.training import History
 
 if TYPE_CHECKING:
@@ -46,6 +47,15 @@ class TrainResult:
     rng: str = "portable"
     process: int = 0
     processes: int = 1
+
+    def __repr__(self) -> str:
+        """One screen: the histories have a value an epoch."""
+        accuracy = "no test split" if self.test_accuracy is None else f"test accuracy {self.test_accuracy:.4f}"
+        return (
+            f"TrainResult: {self.model.config.preset} on {printable(shortened(self.dataset, 40))!r} "
+            f"({self.nodes:,} nodes, {self.edges:,} edges), {self.backend} {self.device} {self.dtype}, "
+            f"seed {self.seed}: {self.epochs_run} epochs, best {self.best_epoch}, {accuracy}, {self.median_train_ms:.3g} ms/epoch"
+        )
 
     @property
     def epochs_run(self) -> int:

@@ -209,7 +209,7 @@ def continued(run: Run, preset: str | None, overrides: dict[str, Any], **given: 
         if value is not None and value != own and name != "epochs":
             raise ConfigError(
                 f"the run to resume has {name}={own!r}, and {name}={value!r} would make it another run; "
-                f"leave {name} out"
+                f"leave --{name.replace('_', '-')} out"
             )
     epochs = overrides.get("epochs")
     if epochs is not None and epochs < run.config.epochs:

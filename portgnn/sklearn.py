@@ -111,6 +111,7 @@ class GCNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         graph = self._graph()
         nodes, labels = _samples(X, y, graph.num_nodes)
         check_classification_targets(labels)
+        _check_once(nodes)
         seed = self.random_state
         if not isinstance(seed, int | np.integer):
             seed = check_random_state(seed).randint(2**31)
@@ -198,6 +199,17 @@ def _samples(X: Any, y: Any, num_nodes: int) -> tuple[NDArray[np.int64], NDArray
     if len(labels) != len(nodes):
         raise GraphError(f"X holds {len(nodes)} nodes and y {len(labels)} labels")
     return nodes, labels
+
+
+def _check_once(nodes: NDArray[np.int64]) -> None:
+    """A node has one place in the graph, so it cannot count twice as a sample drawn with replacement would."""
+    different, counts = np.unique(nodes, return_counts=True)
+    if len(different) < len(nodes):
+        twice = int(different[counts > 1][0])
+        raise GraphError(
+            f"X names node {twice} more than once, and a graph has it once; BaggingClassifier needs bootstrap=False, "
+            "and other resampling has to draw without replacement"
+        )
 
 
 def _nodes(X: Any, num_nodes: int) -> NDArray[np.int64]:

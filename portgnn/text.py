@@ -45,5 +45,23 @@ def encodable(text: str, encoding: str | None) -> str:
         return text
 
 
+_FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+
+
+def inert(text: str) -> str:
+    """The text as a cell that no spreadsheet takes for a formula: with ' before it where it begins like one.
+
+    What looks like a formula begins with = + - @ (or their full-width forms), a tab or a line end, and is no number. A
+    ' goes before what has one already and would look like a formula without it, so that `original` finds the way back.
+    """
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def original(cell: str) -> str:
+    """The text of which `inert` made a cell."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell
+
+
 def _escape(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode("ascii")

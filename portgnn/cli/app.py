@@ -156,12 +156,16 @@ def predict(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write one prediction a node: .csv, .npz or .parquet.")
     ] = None,
+    csv_safe: Annotated[
+        bool,
+        typer.Option("--csv-safe/--no-csv-safe", help="In a .csv, put ' before names that a spreadsheet would run."),
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Classify the nodes of a graph with a trained model."""
     from portgnn.cli.prediction import run
 
-    run(model, dataset, backend=backend, device=device, dtype=dtype, out=out, as_json=as_json)
+    run(model, dataset, backend=backend, device=device, dtype=dtype, out=out, csv_safe=csv_safe, as_json=as_json)
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,20 @@ from portgnn.evaluation import Evaluation, evaluate, softmax
 from portgnn.files import check_writable, write_atomically
 from portgnn.graph import Graph
 from portgnn.registry import get_backend
+from portgnn.text import inert
 from portgnn.untrusted import ALWAYS_ADMITTED, readable
 
 
 def run(
-    model: Path, dataset: str, *, backend: str, device: str | None, dtype: str, out: Path | None, as_json: bool
+    model: Path,
+    dataset: str,
+    *,
+    backend: str,
+    device: str | None,
+    dtype: str,
+    out: Path | None,
+    csv_safe: bool,
+    as_json: bool,
 ) -> None:
     if out is not None:
         if out.suffix not in WRITERS:
@@ -41,7 +51,8 @@ def run(
     accuracy = scores.accuracy if scores is not None and scores.part == "test" else None
     counts = np.bincount(predicted, minlength=len(trained.class_names)).tolist()
     if out is not None:
-        write_atomically(out, WRITERS[out.suffix](trained, graph, logits))
+        write = partial(as_csv, safe=csv_safe) if out.suffix == ".csv" else WRITERS[out.suffix]
+        write_atomically(out, write(trained, graph, logits))
     if as_json:
         print_json(
             {
@@ -110,13 +121,18 @@ def check_padding(trained: Model, graph: Graph) -> None:
             )
 
 
-def as_csv(trained: Model, graph: Graph, logits: NDArray[Any]) -> bytes:
-    """A line a node: id, the predicted class's name and probability, then each class's probability and logit."""
+def as_csv(trained: Model, graph: Graph, logits: NDArray[Any], safe: bool = True) -> bytes:
+    """A line a node: id, the predicted class's name and probability, then each class's probability and logit.
+
+    safe: names that a spreadsheet would take for formulas get a ' (`portgnn.text.inert`). Numbers stay numbers.
+    """
     file = io.StringIO(newline="")
     writer = csv.writer(file, lineterminator="\n")
-    columns = _columns(trained, graph, logits)
-    writer.writerow(columns)
-    writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+    cells: dict[str, list[Any]] = {name: column.tolist() for name, column in _columns(trained, graph, logits).items()}
+    if safe:
+        cells |= {name: [inert(text) for text in cells[name]] for name in ("node", "predicted")}
+    writer.writerow(inert(name) if safe else name for name in cells)
+    writer.writerows(zip(*cells.values(), strict=True))
     return file.getvalue().encode()
 
 

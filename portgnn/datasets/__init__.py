@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from portgnn.datasets.catalog import DATASETS, Dataset
 from portgnn.datasets.splits import with_split
 from portgnn.errors import ConfigError, DatasetError, DownloadError, near_matches
@@ -70,17 +72,19 @@ def _load(dataset: str | None, announce: Callable[[str], None] | None) -> Graph:
         )
     graph = _read(path)
     if not graph.is_undirected:
-        one_way = int(
-            (graph.adjacency != 0).astype(int).maximum((graph.adjacency != 0).T.astype(int)).nnz - graph.adjacency.nnz
-        )
-        graph = replace(
-            graph,
-            notes=(
-                *graph.notes,
-                f"directed: {one_way} of {graph.adjacency.nnz} edges go one way, or the two ways differ in weight",
-            ),
-        )
+        graph = replace(graph, notes=(*graph.notes, _directions(graph)))
     return graph
+
+
+def _directions(graph: Graph) -> str:
+    """What makes a graph a directed one."""
+    stored = graph.adjacency.nnz
+    there = graph.adjacency.astype(bool).astype(np.int64)
+    both = int(there.multiply(there.T).nnz)
+    different = int((graph.adjacency != graph.adjacency.T).nnz) - 2 * (stored - both)
+    parts = [f"{stored - both} of {stored} edges go one way"] if stored > both else []
+    parts += [f"{different} of {stored} edges weigh something else than their way back"] if different else []
+    return f"directed: {', '.join(parts)}"
 
 
 def _read(path: Path) -> Graph:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree.ElementTree import Element
 
 from portgnn.documents import number, place_of
@@ -11,8 +11,40 @@ from portgnn.report.charts import curves
 from portgnn.report.elements import E, render
 from portgnn.report.svg import swatch
 from portgnn.report.tables import state, verdict
+from portgnn.text import shortened
+
+if TYPE_CHECKING:
+    from portgnn.graph import Graph
+
+FEW = 8
+"""Names and notes that a cell shows."""
 
 LEFT, RIGHT = "text-align:left", "text-align:right;white-space:nowrap"
+
+
+def graph_cell(graph: Graph) -> str:
+    """A graph: its sizes, its splits, and what was done to it on the way in."""
+    kind = "" if graph.is_undirected else "directed "
+    facts = [
+        ("graph", graph.name),
+        ("nodes", f"{graph.num_nodes:,}"),
+        (f"{kind}edges", f"{graph.num_edges:,}"),
+        ("features", f"{graph.num_features:,}"),
+        (
+            "classes",
+            ", ".join([f"{graph.num_classes:,}", *graph.class_names[:FEW]]) + (" …" if graph.num_classes > FEW else ""),
+        ),
+        ("splits", graph.splits_in_words),
+        *(("note", note) for note in graph.notes[:FEW]),
+    ]
+    return render(E("table", E("tbody", *_rows(facts))))
+
+
+def _rows(facts: Sequence[tuple[str, str]]) -> list[Element]:
+    return [
+        E("tr", E("th", name, scope="row", style=LEFT), E("td", shortened(value, 200), style=LEFT))
+        for name, value in facts
+    ]
 
 
 def run_cell(run: dict[str, Any]) -> str:
@@ -29,11 +61,10 @@ def run_cell(run: dict[str, Any]) -> str:
     ]
     if run["val_loss"]:
         facts.insert(4, ("lowest validation loss", f"{min(run['val_loss']):.4f}, epoch {run['best_epoch'] + 1}"))
-    rows = [E("tr", E("th", name, scope="row", style=LEFT), E("td", value, style=LEFT)) for name, value in facts]
     key = [E("span", swatch(slot), f" {name} ") for slot, name in enumerate(("training", "validation"))]
     frame = "display:flex;flex-wrap:wrap;gap:1em;align-items:flex-start"
     charts = [E("div", chart, style="flex:1 1 300px;max-width:380px") for chart in curves(run)]
-    return render(E("div", E("table", E("tbody", *rows)), E("div", *charts, style=frame), E("div", *key)))
+    return render(E("div", E("table", E("tbody", *_rows(facts))), E("div", *charts, style=frame), E("div", *key)))
 
 
 def verification_cell(report: dict[str, Any]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from xml.etree.ElementTree import Element, tostring
 
+from portgnn.text import printable
+
 Child = Element | str | None | Iterable["Child"]
 
 
@@ -13,7 +15,7 @@ def E(tag: str, *children: Child, **attributes: object) -> Element:
     made = Element(tag)
     for name, value in attributes.items():
         if value is not None:
-            made.set(name.rstrip("_").replace("_", "-"), str(value))
+            made.set(name.rstrip("_").replace("_", "-"), printable(str(value), lines=True))
     for child in children:
         _append(made, child)
     return made
@@ -25,6 +27,7 @@ def _append(parent: Element, child: Child) -> None:
     if isinstance(child, Element):
         parent.append(child)
     elif isinstance(child, str):
+        child = printable(child, lines=True)
         if len(parent):
             parent[-1].tail = (parent[-1].tail or "") + child
         else:

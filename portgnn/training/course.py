@@ -24,7 +24,7 @@ from portgnn.training.step import initial_state
 
 Host = dict[str, NDArray[Any]]
 
-_REMEDY = "try a smaller learning_rate, a larger eps or dtype='float64'"
+_REMEDY = "try a smaller --learning-rate, a larger --eps or --dtype float64"
 
 
 class NonFiniteLossError(PortgnnError):
@@ -43,6 +43,14 @@ class History:
 
     def __len__(self) -> int:
         return len(self.train_loss)
+
+    def __repr__(self) -> str:
+        """One line: the lists have a value an epoch."""
+        if not self.train_loss:
+            return "History of no epoch"
+        named = {each.name: getattr(self, each.name) for each in fields(self)}
+        ends = (f"{name} {values[0]:.4g} … {values[-1]:.4g}" for name, values in named.items() if values)
+        return f"History of {len(self)} epochs: {', '.join(ends)}"
 
     def copy(self) -> History:
         return History(*(list(getattr(self, each.name)) for each in fields(self)))

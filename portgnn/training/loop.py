@@ -79,7 +79,9 @@ def check_splits(task: Task) -> None:
     """Raises ConfigError where the graph has no training split, or lacks the validation split that the recipe needs."""
     graph, config = task.graph, task.config
     if graph.train is None:
-        raise ConfigError(f"{graph.name} has no training split; give one with Graph.with_splits(train, val, test)")
+        raise ConfigError(
+            f"{graph.name} has no training split; give one with --split, in Python split= or Graph.with_splits"
+        )
     if graph.val is None and config.restore_best:
         raise ConfigError(f"restore_best needs a validation split, and {graph.name} has none")
     if graph.num_classes < 1:

@@ -50,6 +50,12 @@ class VerifyReport:
     dtype: str
     checks: tuple[CheckResult, ...]
 
+    def __repr__(self) -> str:
+        """One line; `to_dict` and notebooks have every check."""
+        failed = [check.name for check in self.checks if not check.passed]
+        said = f"{len(failed)} fail, first {failed[0]}" if failed else "all pass"
+        return f"VerifyReport: {self.backend} on {self.device} in {self.dtype}: {len(self.checks)} checks, {said}"
+
     @property
     def passed(self) -> bool:
         return bool(self.checks) and all(check.passed for check in self.checks)

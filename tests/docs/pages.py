@@ -4,7 +4,8 @@ How a block is read goes by its language and by a comment before it:
 
 - `python` runs in this process; `sh` runs in bash with the environment's own commands first.
 - `text` right after a block that ran is what it printed. Figures of time (`1.2 ms`) are not compared, and those with an
-  exponent (`3.1e-08`) to a factor of 10: they are rounding errors. A line `...` stands for any lines.
+  exponent (`3.1e-08`) to a factor of 10: they are rounding errors. Where the block names `bench/results`, they come out
+  of a file, and count to the last digit. A line `...` stands for any lines.
 - a block with `title="FILE"` is that file, which the blocks after it may read.
 - `<!-- not run: REASON -->` before a block leaves it out; `<!-- quoted: PATH -->` says that it stands in that file.
 
@@ -33,6 +34,8 @@ ROOT = Path(__file__).parents[2]
 MARK = re.compile(r"<!-- (not run|quoted): (.+?) -->\s*$", re.DOTALL)
 TITLE = re.compile(r'title="([\w./-]+)"')
 TIME = re.compile(r"\d+(?:\.\d+)?(?= (?:ms|s|seconds)\b)")
+RESULTS = "bench/results"
+OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 TINY = re.compile(r"\d(?:\.\d+)?e-\d+")
 
 
@@ -86,6 +89,7 @@ def run(path: Path, folder: Path) -> Outcome:
     outcome = Outcome()
     namespace: dict[str, Any] = {"__name__": "__main__"}
     printed: str | None = None
+    reads_results = False
     updates: list[tuple[Block, str]] = []
     with contextlib.chdir(folder):
         for block in blocks(path):
@@ -104,13 +108,13 @@ def run(path: Path, folder: Path) -> Outcome:
                 target.write_text(block.code)
                 outcome.files += 1
             elif block.language == "python":
-                printed = _python(block, place, namespace)
+                printed, reads_results = _python(block, place, namespace), RESULTS in block.code
                 outcome.ran += 1
             elif block.language == "sh":
-                printed = _shell(block, place)
+                printed, reads_results = _shell(block, place), RESULTS in block.code
                 outcome.ran += 1
             elif block.language == "text" and printed is not None:
-                if not same(block.code, printed):
+                if not same(block.code, printed, exact=reads_results):
                     if not os.environ.get("PORTGNN_UPDATE_DOCS"):
                         raise PageError(f"{place}: the page says\n{block.code}\nand the code printed\n{printed}")
                     updates.append((block, printed))
@@ -122,12 +126,17 @@ def run(path: Path, folder: Path) -> Outcome:
     return outcome
 
 
-def same(said: str, printed: str) -> bool:
-    """Whether a block printed what the page says, but for times and for the last digits of rounding errors."""
+def same(said: str, printed: str, exact: bool = False) -> bool:
+    """Whether a block printed what the page says, but for times and for the last digits of rounding errors.
+
+    exact: these count, too, since they come out of a file and not out of a clock.
+    """
+    if exact:
+        return doctest.OutputChecker().check_output(f"{said.strip()}\n", f"{printed.strip()}\n", OPTIONS)
     if any(not _near(a, b) for a, b in zip(TINY.findall(said), TINY.findall(printed), strict=False)):
         return False
     want, got = (TINY.sub("TINY", TIME.sub("TIME", text)).strip() + "\n" for text in (said, printed))
-    return doctest.OutputChecker().check_output(want, got, doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    return doctest.OutputChecker().check_output(want, got, OPTIONS)
 
 
 def _near(said: str, printed: str) -> bool:

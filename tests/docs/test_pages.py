@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from pathlib import Path
@@ -85,6 +86,18 @@ def test_a_block_of_no_kind_fails(tmp_path: Path) -> None:
     ):
         page.write_text(text)
         with pytest.raises(pages.PageError):
+            pages.run(page, tmp_path)
+
+
+def test_figures_out_of_a_file_count_to_the_last_digit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PORTGNN_UPDATE_DOCS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    page = tmp_path / "page.md"
+    for read, passes in (("open('bench/results/x').read()", False), ("'0.526 ms'", True)):
+        (tmp_path / "bench" / "results").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "bench" / "results" / "x").write_text("0.526 ms")
+        page.write_text(f"```python\nprint({read})\n```\n\n```text\n0.64 ms\n```\n")
+        with contextlib.nullcontext() if passes else pytest.raises(pages.PageError, match=r"0\.64"):
             pages.run(page, tmp_path)
 
 
