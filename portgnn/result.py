@@ -54,7 +54,8 @@ class TrainResult:
         return (
             f"TrainResult: {self.model.config.preset} on {printable(shortened(self.dataset, 40))!r} "
             f"({self.nodes:,} nodes, {self.edges:,} edges), {self.backend} {self.device} {self.dtype}, "
-            f"seed {self.seed}: {self.epochs_run} epochs, best {self.best_epoch}, {accuracy}, {self.median_train_ms:.3g} ms/epoch"
+            f"seed {self.seed}: {self.epochs_run} epochs, best {self.best_epoch}, "
+            f"{accuracy}, {self.median_train_ms:.3g} ms/epoch"
         )
 
     @property
