@@ -25,15 +25,13 @@ LEFT, RIGHT = "text-align:left", "text-align:right;white-space:nowrap"
 def graph_cell(graph: Graph) -> str:
     """A graph: its sizes, its splits, and what was done to it on the way in."""
     kind = "" if graph.is_undirected else "directed "
+    more = ", …" if graph.num_classes > FEW else ""
     facts = [
         ("graph", graph.name),
         ("nodes", f"{graph.num_nodes:,}"),
         (f"{kind}edges", f"{graph.num_edges:,}"),
         ("features", f"{graph.num_features:,}"),
-        (
-            "classes",
-            ", ".join([f"{graph.num_classes:,}", *graph.class_names[:FEW]]) + (" …" if graph.num_classes > FEW else ""),
-        ),
+        ("classes", f"{graph.num_classes:,}: {', '.join(graph.class_names[:FEW])}{more}"),
         ("splits", graph.splits_in_words),
         *(("note", note) for note in graph.notes[:FEW]),
     ]
