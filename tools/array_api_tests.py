@@ -21,9 +21,11 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -31,10 +33,10 @@ from typing import Any
 
 GAPS = Path(__file__).with_name("array_api_gaps.toml")
 STANDARD = "2024.12"
-_OUTCOME = re.compile(r"^(?P<test>array_api_tests/\S+\.py::.+?) (?P<outcome>PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b")
-_STARTED = re.compile(r"^(?P<test>array_api_tests/\S+\.py::\S.*?)\s*$")
-_REASON = re.compile(r"^(?:FAILED|ERROR) (?P<test>array_api_tests/\S+\.py::.+?) - (?P<reason>.*)$")
-_NAMES = {"PASSED": "passed", "FAILED": "failed", "ERROR": "failed", "SKIPPED": "skipped", "XFAIL": "skipped"}
+_STARTED = re.compile(
+    r"^(array_api_tests/\S+\.py::[^\n]+?)(?: (?:PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b.*)?$", re.MULTILINE
+)
+_OUTCOMES = {"passed": "passed", "skipped": "skipped", "xfailed": "skipped", "xpassed": "passed"}
 
 
 @dataclass(frozen=True)
@@ -80,43 +82,47 @@ def namespace_of(given: argparse.Namespace) -> str:
 
 def run_file(checkout: Path, name: str, given: argparse.Namespace) -> tuple[dict[str, str], dict[str, str]]:
     """Outcomes and reasons of one file of the suite, by test; begun again after each test that ends the process."""
-    outcomes: dict[str, str] = {}
-    reasons: dict[str, str] = {}
-    while True:
-        left_out = [part for test in outcomes for part in ("--deselect", f"array_api_tests/{test}")]
-        command = [
-            *(sys.executable, "-m", "pytest", f"array_api_tests/{name}", "-v", "-rfE", "--tb=no", "--color=no"),
-            *("-p", "no:cacheprovider", "-p", "no:portgnn", "-p", "no:randomly", "--disable-deadline"),
-            *("--derandomize", f"--max-examples={given.max_examples}", *given.options, *left_out),
-        ]
-        environment = os.environ | {
-            "ARRAY_API_TESTS_MODULE": "exec('" + namespace_of(given).replace("'", '"').replace("\n", "; ") + "')",
-            "ARRAY_API_TESTS_VERSION": STANDARD,
-            "COLUMNS": "1000",  # the summary is cut to the terminal's width
-        }
-        done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
-        begun = ""
-        for line in done.stdout.splitlines():
-            if match := _OUTCOME.match(line):
-                outcomes[_short(match["test"])] = _NAMES.get(match["outcome"], "failed")
-                begun = ""
-            elif match := _REASON.match(line):
-                reasons[_short(match["test"])] = match["reason"][:200]
-            elif match := _STARTED.match(line):
-                begun = _short(match["test"])
-        if done.returncode >= 0 and not begun:
-            if done.returncode > 1 and done.returncode != 5:  # 5: nothing was left to run
+    died: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        report = Path(scratch) / "report.json"
+        while True:
+            left_out = [part for test in died for part in ("--deselect", f"array_api_tests/{test}")]
+            command = [
+                *(sys.executable, "-m", "pytest", f"array_api_tests/{name}", "-v", "--tb=line", "--color=no"),
+                *("--json-report", "--json-report-omit=collectors,keywords,streams", f"--json-report-file={report}"),
+                *("-p", "no:cacheprovider", "-p", "no:portgnn", "--disable-deadline", "--derandomize"),
+                *(f"--max-examples={given.max_examples}", *given.options, *left_out),
+            ]
+            environment = os.environ | {
+                "ARRAY_API_TESTS_MODULE": "exec('" + namespace_of(given).replace("'", '"').replace("\n", "; ") + "')",
+                "ARRAY_API_TESTS_VERSION": STANDARD,
+            }
+            done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True)
+            if report.exists():
+                outcomes, reasons = _read(report)
+                return outcomes | dict.fromkeys(died, "died"), reasons | died
+            begun = _STARTED.findall(done.stdout)
+            if not begun or _short(begun[-1]) in died:
                 raise SystemExit(
                     f"{name}: pytest ended with {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
                 )
-            return outcomes, reasons
-        if not begun:
-            raise SystemExit(f"{name}: died with {done.returncode} between tests\n{done.stdout[-2000:]}")
-        outcomes[begun], reasons[begun] = "died", f"the process ended with {done.returncode}"
+            died[_short(begun[-1])] = f"the process ended with {done.returncode}"
+
+
+def _read(report: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Outcomes by test, and the first line of what a failed one says."""
+    outcomes, reasons = {}, {}
+    for test in json.loads(report.read_text(encoding="utf-8"))["tests"]:
+        name = _short(test["nodeid"])
+        outcomes[name] = _OUTCOMES.get(test["outcome"], "failed")
+        if outcomes[name] == "failed":
+            crash = next((test[when]["crash"] for when in ("setup", "call") if "crash" in test.get(when, {})), {})
+            reasons[name] = str(crash.get("message", "")).partition("\n")[0][:200]
+    return outcomes, reasons
 
 
 def _short(test: str) -> str:
-    return test.removeprefix("array_api_tests/")
+    return test.strip().removeprefix("array_api_tests/")
 
 
 def files(checkout: Path, only: list[str]) -> Iterator[str]:
@@ -197,6 +203,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--only", nargs="*", default=[], metavar="CATEGORY", help="files of the suite, as in `linalg fft`"
     )
+    parser.add_argument("--jobs", type=int, default=1, help="files of the suite that run at a time (default: 1)")
     parser.add_argument("--gaps", type=Path, default=GAPS, help="the registry of known failures")
     parser.add_argument("--json", type=Path, metavar="OUT", help="where the counts go")
     parser.add_argument(
@@ -207,11 +214,14 @@ def main(arguments: list[str] | None = None) -> int:
         raise SystemExit(f"{given.checkout} is no checkout of array-api-tests with its submodule array-api")
     outcomes: dict[str, str] = {}
     reasons: dict[str, str] = {}
-    for name in files(given.checkout, given.only):
-        got, why = run_file(given.checkout, name, given)
-        outcomes |= got
-        reasons |= why
-        print(f"{name}: {dict(Counter(got.values()))}", flush=True)
+    with ThreadPoolExecutor(given.jobs) as pool:
+        names = list(files(given.checkout, given.only))
+        for name, (got, why) in zip(
+            names, pool.map(lambda name: run_file(given.checkout, name, given), names), strict=True
+        ):
+            outcomes |= got
+            reasons |= why
+            print(f"{name}: {dict(Counter(got.values()))}", flush=True)
     document = summary(given, outcomes, reasons)
     print(f"{document['namespace']} ({document['framework']} {document['version']}): {document['counts']}")
     if given.json:
