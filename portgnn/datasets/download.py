@@ -8,49 +8,17 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
+from portgnn.datasets.transfer import FileSpec as FileSpec
+from portgnn.datasets.transfer import MirrorFault, is_own, receive, size_of
+from portgnn.datasets.transfer import refusal as refusal
 from portgnn.errors import DatasetError, DownloadError
-from portgnn.files import exists, expanded, is_file, is_folder
+from portgnn.files import beside, expanded, hidden, is_file, is_folder, temporaries
 from portgnn.lock import locked
 
 Announce = Callable[[str], None]
-
-_MAX_REDIRECTS = 5
-
-
-@dataclass(frozen=True)
-class FileSpec:
-    """One published file: its name, what it must contain, and where it is to be had.
-
-    name: the file's name, in PORTGNN_DATA and in the cache.
-    checksum: "sha256:<hex>", or "git-blob:<hex>" (SHA-1 of "blob <length>\\0" and the content).
-    mirrors: URLs, tried in turn.
-    folder: the subfolder of PORTGNN_DATA and of the cache that it belongs in.
-    max_bytes: a download that grows beyond this is broken off.
-    connect_timeout, read_timeout: seconds to wait for a connection and for the next bytes.
-    total_timeout: seconds for one whole download from one mirror.
-    tries: how often a mirror is asked where the fault may pass (time-outs, broken connections, 429, 5xx);
-        backoff: seconds before the second try, doubled before each further one.
-    plain_http_hosts: hosts that may be asked without TLS. The published data needs none.
-    remark: what a user should know when the checksum does not hold.
-    """
-
-    name: str
-    checksum: str
-    mirrors: tuple[str, ...]
-    folder: str
-    max_bytes: int
-    connect_timeout: float = 5.0
-    read_timeout: float = 15.0
-    total_timeout: float = 300.0
-    tries: int = 3
-    backoff: float = 0.5
-    plain_http_hosts: tuple[str, ...] = ()
-    remark: str = ""
 
 
 def data_folder() -> Path | None:
@@ -176,19 +144,6 @@ def digest(path: Path, kind: str) -> str:
     return state.hexdigest()
 
 
-def refusal(url: str, plain_http_hosts: Sequence[str] = ()) -> str | None:
-    """Why this URL may not be asked, as a mirror or as the target of a redirect; None if it may."""
-    try:
-        parts = urlsplit(url)
-    except ValueError as error:
-        return f"refused to go to {url}: {error}"
-    if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in plain_http_hosts):
-        return None
-    if parts.scheme == "http":
-        return f"refused to go to {url}: plain http, which anybody on the way can alter"
-    return f"refused to go to {url}: not an https address"
-
-
 def _download(spec: FileSpec, deadline: float | None) -> Path:
     """The file from the first mirror that has it; processes that start together wait for the first of them."""
     target = _cached(spec)
@@ -207,10 +162,8 @@ def _download(spec: FileSpec, deadline: float | None) -> Path:
 
 
 def _from_mirrors(spec: FileSpec, target: Path, deadline: float | None, alone: bool) -> Path:
-    # In the target's folder, since a rename is atomic only within one file system. Under the lock it has a fixed
-    # name, so that what a killed process had received is continued.
-    mark = "" if alone else f".{os.getpid()}-{secrets.token_hex(4)}"
-    part = target.with_name(f".{target.name}{mark}.part")
+    # In the target's folder, since a rename is atomic only within one file system.
+    part = _begun(target) if alone else hidden(target, f"{os.getpid()}-{secrets.token_hex(6)}.part")
     faults = []
     try:
         for url in spec.mirrors:
@@ -228,28 +181,34 @@ def _from_mirrors(spec: FileSpec, target: Path, deadline: float | None, alone: b
     raise DownloadError(_sentences(tried, spec.remark, _way_out(spec)))
 
 
-class _MirrorFault(Exception):
-    """Why one mirror did not do; never leaves this module. passing: whether to ask again may help."""
+def _begun(target: Path) -> Path:
+    """Where to receive the file: the largest part that a killed process of this user left, or a new name.
 
-    def __init__(self, reason: str, passing: bool = False) -> None:
-        super().__init__(reason)
-        self.passing = passing
+    Called under the lock. Whatever else bears such a name (a link, another user's file) is taken away.
+    """
+    left = {part: os.lstat(part) for part in temporaries(target)}
+    own = [part for part, found in left.items() if is_own(found)]
+    best = max(own, key=lambda part: left[part].st_size, default=None)
+    for part in left:
+        if part != best:
+            _remove(part)
+    return best or beside(target)
 
 
 def _from_mirror(url: str, spec: FileSpec, target: Path, part: Path, until: float) -> str | None:
     """Tries one mirror until it serves, or fails for good. Returns the fault, None where `target` is there."""
     for attempt in range(1, spec.tries + 1):
-        resumed = exists(part)
+        resumed = size_of(part) > 0
         try:
-            _receive(url, spec, part, until)
+            receive(url, spec, part, until)
             wrong = _checksum_fault(spec, part)
             if wrong is None:
                 os.replace(part, target)
                 return None
             # Pieces of two different files do not make one: the next try starts from nothing.
             _remove(part)
-            raise _MirrorFault(f"not the published file: {wrong}", passing=resumed)
-        except _MirrorFault as fault:
+            raise MirrorFault(f"not the published file: {wrong}", passing=resumed)
+        except MirrorFault as fault:
             reason, passing = str(fault), fault.passing
         # Some spread, so that processes which failed together do not all come back together.
         pause = spec.backoff * 2 ** (attempt - 1) * (1 + secrets.randbelow(250) / 1000)
@@ -257,104 +216,6 @@ def _from_mirror(url: str, spec: FileSpec, target: Path, part: Path, until: floa
             return reason if attempt == 1 else f"{reason} (try {attempt})"
         time.sleep(pause)
     return "it was not asked"
-
-
-def _receive(url: str, spec: FileSpec, part: Path, until: float) -> None:
-    """Writes the body that `url` leads to into `part`, after what is there where the server offers that."""
-    import requests
-    import urllib3
-
-    received = part.stat().st_size if exists(part) else 0
-    try:
-        with requests.Session() as session, _open(session, url, spec, until, received) as response:
-            if response.status_code == 200:
-                received = 0
-            length = response.headers.get("Content-Length", "")
-            expected = received + int(length) if length.isdigit() else None
-            if expected is not None and expected > spec.max_bytes:
-                raise _MirrorFault(f"too large: {expected} bytes, where at most {spec.max_bytes} were due")
-            # read1 hands over what has come; a whole block could take for ever to fill, drop by drop.
-            read = getattr(response.raw, "read1", response.raw.read)
-            with part.open("ab" if received else "wb") as file:
-                while block := read(1 << 14):
-                    received += len(block)
-                    if received > spec.max_bytes:
-                        _remove(part)
-                        raise _MirrorFault(f"too large: more than {spec.max_bytes} bytes")
-                    if time.monotonic() > until:
-                        raise _MirrorFault(f"timed out after {received} bytes")
-                    file.write(block)
-            if expected is not None and received != expected:
-                raise _MirrorFault(f"broke off after {received} of {expected} bytes", passing=True)
-    # ValueError: a redirect to what is no URL.
-    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
-        raise _MirrorFault(_network_fault(error), passing=_may_pass(error)) from None
-
-
-def _may_pass(error: Exception) -> bool:
-    import requests
-    import urllib3
-
-    if isinstance(error, requests.exceptions.SSLError):
-        return False
-    return isinstance(error, requests.ConnectionError | requests.Timeout | urllib3.exceptions.HTTPError)
-
-
-def _open(session: Any, url: str, spec: FileSpec, until: float, received: int) -> Any:
-    """The response with the body, after redirects; every hop is checked before it is asked.
-
-    received: bytes that are here already; the status is 206 where the server goes on after them.
-    """
-    # Compressed on the way, Content-Length would not be the file's.
-    headers = {"Accept-Encoding": "identity", "User-Agent": "portgnn"}
-    if received:
-        headers["Range"] = f"bytes={received}-"
-    for _ in range(_MAX_REDIRECTS + 1):
-        if (reason := refusal(url, spec.plain_http_hosts)) is not None:
-            raise _MirrorFault(reason)
-        left = max(until - time.monotonic(), 0.05)
-        response = session.get(
-            url,
-            stream=True,
-            allow_redirects=False,
-            timeout=(min(spec.connect_timeout, left), min(spec.read_timeout, left)),
-            headers=headers,
-        )
-        if response.is_redirect:
-            response.close()
-            url = urljoin(url, response.headers["Location"])
-            continue
-        status = response.status_code
-        if received and status == 206:
-            if response.headers.get("Content-Range", "").startswith(f"bytes {received}-"):
-                return response
-            status = 416
-        if received and status == 416:
-            response.close()
-            received = 0
-            del headers["Range"]
-            continue
-        if status != 200:
-            response.close()
-            raise _MirrorFault(f"HTTP status {status} {response.reason}".rstrip(), status == 429 or status >= 500)
-        return response
-    raise _MirrorFault(f"more than {_MAX_REDIRECTS} redirects")
-
-
-def _network_fault(error: Exception) -> str:
-    import requests
-    import urllib3
-
-    timeouts = (requests.Timeout, urllib3.exceptions.TimeoutError)
-    if isinstance(error, timeouts) or "timed out" in str(error).lower():
-        return "timed out"
-    if isinstance(error, requests.exceptions.SSLError):
-        return f"the TLS certificate could not be verified ({error})"
-    if "IncompleteRead" in str(error) or isinstance(error, urllib3.exceptions.ProtocolError):
-        return f"the connection broke off ({error})"
-    if "resolve" in str(error).lower():
-        return "the host's name could not be resolved; is there a network?"
-    return f"{type(error).__name__}: {error}"
 
 
 def _checksum_fault(spec: FileSpec, path: Path) -> str | None:

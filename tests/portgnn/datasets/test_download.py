@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -404,3 +406,81 @@ def test_importing_loads_no_network_library() -> None:
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert done.stdout.strip() == "[]"
+
+
+def _drip(handler: BaseHTTPRequestHandler) -> None:
+    """A status line, and then a header that grows by a byte at a time and does not end."""
+    with contextlib.suppress(OSError):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        while True:
+            handler.wfile.write(b"x")
+            time.sleep(0.1)
+
+
+def _continue(handler: BaseHTTPRequestHandler) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            time.sleep(0.001)
+
+
+def _slow_body(handler: BaseHTTPRequestHandler) -> None:
+    with contextlib.suppress(OSError):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        while True:
+            handler.wfile.write(b"x")
+            time.sleep(0.1)
+
+
+@pytest.mark.parametrize("answer", [_drip, _continue, _slow_body])
+def test_the_total_time_bounds_headers_too(answer: Any, spec: FileSpec, server: Server, cache: Path) -> None:
+    server.answers["/one"] = answer
+    start = time.monotonic()
+    with pytest.raises(DownloadError, match="timed out"):
+        fetch(replace(spec, mirrors=spec.mirrors[:1], total_timeout=1.0, read_timeout=10.0))
+    assert 0.9 < time.monotonic() - start < 4
+    assert [path.name for path in (cache / "sub").iterdir()] == []
+
+
+def test_a_link_at_a_parts_name_is_not_followed(spec: FileSpec, server: Server, cache: Path, tmp_path: Path) -> None:
+    server.answers["/one"] = body(CONTENT)
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    (cache / "sub").mkdir(parents=True)
+    for name in (".file.bin.part", ".file.bin.0123456789ab.part"):
+        (cache / "sub" / name).symlink_to(victim)
+    (tmp_path / "second").write_bytes(CONTENT[:10])
+    os.link(tmp_path / "second", cache / "sub" / ".file.bin.ba9876543210.part")
+    assert fetch(spec).read_bytes() == CONTENT
+    assert victim.read_bytes() == b"precious"
+    assert (tmp_path / "second").read_bytes() == CONTENT[:10]
+    assert not (cache / "sub" / ".file.bin.0123456789ab.part").is_symlink()
+
+
+def test_a_link_at_the_locks_name_is_not_followed(spec: FileSpec, server: Server, cache: Path, tmp_path: Path) -> None:
+    server.answers["/one"] = body(CONTENT)
+    (cache / "sub").mkdir(parents=True)
+    (cache / "sub" / ".file.bin.lock").symlink_to(tmp_path / "made")
+    with pytest.raises(DownloadError, match="cannot be stored"):
+        fetch(spec)
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_servers_words_give_no_orders(spec: FileSpec, server: Server, cache: Path) -> None:
+    evil = "\x1b[2J\x1b]0;owned\x07\x9b31m" + "x" * 5000
+
+    def words(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(f"HTTP/1.1 404 {evil}\r\n\r\n".encode("latin-1"))
+
+    def elsewhere(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(f"HTTP/1.1 302 Found\r\nLocation: http://a{evil}/\r\n\r\n".encode("latin-1"))
+
+    def nonsense(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(f"{evil}\r\n\r\n".encode("latin-1"))
+
+    for answer in (words, elsewhere, nonsense):
+        server.answers["/one"] = answer
+        with pytest.raises(DownloadError) as caught:
+            fetch(replace(spec, mirrors=spec.mirrors[:1], tries=1))
+        assert not re.search(r"[\x00-\x1f\x7f-\x9f]", str(caught.value))
+        assert len(str(caught.value)) < 1500

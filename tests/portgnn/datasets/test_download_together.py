@@ -121,7 +121,7 @@ def test_the_next_mirror_goes_on_too(spec: FileSpec, server: Server) -> None:
 
 def test_what_a_killed_process_left_is_continued(spec: FileSpec, server: Server, cache: Path) -> None:
     (cache / "sub").mkdir(parents=True)
-    (cache / "sub" / ".file.bin.part").write_bytes(CONTENT[:50_000])
+    (cache / "sub" / ".file.bin.0123456789ab.part").write_bytes(CONTENT[:50_000])
     (cache / "sub" / ".file.bin.lock").touch()
     server.answers["/one"] = by_range(CONTENT)
     assert fetch(spec).read_bytes() == CONTENT
@@ -132,7 +132,7 @@ def test_what_a_killed_process_left_is_continued(spec: FileSpec, server: Server,
 @pytest.mark.parametrize("size", [50_000, len(CONTENT), len(CONTENT) + 1])
 def test_a_wrong_beginning_is_thrown_away(spec: FileSpec, server: Server, cache: Path, size: int) -> None:
     (cache / "sub").mkdir(parents=True)
-    (cache / "sub" / ".file.bin.part").write_bytes(b"\0" * size)
+    (cache / "sub" / ".file.bin.0123456789ab.part").write_bytes(b"\0" * size)
     server.answers["/one"] = by_range(CONTENT)
     assert fetch(spec).read_bytes() == CONTENT
     assert server.headers[-1].get("range") is None
