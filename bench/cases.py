@@ -64,8 +64,10 @@ def recipe_of(preset: str, **overrides: Any) -> Recipe:
     from portgnn.presets import preset as named
 
     config = named(preset, **overrides)
-    names = Recipe.__dataclass_fields__
-    return Recipe(**{"name": preset} | {n: getattr(config, n) for n in names if n != "name"})
+    values = {n: getattr(config, n) for n in Recipe.__dataclass_fields__ if n != "name"}
+    # One answer for all contenders, which know no rule that looks at the features first.
+    values["normalize_features"] = config.normalize_features in ("auto", "row")
+    return Recipe(name=preset, **values)
 
 
 def load(dataset: str) -> BenchGraph:

@@ -1,4 +1,4 @@
-"""One graph: canonical CSR adjacency, features, labels, splits; and the two normalisations of a GCN.
+"""One graph: canonical CSR adjacency, features, labels, splits; and its normalised adjacency.
 
 All input is checked here, once, by `portgnn.graph_checks`, so that no other module has to: what a `Graph` holds is
 valid.
@@ -257,19 +257,3 @@ def normalized_adjacency(adjacency: sp.csr_array) -> sp.csr_array:
     rows = np.repeat(np.arange(with_loops.shape[0]), np.diff(with_loops.indptr))
     with_loops.data *= scale[rows] * scale[with_loops.indices]
     return with_loops
-
-
-def row_normalized(features: Features) -> Features:
-    """Each row divided by its sum (Kipf & Welling 2017, section 5.1); rows that sum to zero stay as they are."""
-    scale = row_scales(features)
-    if isinstance(features, sp.csr_array):
-        scaled = features.astype(np.float64)
-        scaled.data *= np.repeat(scale, np.diff(scaled.indptr))
-        return scaled
-    return np.asarray(features * scale[:, None])
-
-
-def row_scales(features: Features) -> NDArray[np.float64]:
-    """What `row_normalized` multiplies each row by, [n]."""
-    sums = np.asarray(features.sum(axis=1), dtype=np.float64).ravel()
-    return np.divide(1.0, sums, out=np.ones_like(sums), where=sums != 0)

@@ -12,7 +12,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from portgnn.errors import OutOfMemoryError
-from portgnn.operands import SPARSE_BELOW, Prepared
+from portgnn.features import SPARSE_BELOW
+from portgnn.operands import Prepared
 from portgnn.training.engine import Task
 
 _SIGNS = re.compile(
@@ -86,7 +87,8 @@ def advice(prepared: Prepared, dtype: str) -> str:
     options: list[tuple[int, str]] = []
     if config.adjacency == "dense":
         options.append((estimate(prepared, dtype, adjacency="csr"), "--adjacency csr"))
-    if not sparse_features and share < SPARSE_BELOW:
+    # Standardised features would be others if they were sparse.
+    if not sparse_features and share < SPARSE_BELOW and prepared.moments is None:
         options.append((estimate(prepared, dtype, features="sparse"), "--features sparse"))
     if config.rows == "all":
         options.append((estimate(prepared, dtype, rows="needed"), "--rows needed"))

@@ -15,13 +15,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.graph import Features, Graph, canonical_csr, normalized_adjacency, row_normalized, row_scales
+from portgnn.features import Moments, form_of, in_form, normalized, row_scaled, settled
+from portgnn.graph import Features, Graph, canonical_csr, normalized_adjacency
 from portgnn.presets import Config
 from portgnn.protocol import CSR, Array, Backend
 
-SPARSE_BELOW = 0.1
-"""Features with a smaller share of non-zeros are kept sparse: measured on Cora (0.013) and on random
-features, a CSR product beats the dense one up to about this density on a CPU."""
 _COLUMNS = 8
 
 
@@ -32,27 +30,37 @@ class Prepared:
     graph: Graph
     config: Config
     adjacency: sp.csr_array
+    moments: Moments | None = None
 
     @classmethod
-    def of(cls, graph: Graph, config: Config) -> Prepared:
-        return cls(graph, config, normalized_adjacency(graph.adjacency))
+    def of(cls, graph: Graph, config: Config, moments: Moments | None = None) -> Prepared:
+        """The graph by a recipe, whose rule for features is settled on this graph.
+
+        moments: of the graph that the model was trained on, where this is another.
+        """
+        config, moments = settled(graph, config, moments)
+        return cls(graph, config, normalized_adjacency(graph.adjacency), moments)
 
     @cached_property
     def features(self) -> Features:
         """[n, f], normalised and in the form that the recipe asks for."""
-        features = self.graph.features
-        if self.config.normalize_features:
-            features = row_normalized(features)
-        return in_form(features, "sparse" if self.has_sparse_features else "dense")
+        form = "sparse" if self.has_sparse_features else "dense"
+        if self.moments is not None:  # a dense row of standardised features cannot be told from its zeros
+            return normalized(in_form(self.graph.features, form), self.config.normalize_features, self.moments)
+        return in_form(normalized(self.graph.features, self.config.normalize_features, None), form)
 
     @cached_property
-    def scale(self) -> NDArray[np.float64] | None:
-        """What each row of the graph's features is multiplied by, [n]; None where the recipe normalises nothing."""
-        return row_scales(self.graph.features) if self.config.normalize_features else None
+    def row_scaled(self) -> tuple[Features, NDArray[np.float64] | None]:
+        """Features and what to multiply each of their rows by, [n]; None where rows are not normalised."""
+        if self.config.normalize_features == "row":
+            return row_scaled(self.graph.features)
+        return self.graph.features, None
 
     @cached_property
     def has_sparse_features(self) -> bool:
-        """Whether `features` are CSR, found without making them."""
+        """Whether `features` are CSR, found without making them. Centred columns have few zeros and never are."""
+        if self.moments is not None and self.moments.mean is not None:
+            return False
         return form_of(self.graph.features, self.config.features) == "sparse"
 
     @property
@@ -135,21 +143,6 @@ def place(backend: Backend, prepared: Prepared, nodes: NDArray[np.int64] | None,
     )
 
 
-def in_form(features: Features, form: str) -> Features:
-    """The features "sparse" or "dense", or by their density where the form is "auto"."""
-    if form_of(features, form) == "sparse":
-        return canonical_csr(features)
-    return features.toarray() if isinstance(features, sp.csr_array) else features
-
-
-def form_of(features: Features, form: str) -> str:
-    """ "sparse" or "dense", where the recipe may leave it to their density."""
-    if form != "auto":
-        return form
-    stored = features.nnz if isinstance(features, sp.csr_array) else np.count_nonzero(features)
-    return "sparse" if stored < SPARSE_BELOW * features.shape[0] * features.shape[1] else "dense"
-
-
 def _receptive_field(
     adjacency: sp.csr_array, rows: NDArray[np.int64], layers: int
 ) -> tuple[list[NDArray[np.int64]], list[sp.csr_array]]:
@@ -197,14 +190,17 @@ def _dense_product(block: sp.csr_array, prepared: Prepared, rows: NDArray[np.int
     Summed in float64 whatever is kept, a few columns at a time: the normalised features as a whole, in float64, would
     be the largest array of a run.
     """
-    raw, scale = prepared.graph.features, prepared.scale
+    (raw, scale), moments = prepared.row_scaled, prepared.moments
     if isinstance(raw, sp.csr_array):  # kept dense all the same: there is one dense copy for all placements
-        raw, scale = prepared.features, None
+        raw, scale, moments = prepared.features, None, None
     scale = None if scale is None else scale[rows, None]
     product = np.empty((block.shape[0], raw.shape[1]), dtype=np.float64 if dtype == "float64" else np.float32)
     for start in range(0, raw.shape[1], _COLUMNS):
-        part = raw[rows, start : start + _COLUMNS].astype(np.float64)
-        product[:, start : start + _COLUMNS] = block @ (part if scale is None else part * scale)
+        columns = slice(start, start + _COLUMNS)
+        part: Any = raw[rows, columns].astype(np.float64)
+        if moments is not None:
+            part = moments.applied(part, columns)
+        product[:, columns] = block @ (part if scale is None else part * scale)
     return product
 
 

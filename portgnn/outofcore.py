@@ -24,15 +24,15 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.errors import ConfigError, DatasetError, GraphError, shown
+from portgnn.features import Moments, in_form, normalized, settled
 from portgnn.files import exists, is_file, is_folder, reason, whole_folder
 from portgnn.fingerprint import fingerprint
 from portgnn.folder import FORMAT, VERSION, padded_ids, read_header, save_array
-from portgnn.graph import UNLABELLED, Features, Graph, canonical_csr, row_normalized
+from portgnn.graph import UNLABELLED, Features, Graph, canonical_csr
 from portgnn.graph_checks import checked_splits
 from portgnn.loaders.neighbor import ranked
 from portgnn.loaders.source import Nodes, Source, even_bounds, within
 from portgnn.mapped import Mapped, Shape
-from portgnn.operands import in_form
 from portgnn.presets import Config
 from portgnn.text import shortened
 
@@ -99,6 +99,24 @@ class DiskGraph:
         for name, expected in (self.checksums or {}).items():
             if self._maps[name].checksum() != expected:
                 self._maps[name].damaged("its content has changed since it was written (SHA-256)")
+
+    def feature_rows(self, nodes: Nodes) -> Features:
+        """The nodes' rows of the features as they are stored, [len(nodes), f]; nodes ascending."""
+        return self.numbered_rows(nodes)[0]
+
+    def numbered_rows(self, nodes: Nodes) -> tuple[Features, NDArray[np.uint32] | None]:
+        """The same rows, and the element numbers of their stored values where they are sparse."""
+        if not self.sparse_features:
+            dense = self._maps["features"]
+            return dense.finite(dense.take(nodes)), None
+        indptr, indices, data = (self._maps[f"feature_{part}"] for part in ("indptr", "indices", "data"))
+        start, end = _bounds(indptr, nodes, len(indices))
+        counts = end - start
+        at = np.repeat(start, counts) + within(counts)
+        ends = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+        columns = indices.within(indices.take(at), 0, self.num_features)
+        parts = (data.finite(data.take(at)), columns, ends)
+        return sp.csr_array(parts, shape=(len(nodes), self.num_features)), at.astype(np.uint32)
 
     def load(self) -> Graph:
         """The graph in memory, as it was before it was written. Raises DatasetError where a file is damaged."""
@@ -270,8 +288,8 @@ class OnDisk(Source):
 
     on_disk = True
 
-    def __init__(self, graph: DiskGraph, config: Config) -> None:
-        self.graph, self.config, self.sparse_features = graph, config, graph.sparse_features
+    def __init__(self, graph: DiskGraph, config: Config, moments: Moments | None = None) -> None:
+        self.graph, self._folder, self.sparse_features = graph, graph, graph.sparse_features
         form = "sparse" if graph.sparse_features else "dense"
         if config.features not in ("auto", form):
             raise ConfigError(f"{graph.path} holds {form} features; leave --features {config.features} out")
@@ -283,20 +301,12 @@ class OnDisk(Source):
         self._indptr, self._indices = graph.map("indptr"), graph.map("indices")
         self._loops, self._scale = graph.map("loops"), graph.map("scale")
         self._weights = graph.map("weights") if graph.weighted else None
-        names = ("feature_indptr", "feature_indices", "feature_data") if graph.sparse_features else ("features",)
-        self._features = [graph.map(name) for name in names]
+        self.config, self._moments = settled(graph, config, moments)
 
     def bounds(self, nodes: Nodes) -> tuple[Nodes, Nodes]:
-        start, end = self._bounds(self._indptr, nodes, len(self._indices))
+        start, end = _bounds(self._indptr, nodes, len(self._indices))
         if (end == start).any():
             self._indptr.damaged("a row has no self-loop")
-        return start, end
-
-    def _bounds(self, indptr: Mapped, nodes: Nodes, stored: int) -> tuple[Nodes, Nodes]:
-        start = indptr.within(indptr.take(nodes), 0, stored + 1)
-        end = indptr.within(indptr.take(nodes + 1), 0, stored + 1)
-        if (end < start).any():
-            indptr.damaged("it does not rise")
         return start, end
 
     def balanced(self, parts: int) -> Nodes:
@@ -318,17 +328,14 @@ class OnDisk(Source):
         return columns, self._weights.finite(self._weights.take(at), 0) * values
 
     def features(self, nodes: Nodes) -> tuple[Features, NDArray[np.uint32] | None]:
-        if not self.sparse_features:
-            return self._normalized(self._features[0].finite(self._features[0].take(nodes))), None
-        indptr, indices, data = self._features
-        start, end = self._bounds(indptr, nodes, len(indices))
-        counts = end - start
-        at = np.repeat(start, counts) + within(counts)
-        bounds = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-        columns = indices.within(indices.take(at), 0, self.graph.num_features)
-        parts = (data.finite(data.take(at)), columns, bounds)
-        made = sp.csr_array(parts, shape=(len(nodes), self.graph.num_features))
-        return self._normalized(made), at.astype(np.uint32)
+        features, numbers = self._folder.numbered_rows(nodes)
+        return normalized(features, self.config.normalize_features, self._moments), numbers
 
-    def _normalized(self, features: Features) -> Features:
-        return row_normalized(features) if self.config.normalize_features else features
+
+def _bounds(indptr: Mapped, nodes: Nodes, stored: int) -> tuple[Nodes, Nodes]:
+    """Where the nodes' rows start and end among the stored values."""
+    start = indptr.within(indptr.take(nodes), 0, stored + 1)
+    end = indptr.within(indptr.take(nodes + 1), 0, stored + 1)
+    if (end < start).any():
+        indptr.damaged("it does not rise")
+    return start, end

@@ -15,6 +15,7 @@ from portgnn.text import shortened
 
 Bias = Literal["none", "after", "before"]
 Stopping = Literal["window", "patience"]
+FeatureRule = Literal["auto", "row", "standardize", "none"]
 FeatureForm = Literal["auto", "sparse", "dense"]
 AdjacencyForm = Literal["auto", "csr", "dense"]
 Rows = Literal["needed", "all"]
@@ -22,6 +23,7 @@ Loader = Literal["full", "neighbor", "cluster"]
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "bias": get_args(Bias),
+    "normalize_features": get_args(FeatureRule),
     "stopping": get_args(Stopping),
     "features": get_args(FeatureForm),
     "adjacency": get_args(AdjacencyForm),
@@ -94,8 +96,10 @@ class Config:
     """Dropout rate on the input of every further layer."""
     bias: Bias = "none"
     """"after": A(XW) + b, as in PyG; "before": A(XW + b), as in the article."""
-    normalize_features: bool = True
-    """Divide each row of the features by its sum."""
+    normalize_features: FeatureRule = "auto"
+    """"row": divide each row of the features by its sum; "standardize": give each column mean 0 and standard
+    deviation 1 over all nodes of the training graph; "none": leave them as they are; "auto": "row" where no feature is
+    negative, else "none". True and False, as older files and code have it, are "row" and "none"."""
     l2: float = 5e-4
     """l2 / 2 * ||W0||^2 is added to the loss, for the first layer's weight alone."""
     weight_decay: float = 0.0
@@ -131,6 +135,10 @@ class Config:
     stands for all layers."""
 
     def __post_init__(self) -> None:
+        given: Any = self.normalize_features
+        given = given.item() if hasattr(given, "item") else given
+        if isinstance(given, bool):
+            object.__setattr__(self, "normalize_features", "row" if given else "none")
         for field in fields(self):
             if field.type in _KINDS:
                 object.__setattr__(self, field.name, _checked(field.name, getattr(self, field.name), str(field.type)))
@@ -212,7 +220,7 @@ PRESETS: dict[str, Config] = {
         layers=3,
         input_dropout=0.0,
         bias="before",
-        normalize_features=False,
+        normalize_features="none",
         l2=0.0,
         weight_decay=5e-3,
         epochs=100,

@@ -16,7 +16,8 @@ import portgnn
 from portgnn import Graph, cli, load_graph, predict
 from portgnn.errors import ConfigError
 from portgnn.evaluation import evaluate
-from portgnn.graph import normalized_adjacency, row_normalized
+from portgnn.features import row_normalized
+from portgnn.graph import normalized_adjacency
 from portgnn.plots.embedding import embed, project
 
 pytest.importorskip("matplotlib", reason="pictures need the extra plot")
