@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from portgnn.api import predict, train
+    from portgnn.api import classify, predict, train
     from portgnn.callbacks import Callback
     from portgnn.checkpoint import Model
     from portgnn.configuration import load_config
@@ -29,6 +29,7 @@ _HOMES = {
     "TrainResult": "portgnn.result",
     "VerifyReport": "portgnn.verification",
     "available_backends": "portgnn.registry",
+    "classify": "portgnn.api",
     "get_backend": "portgnn.registry",
     "load_config": "portgnn.configuration",
     "load_graph": "portgnn.datasets",
@@ -45,6 +46,7 @@ __all__ = [
     "TrainResult",
     "VerifyReport",
     "available_backends",
+    "classify",
     "get_backend",
     "load_config",
     "load_graph",

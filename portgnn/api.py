@@ -1,33 +1,35 @@
-"""The calls that most users need: `train` and `predict`."""
+"""The calls that most users need: `train`, `predict` and `classify`."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from numpy.typing import NDArray
 
 from portgnn import environment, logs, memory, runs
 from portgnn.callbacks import Callback, Callbacks, OnChunk, RunFacts
 from portgnn.checkpoint import Model
 from portgnn.distributed.loop import Distributed
-from portgnn.errors import CheckpointError, ConfigError, GraphError, PeerLostError
-from portgnn.fingerprint import fingerprint
+from portgnn.errors import CheckpointError, ConfigError, PeerLostError
+from portgnn.evaluation import split_codes
+from portgnn.features import Moments, explained
+from portgnn.fingerprint import fingerprints
 from portgnn.graph import Graph
 from portgnn.loaders.engine import Sampled
 from portgnn.loaders.source import InMemory, Source
 from portgnn.operands import Prepared
 from portgnn.outofcore import DiskGraph, OnDisk, is_disk_graph
+from portgnn.prediction import classify as classify
+from portgnn.prediction import oriented
+from portgnn.prediction import predict as predict
 from portgnn.presets import Config, whole_number
 from portgnn.presets import preset as named_preset
 from portgnn.protocol import Backend
 from portgnn.registry import dtype_name, get_backend
 from portgnn.result import TrainResult as TrainResult
-from portgnn.training import Engine, History, NonFiniteLossError, Task, WholeGraph, fit, logits
+from portgnn.training import Engine, History, NonFiniteLossError, Task, WholeGraph, fit
 
 if TYPE_CHECKING:
     from portgnn.distributed.start import Together
@@ -112,26 +114,36 @@ def train(
     if new and keep_in is not None and (not together or together.is_first):
         runs.check_new(keep_in)
     chosen = backend if backend is not None else "numpy" if kept is None else kept.backend
-    on = _resolve(chosen, device, dtype or "float32")
+    on = get_backend(chosen, device=device, dtype=dtype or "float32") if isinstance(chosen, str) else chosen
     if device is None and isinstance(chosen, str):
         tell(f"{on.name} runs on {on.device}, the fastest device here that passes its self-check.")
     graph: Graph | DiskGraph
     if is_disk_graph(source) and (config.loader != "full" or together):
         graph = _opened(source, split)
-        print_of_graph = graph.fingerprint
+        structure, print_of_graph = graph.structure, graph.fingerprint
     else:
-        graph = _oriented(_load(source, tell, split), config, tell)
-        print_of_graph = fingerprint(graph)
+        graph, note = oriented(_load(source, tell, split), config)
+        if note:
+            tell(f"{graph.name}: {note}.")
+        structure, print_of_graph = fingerprints(graph)
     if kept is not None and kept.fingerprint != print_of_graph:
         raise CheckpointError(
             f"{resume} belongs to another graph: {graph.name} has changed since, or it is not the "
             f"one that the run was trained on ({kept.dataset or 'a Graph'})"
         )
-    engine = _engine(on, graph, config, together)
+    if kept is not None and kept.class_names != graph.class_names:
+        raise CheckpointError(
+            f"{resume} was trained with other names of the classes, or in another order, than {graph.name} has"
+        )
+    # The run keeps what was asked for: the same graph, which a resumed run has, leads to the same.
+    asked, (config, moments, note) = config, explained(graph, config)
+    if note:
+        tell(f"{graph.name}: {note}.")
+    engine = _engine(on, graph, config, moments, together)
     memory.check_parameters(engine.task.dimensions)
     name = "" if isinstance(source, Graph) else os.fspath(source or graph.name)
     run = runs.Run(
-        config, seed, on.name, on.dtype, name, split or "", print_of_graph, graph.class_names, graph.num_features
+        asked, seed, on.name, on.dtype, name, split or "", print_of_graph, graph.class_names, graph.num_features
     )
     facts = RunFacts(
         config,
@@ -169,6 +181,9 @@ def train(
                 graph.name,
                 print_of_graph,
                 graph.feature_names,
+                moments,
+                split_codes(graph),
+                structure,
             )
             accuracy = None if graph.test is None else engine.accuracy(done.params, graph.test)
             if together is not None:
@@ -192,7 +207,7 @@ def train(
             device=on.device,
             dtype=on.dtype,
             seed=seed,
-            notes=graph.notes,
+            notes=(*graph.notes, note) if note else graph.notes,
             environment=environment.of(on),
             process=together.collectives.rank if together else 0,
             processes=facts.processes,
@@ -207,107 +222,30 @@ def _opened(path: Any, split: str | None) -> DiskGraph:
     return DiskGraph(path)
 
 
-def _engine(on: Backend, graph: Graph | DiskGraph, config: Config, together: Together | None) -> Engine:
+def _engine(
+    on: Backend, graph: Graph | DiskGraph, config: Config, moments: Moments | None, together: Together | None
+) -> Engine:
     """Who computes the epochs: steps over the whole graph, over batches, or one process's share of them."""
     if together is None and config.loader == "full":
         assert isinstance(graph, Graph)
-        return WholeGraph(on, Prepared.of(graph, config))
+        return WholeGraph(on, Prepared.of(graph, config, moments))
     if together is not None and config.loader != "full":
         raise ConfigError(f"--distributed trains on the whole graph; leave --loader {config.loader} out")
     if graph.train is None:
         raise ConfigError(f"{graph.name} has no training split; give one with --split")
-    source: Source = InMemory(Prepared.of(graph, config)) if isinstance(graph, Graph) else OnDisk(graph, config)
+    source: Source
+    if isinstance(graph, Graph):
+        source = InMemory(Prepared.of(graph, config, moments))
+    else:
+        source = OnDisk(graph, config, moments)
     if together is None:
         return Sampled(on, source)
     return Distributed(on, source, together.collectives, together.watch)
 
 
-def predict(
-    model_or_path: Model | TrainResult | str | os.PathLike[str],
-    graph: Graph | str | os.PathLike[str],
-    *,
-    backend: str | Backend = "numpy",
-    device: str | None = None,
-    dtype: Any = "float32",
-) -> NDArray[Any]:
-    """Logits [nodes, classes] of a trained model, on any backend, for the graph it was trained on or another.
-
-    Raises GraphError where the graph's features do not fit the model or its classes are not the model's,
-    CheckpointError for an unreadable file, OutOfMemoryError.
-    """
-    if isinstance(model_or_path, TrainResult):
-        trained = model_or_path.model
-    elif isinstance(model_or_path, Model):
-        trained = model_or_path
-    else:
-        trained = Model.load(model_or_path)
-    target = _load(graph, lambda message: None)
-    check_fit(trained, target)
-    target = _oriented(target, trained.config, lambda message: None)
-    on = _resolve(backend, device, dtype)
-    prepared = Prepared.of(target, trained.config)
-    try:
-        return logits(on, prepared, trained.params)
-    except (MemoryError, RuntimeError) as error:
-        if not memory.is_exhaustion(error):
-            raise
-        raise memory.translated(error, prepared, f"{on.name} ({on.device}, {on.dtype})", on.dtype) from error
-
-
-def check_fit(trained: Model, graph: Graph) -> None:
-    """Raises GraphError, naming the features or classes at fault, where a model cannot be used on a graph."""
-    of = f"the model was trained on {trained.dataset or 'a graph'}"
-    if trained.feature_names and graph.feature_names and trained.feature_names != graph.feature_names:
-        missing = [name for name in trained.feature_names if name not in set(graph.feature_names)]
-        unknown = [name for name in graph.feature_names if name not in set(trained.feature_names)]
-        faults = [f"{graph.name} lacks {_names(missing)}"] if missing else []
-        faults += [f"the model does not know {_names(unknown)}"] if unknown else []
-        at = next(
-            (
-                i
-                for i, pair in enumerate(zip(trained.feature_names, graph.feature_names, strict=False))
-                if pair[0] != pair[1]
-            ),
-            0,
-        )
-        faults = faults or [
-            f"they stand in another order, first at column {at + 1}: {graph.feature_names[at]!r} "
-            f"where the model expects {trained.feature_names[at]!r}"
-        ]
-        raise GraphError(f"the features of {graph.name} are not those that {of} with: {'; '.join(faults)}")
-    if graph.num_features != trained.num_features:
-        raise GraphError(f"{graph.name} has {graph.num_features} features a node; {of} with {trained.num_features}")
-    unknown = [name for name in graph.class_names if name not in set(trained.class_names)]
-    if unknown:
-        raise GraphError(
-            f"{graph.name} has classes that the model does not know: {_names(unknown)}; it knows "
-            f"{_names(trained.class_names)}. Leave the labels out to predict without comparing."
-        )
-
-
-def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name[:40]) for name in names[:5])
-    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
-
-
-def _oriented(graph: Graph, config: Config, tell: Callable[[str], None]) -> Graph:
-    """The graph with its edges as the recipe counts them; what was done is said and noted."""
-    if graph.is_undirected or not config.undirected:
-        return graph
-    note = f"directed edges symmetrised, as the {config.preset} recipe has it; --directed keeps them as they are"
-    tell(f"{graph.name}: {note}.")
-    return replace(graph.symmetrized(), notes=(*graph.notes, note))
-
-
 def _whole(task: Task) -> Task:
     """The graph behind a loader's source, where it is in memory."""
     return task.prepared if isinstance(task, InMemory) else task
-
-
-def _resolve(backend: str | Backend, device: str | None, dtype: Any) -> Backend:
-    if isinstance(backend, str):
-        return get_backend(backend, device=device, dtype=dtype)
-    return backend
 
 
 def _load(

@@ -12,13 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.errors import CheckpointError, PortgnnError
+from portgnn.features import Moments
 from portgnn.files import is_file, write_atomically
 from portgnn.presets import Config
 from portgnn.text import printable, shortened
 
 FORMAT = "portgnn-model"
-VERSION = 1
+VERSIONS = (1, 2)
+"""Formats that can be read; the last one is written. Those of version 1 have no split and no moments."""
 MAX_HEADER = 16 << 20
+SPLIT, MEAN, SCALE = "split", "feature_mean", "feature_scale"
+"""Names of arrays beside the parameters."""
 OTHER_FORMS = {
     "portgnn-run": "holds a run in the middle of its training, not a model; finish it with: portgnn train --resume",
     "portgnn-model": "holds a trained model, not a run that could go on; train with --checkpoint FILE for one",
@@ -31,6 +35,9 @@ class Model:
 
     params: name -> array in the dtype it was trained in. dataset: the name of the graph it was trained on, and
     fingerprint that graph's (see `portgnn.fingerprint`). feature_names: of its columns, where they have names.
+    moments: what its columns were standardised by, where they were. split: uint8 [nodes of that graph], the part of
+    each in training (see `portgnn.evaluation.split_codes`), and structure the fingerprint of adjacency and features
+    alone, by which that graph is known again; None and "" in files of version 0.1.
     """
 
     params: dict[str, NDArray[Any]]
@@ -40,6 +47,9 @@ class Model:
     dataset: str = ""
     fingerprint: str = ""
     feature_names: tuple[str, ...] = ()
+    moments: Moments | None = None
+    split: NDArray[np.uint8] | None = None
+    structure: str = ""
 
     def __repr__(self) -> str:
         """One line: the arrays have too many."""
@@ -57,15 +67,20 @@ class Model:
         target = Path(path)
         header = {
             "format": FORMAT,
-            "version": str(VERSION),
+            "version": str(VERSIONS[-1]),
             "config": json.dumps(asdict(self.config)),
             "class_names": json.dumps(list(self.class_names)),
             "num_features": str(self.num_features),
             "dataset": self.dataset,
             "fingerprint": self.fingerprint,
             "feature_names": json.dumps(list(self.feature_names)),
+            "structure": self.structure,
         }
-        content = save({name: np.ascontiguousarray(value) for name, value in self.params.items()}, header)
+        tensors = self.params | {} if self.split is None else self.params | {SPLIT: self.split}
+        if self.moments is not None:
+            tensors |= {SCALE: self.moments.scale}
+            tensors |= {} if self.moments.mean is None else {MEAN: self.moments.mean}
+        content = save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, header)
         write_atomically(target, content)
         return target
 
@@ -73,7 +88,8 @@ class Model:
     def load(cls, path: str | os.PathLike[str]) -> Model:
         """Reads a checkpoint. Raises CheckpointError where it is missing, damaged or not portgnn's."""
         source = Path(path)
-        header, params = read_safetensors(source, FORMAT, VERSION, "model")
+        header, params = read_safetensors(source, FORMAT, VERSIONS, "model")
+        split, mean, scale = (params.pop(name, None) for name in (SPLIT, MEAN, SCALE))
         try:
             model = cls(
                 params,
@@ -83,6 +99,9 @@ class Model:
                 header.get("dataset", ""),
                 header.get("fingerprint", ""),
                 read_names(json.loads(header.get("feature_names", "[]"))),
+                None if scale is None else Moments(mean, scale),
+                split,
+                header.get("structure", ""),
             )
             model.check()
         except CheckpointError as error:
@@ -96,6 +115,20 @@ class Model:
         check_parameters(self.params, self.config, self.num_features, len(self.class_names))
         if self.feature_names and len(self.feature_names) != self.num_features:
             raise CheckpointError(f"there are {len(self.feature_names)} names for {self.num_features} features")
+        rule, moments, split = self.config.normalize_features, self.moments, self.split
+        if rule == "auto":
+            raise CheckpointError("the recipe does not say what was done to the features")
+        if (rule == "standardize") != (moments is not None):
+            raise CheckpointError(f"the recipe's rule for features is {rule}, which the arrays do not fit")
+        for values in () if moments is None else (moments.scale, moments.mean):
+            if values is None:
+                continue
+            if values.dtype != np.float64 or values.shape != (self.num_features,) or not np.isfinite(values).all():
+                raise CheckpointError(f"the columns' moments are not {self.num_features} finite numbers in float64")
+        if moments is not None and not (moments.scale > 0).all():
+            raise CheckpointError("a column's deviation is not above 0")
+        if split is not None and (split.dtype != np.uint8 or split.ndim != 1 or (split > 3).any()):
+            raise CheckpointError("the split is not a list of the nodes' parts")
 
 
 def check_parameters(params: dict[str, NDArray[Any]], config: Config, num_features: int, num_classes: int) -> None:
@@ -135,10 +168,12 @@ def read_names(document: Any) -> tuple[str, ...]:
     return tuple(document)
 
 
-def read_safetensors(path: Path, form: str, version: int, kind: str) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+def read_safetensors(
+    path: Path, form: str, versions: tuple[int, ...], kind: str
+) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
     """Header and tensors of a file that portgnn wrote. Nothing in it is run, and its header is bounded.
 
-    form, version: what the header must say. kind: what to call the file in messages. Raises CheckpointError.
+    form, versions: what the header must say. kind: what to call the file in messages. Raises CheckpointError.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -151,7 +186,7 @@ def read_safetensors(path: Path, form: str, version: int, kind: str) -> tuple[di
             raise ValueError(f"its header claims {length} bytes, where at most {MAX_HEADER} are admitted")
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
-            if header.get("format") == form and header.get("version") == str(version):
+            if header.get("format") == form and header.get("version") in {str(version) for version in versions}:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from None
@@ -160,6 +195,6 @@ def read_safetensors(path: Path, form: str, version: int, kind: str) -> tuple[di
         if found in OTHER_FORMS:
             raise CheckpointError(f"{path} {OTHER_FORMS[found]}")
         raise CheckpointError(f"{path} is a safetensors file, but not one that portgnn wrote")
-    if header.get("version") != str(version):
-        raise CheckpointError(f"{path} has format version {header.get('version')}; this portgnn reads {version}")
+    if header.get("version") not in {str(version) for version in versions}:
+        raise CheckpointError(f"{path} has format version {header.get('version')}; this portgnn reads {versions[-1]}")
     return header, tensors

@@ -182,9 +182,17 @@ def coarsest(runs: Sequence[dict[str, Any]]) -> str | None:
 
 def decisive(data: dict[str, Any]) -> dict[str, str]:
     """What decides a run's losses: equal for runs that are meant to compute the same numbers."""
-    config = {name: json.dumps(value) for name, value in data["config"].items() if name not in EXECUTION}
+    values = data["config"] | _rule(data)
+    config = {name: json.dumps(value) for name, value in values.items() if name not in EXECUTION}
     facts = {name: str(data[name]) for name in ("dataset", "nodes", "edges", "seed")}
     return facts | config | {"split": "; ".join(_splits(data))}
+
+
+def _rule(data: dict[str, Any]) -> dict[str, Any]:
+    """The rule for features, if there is one; it was a switch in documents of version 0.1."""
+    given = {name: value for name, value in data["config"].items() if name == "normalize_features"}
+    return {name: {True: "row", False: "none"}[value] if isinstance(value, bool) else value
+            for name, value in given.items()}  # fmt: skip
 
 
 def differing(one: dict[str, Any], other: dict[str, Any]) -> str:
@@ -267,8 +275,11 @@ def _train_command(data: dict[str, Any]) -> str:
     given: list[tuple[str, Any]] = [(name, data[name]) for name in ("dataset", "backend", "device", "dtype", "preset")]
     given.append(("seed", data["seed"]))
     base = PRESETS.get(data["preset"], Config())
+    config = data["config"] | _rule(data)
+    if any(str(note).startswith("features: ") and " (auto)" in str(note) for note in data.get("notes") or []):
+        config["normalize_features"] = "auto"
     for field in fields(Config):
-        value = data["config"].get(field.name, getattr(base, field.name))
+        value = config.get(field.name, getattr(base, field.name))
         if field.name != "preset" and value != getattr(base, field.name):
             given.append((field.name.replace("_", "-"), value))
     for note in _splits(data):  # "split random:20:30, seed 0: …": the note names the option's parts

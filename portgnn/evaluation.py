@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,24 @@ from numpy.typing import NDArray
 from portgnn.errors import GraphError
 from portgnn.graph import UNLABELLED, Graph
 
+if TYPE_CHECKING:
+    from portgnn.training.engine import Described
+
 BINS = 15
+PARTS = ("train", "validation", "test", "other", "labelled")
+"""Parts of the labelled nodes: of a split, in none of its parts, and where no split is known."""
+WORDS = {
+    "train": "training",
+    "validation": "validation",
+    "test": "test",
+    "other": "other labelled",
+    "labelled": "labelled",
+}
+"""What to call the nodes of each part."""
+TRAIN = 1
+"""The code of training nodes; see `split_codes`."""
+MAIN = ("test", "other", "validation", "labelled", "train")
+"""The same by how much their scores say of nodes that a model was not trained on."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +46,9 @@ class ClassScore:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Predictions against labels on some nodes. part: "test" or "labelled", which nodes.
+    """Predictions against labels on some nodes. part: which nodes, one of `PARTS`.
+
+    Numbers of classes are those of the model, and names beside them say which they are.
 
     confusion: int64 [c, c], the nodes of class i (row) that are said to be of class j (column).
     """
@@ -85,17 +104,38 @@ def labels_for(graph: Graph, class_names: Sequence[str]) -> NDArray[np.int64]:
     return table[graph.labels]
 
 
-def evaluate(logits: NDArray[Any], graph: Graph, class_names: Sequence[str]) -> Evaluation | None:
-    """Scores logits [n, c] on the test nodes, or on all labelled nodes where there is no test split.
+def split_codes(graph: Described) -> NDArray[np.uint8]:
+    """Each node's part of the graph's split, [n]: 1 for training, 2 validation, 3 test, 0 for none."""
+    codes = np.zeros(graph.num_nodes, dtype=np.uint8)
+    for code, nodes in enumerate((graph.train, graph.val, graph.test), start=1):
+        if nodes is not None:
+            codes[nodes] = code
+    return codes
 
-    None where no node has a label. Raises GraphError for classes that the model does not have.
+
+def part_names(labels: NDArray[np.int64], codes: NDArray[np.uint8], known: bool = True) -> NDArray[np.str_]:
+    """The name of each node's part, [n]; "" where a node has no label. labels, codes: [n].
+
+    known: whether nodes of no part are known to be of none: "other", or else "labelled".
     """
-    labels = labels_for(graph, class_names)
-    nodes = np.flatnonzero(labels != UNLABELLED) if graph.test is None else graph.test
-    if not len(nodes):
-        return None
-    part = "labelled" if graph.test is None else "test"
-    return score(softmax(logits[nodes]), labels[nodes], class_names, part)
+    names = np.array(["other" if known else "labelled", "train", "validation", "test"])
+    return np.where(labels == UNLABELLED, "", names[codes])
+
+
+def evaluate_parts(
+    logits: NDArray[Any], labels: NDArray[np.int64], parts: NDArray[np.str_], class_names: Sequence[str]
+) -> dict[str, Evaluation]:
+    """Scores logits [n, c] part by part, in the order of `PARTS`; parts without a node are absent.
+
+    labels: [n], as numbers of class_names, which name the columns: `labels_for` makes them of a graph's own numbers.
+    parts: [n], as `part_names` gives them.
+    """
+    found = {}
+    for part in PARTS:
+        nodes = np.flatnonzero(parts == part)
+        if len(nodes):
+            found[part] = score(softmax(logits[nodes]), labels[nodes], class_names, part)
+    return found
 
 
 def score(

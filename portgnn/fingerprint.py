@@ -15,6 +15,11 @@ def fingerprint(graph: Graph) -> str:
 
     Dense and sparse features with the same values have the same fingerprint, whatever their dtype holds.
     """
+    return fingerprints(graph)[1]
+
+
+def fingerprints(graph: Graph) -> tuple[str, str]:
+    """That of adjacency and features alone, which says that nodes are the same nodes, and that of the whole graph."""
     state = hashlib.sha256()
     # In compressed form, since that is canonical and small.
     features = graph.features if isinstance(graph.features, sp.csr_array) else sp.csr_array(graph.features)
@@ -22,8 +27,9 @@ def fingerprint(graph: Graph) -> str:
         state.update(np.array(matrix.shape, dtype="<i8").tobytes())
         for part, dtype in ((matrix.indptr, "<i8"), (matrix.indices, "<i8"), (matrix.data, "<f8")):
             state.update(np.ascontiguousarray(part, dtype=dtype).tobytes())
+    structure = state.hexdigest()
     for array in (graph.labels, graph.train, graph.val, graph.test):
         state.update(b"-" if array is None else b"+" + np.array(len(array), dtype="<i8").tobytes())
         if array is not None:
             state.update(array.astype("<i8").tobytes())
-    return state.hexdigest()
+    return structure, state.hexdigest()

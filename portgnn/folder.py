@@ -20,7 +20,7 @@ VERSION = 2
 MAX_HEADER = 64 << 20
 MAX_NODES = 2**31
 _TYPES: Mapping[str, type] = {
-    "name": str, "fingerprint": str, "nodes": int, "features": int, "edges": int, "undirected": bool,
+    "name": str, "structure": str, "fingerprint": str, "nodes": int, "features": int, "edges": int, "undirected": bool,
     "weighted": bool, "sparse_features": bool, "class_names": list, "feature_names": list, "notes": list,
 }  # fmt: skip
 
@@ -57,6 +57,8 @@ def read_header(folder: Path) -> dict[str, Any]:
     try:
         raw = content(folder / "header.json", most=MAX_HEADER)
         header = json.loads(raw)
+        if isinstance(header, dict) and header.get("version") == 1:
+            header.setdefault("structure", "")  # which nodes these are, whatever their labels, it did not say
         if not isinstance(header, dict) or header.get("format") != FORMAT:
             raise ValueError("its header names another format")
         if header.get("version") not in (1, VERSION):

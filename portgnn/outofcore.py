@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from portgnn.errors import ConfigError, DatasetError, GraphError, shown
 from portgnn.features import Moments, in_form, normalized, settled
 from portgnn.files import exists, is_file, is_folder, reason, whole_folder
-from portgnn.fingerprint import fingerprint
+from portgnn.fingerprint import fingerprints
 from portgnn.folder import FORMAT, VERSION, padded_ids, read_header, save_array
 from portgnn.graph import UNLABELLED, Features, Graph, canonical_csr
 from portgnn.graph_checks import checked_splits
@@ -50,7 +50,7 @@ class DiskGraph:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         header = read_header(self.path)
-        self.name, self.fingerprint = header["name"], header["fingerprint"]
+        self.name, self.fingerprint, self.structure = header["name"], header["fingerprint"], header["structure"]
         self.num_nodes, self.num_features = header["nodes"], header["features"]
         self.num_edges, self.is_undirected = header["edges"], header["undirected"]
         self.class_names, self.feature_names = tuple(header["class_names"]), tuple(header["feature_names"])
@@ -235,11 +235,12 @@ def write_graph(graph: Graph, path: str | os.PathLike[str]) -> DiskGraph:
 
 
 def _header(graph: Graph) -> dict[str, Any]:
+    structure, whole = fingerprints(graph)
     return {
         "format": FORMAT, "version": VERSION, "name": graph.name, "nodes": graph.num_nodes,
         "features": graph.num_features, "edges": graph.num_edges, "undirected": graph.is_undirected,
         "class_names": list(graph.class_names), "feature_names": list(graph.feature_names),
-        "notes": list(graph.notes), "fingerprint": fingerprint(graph),
+        "notes": list(graph.notes), "structure": structure, "fingerprint": whole,
         "weighted": bool((graph.adjacency.data != 1.0).any()),
         "sparse_features": isinstance(in_form(graph.features, "auto"), sp.csr_array),
     }  # fmt: skip

@@ -23,10 +23,12 @@ from portgnn.errors import CheckpointError, ConfigError, PortgnnError
 from portgnn.files import exists, hidden, reason, temporaries, write_atomically
 from portgnn.lock import locked
 from portgnn.presets import Config
+from portgnn.presets import preset as named_preset
 from portgnn.training import History, Progress, parameters_of
 
 FORMAT = "portgnn-run"
-VERSION = 1
+VERSIONS = (1, 2)
+"""Formats that can be read; the last one is written. In the first, `normalize_features` is true or false."""
 TERMINATED = 143
 
 
@@ -58,7 +60,7 @@ def save_run(path: Path, run: Run, progress: Progress) -> int:
     for each in fields(progress.history):
         tensors[f"history.{each.name}"] = np.array(getattr(progress.history, each.name), dtype=np.float64)
     document = asdict(run) | {"best_start": progress.best_start, "stopped": progress.stopped}
-    header = {"format": FORMAT, "version": str(VERSION), "run": json.dumps(document)}
+    header = {"format": FORMAT, "version": str(VERSIONS[-1]), "run": json.dumps(document)}
     # Not ascontiguousarray, which turns a scalar into a list of one.
     content = save({name: np.array(value, order="C") for name, value in tensors.items()}, header)
     write_atomically(path, content)
@@ -67,7 +69,7 @@ def save_run(path: Path, run: Run, progress: Progress) -> int:
 
 def load_run(path: Path) -> tuple[Run, Progress]:
     """Reads what `save_run` wrote. Raises CheckpointError where it is missing, damaged or something else."""
-    header, tensors = read_safetensors(path, FORMAT, VERSION, "run")
+    header, tensors = read_safetensors(path, FORMAT, VERSIONS, "run")
     try:
         document = json.loads(header["run"])
         config = read_config(document["config"])
@@ -203,8 +205,9 @@ def continued(run: Run, preset: str | None, overrides: dict[str, Any], **given: 
 
     overrides, given: what the user named, None where nothing. Raises ConfigError for what would make it another run.
     """
-    named = {"preset": preset} | overrides | given
-    for name, value in named.items():
+    for name, value in ({"preset": preset} | overrides | given).items():
+        if name in overrides and value is not None:
+            value = getattr(named_preset("kipf", **{name: value}), name)  # in the form that a recipe has it
         own = getattr(run if name in given else run.config, name, None)
         if value is not None and value != own and name != "epochs":
             raise ConfigError(

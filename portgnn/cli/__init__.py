@@ -65,6 +65,7 @@ def _run(arguments: list[str]) -> int:
 
     from portgnn.cli.app import app
     from portgnn.cli.examples import with_examples
+    from portgnn.cli.hyperparameters import modern
     from portgnn.cli.mistakes import usage
     from portgnn.cli.output import error
     from portgnn.errors import PortgnnError
@@ -75,7 +76,7 @@ def _run(arguments: list[str]) -> int:
     with_examples(app)
     command = typer.main.get_command(app)
     try:
-        status = command.main(args=arguments, prog_name="portgnn", standalone_mode=False)
+        status = command.main(args=modern(arguments), prog_name="portgnn", standalone_mode=False)
     except typer.Abort:
         return INTERRUPTED
     except PortgnnError as fault:

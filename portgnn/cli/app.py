@@ -150,6 +150,10 @@ def convert(
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model that portgnn train --save wrote.")],
     dataset: Annotated[str, typer.Option(help="Name or path of the graph.", autocompletion=completion.datasets)],
+    split: Annotated[
+        str | None,
+        typer.Option(help="Report by this split, as for train; by default by the one that the model was trained with."),
+    ] = None,
     backend: BackendName = "numpy",
     device: DeviceName = None,
     dtype: DtypeName = "float32",
@@ -165,7 +169,8 @@ def predict(
     """Classify the nodes of a graph with a trained model."""
     from portgnn.cli.prediction import run
 
-    run(model, dataset, backend=backend, device=device, dtype=dtype, out=out, csv_safe=csv_safe, as_json=as_json)
+    where: dict[str, Any] = {"backend": backend, "device": device, "dtype": dtype}
+    run(model, dataset, split=split, out=out, csv_safe=csv_safe, as_json=as_json, **where)
 
 
 @app.command()

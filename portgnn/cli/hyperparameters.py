@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -18,7 +18,7 @@ HELP: dict[str, str] = {
     "input_dropout": "Dropout rate on the features.",
     "dropout": "Dropout rate on the input of every further layer.",
     "bias": "None, after the propagation, or before it.",
-    "normalize_features": "Divide each row of the features by its sum.",
+    "normalize_features": "Divide each row of the features by its sum, or standardize columns (auto: see the docs).",
     "l2": "Penalty l2/2 * |W0|^2 on the first layer's weight, part of the loss.",
     "weight_decay": "L2 on every parameter, inside Adam.",
     "learning_rate": "Adam's step size.",
@@ -40,6 +40,7 @@ HELP: dict[str, str] = {
 }
 
 NEGATIONS = {"undirected": "--directed"}
+RULE = "--normalize-features"
 
 
 def with_hyperparameters(command: Callable[..., None]) -> Callable[..., None]:
@@ -56,6 +57,21 @@ def with_hyperparameters(command: Callable[..., None]) -> Callable[..., None]:
     # typer reads the options from here.
     run.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
     return run
+
+
+def modern(arguments: Sequence[str]) -> list[str]:
+    """The arguments with what used to be a switch, --normalize-features and --no-normalize-features, as an option.
+
+    No command that has the option takes an argument of its own, so that a word after it is its value.
+    """
+    words = []
+    for at, word in enumerate(arguments):
+        following = arguments[at + 1] if at + 1 < len(arguments) else "-"
+        if word == RULE and following.startswith("-"):
+            words.append(f"{RULE}=row")
+        else:
+            words.append(f"{RULE}=none" if word == f"--no-{RULE[2:]}" else word)
+    return words
 
 
 def with_options_of(command: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.api import predict
 from portgnn.checkpoint import Model
 from portgnn.cli.output import announce, print_json, print_line, print_table
 from portgnn.datasets import load_graph
 from portgnn.errors import ConfigError
-from portgnn.evaluation import Evaluation, evaluate, softmax
+from portgnn.evaluation import WORDS, Evaluation, softmax
 from portgnn.files import check_writable, write_atomically
 from portgnn.graph import Graph
+from portgnn.prediction import Classified, classify
 from portgnn.registry import get_backend
 from portgnn.text import inert
 from portgnn.untrusted import ALWAYS_ADMITTED, readable
@@ -29,6 +29,7 @@ def run(
     model: Path,
     dataset: str,
     *,
+    split: str | None,
     backend: str,
     device: str | None,
     dtype: str,
@@ -45,66 +46,89 @@ def run(
     graph = load_graph(dataset, announce=announce)
     if out is not None and out.suffix == ".npz":
         check_padding(trained, graph)
-    logits = predict(trained, graph, backend=on)
-    predicted = logits.argmax(axis=1)
-    scores = evaluate(logits, graph, trained.class_names)
-    accuracy = scores.accuracy if scores is not None and scores.part == "test" else None
-    counts = np.bincount(predicted, minlength=len(trained.class_names)).tolist()
+    found = classify(trained, graph, split=split, backend=on, announce=announce)
     if out is not None:
         write = partial(as_csv, safe=csv_safe) if out.suffix == ".csv" else WRITERS[out.suffix]
-        write_atomically(out, write(trained, graph, logits))
+        write_atomically(out, write(found))
     if as_json:
         print_json(
             {
                 "model": str(model),
-                "dataset": graph.name,
-                "nodes": graph.num_nodes,
+                "dataset": found.graph.name,
+                "nodes": found.graph.num_nodes,
                 "backend": on.name,
                 "device": on.device,
                 "dtype": on.dtype,
-                "test_accuracy": accuracy,
-                "classes": [
-                    {"name": name, "nodes": count} for name, count in zip(trained.class_names, counts, strict=True)
-                ],
-                "evaluation": None if scores is None else scores.to_dict(),
+                "features": trained.config.normalize_features,
+                **_scores_of(found),
                 "out": None if out is None else str(out),
             }
         )
         return
-    print_line(f"{graph.name}: {graph.num_nodes} nodes on {on.name} ({on.device}, {on.dtype})")
-    for name, count in zip(trained.class_names, counts, strict=True):
+    print_line(f"{found.graph.name}: {found.graph.num_nodes} nodes on {on.name} ({on.device}, {on.dtype})")
+    for name, count in _counts(found):
         print_line(f"class {name}: {count} nodes")
-    if scores is not None:
+    for scores in found.evaluations.values():
         _print_scores(scores)
+    if found.main is not None:
+        _print_classes(found.main)
     if out is None:
         announce("To keep every node's class and probabilities, add: --out nodes.csv")
     else:
         print_line(f"written to {out}")
 
 
+def _counts(found: Classified) -> list[tuple[str, int]]:
+    """How many nodes are said to be of each class, in the model's order."""
+    counts = np.bincount(found.predicted, minlength=len(found.class_names)).tolist()
+    return list(zip(found.class_names, counts, strict=True))
+
+
+def _scores_of(found: Classified) -> dict[str, Any]:
+    """Classes are in the model's order here and in each evaluation, which is by part of the split."""
+    test = found.evaluations.get("test")
+    return {
+        "split": found.split or None,
+        "test_accuracy": None if test is None else test.accuracy,
+        "classes": [{"name": name, "nodes": count} for name, count in _counts(found)],
+        "evaluation": None if found.main is None else found.main.to_dict(),
+        "parts": {part: scores.to_dict() for part, scores in found.evaluations.items()},
+        "notes": list(found.notes),
+    }
+
+
 def _print_scores(scores: Evaluation) -> None:
     print_line(
-        f"{scores.part} accuracy {scores.accuracy:.4f}  macro F1 {scores.macro_f1:.4f}  expected calibration error "
-        f"{scores.calibration_error:.4f}  ({scores.nodes} nodes)"
+        f"{WORDS[scores.part]} accuracy {scores.accuracy:.4f}  macro F1 {scores.macro_f1:.4f}  expected calibration "
+        f"error {scores.calibration_error:.4f}  ({scores.nodes} nodes)"
     )
+
+
+def _print_classes(scores: Evaluation) -> None:
     rows = [
         (s.name, f"{s.precision:.4f}", f"{s.recall:.4f}", f"{s.f1:.4f}", str(s.support), *map(str, line.tolist()))
         for s, line in zip(scores.classes, scores.confusion, strict=True)
     ]
     said = [f"said {s.name}" for s in scores.classes]
+    print_line(f"of the {scores.nodes} {WORDS[scores.part]} nodes:")
     print_table(("class", "precision", "recall", "F1", "nodes", *said), rows)
 
 
-def as_npz(trained: Model, graph: Graph, logits: NDArray[Any]) -> bytes:
-    """node_ids, class_names, predicted (class numbers), logits and probabilities, all [nodes, …]; no pickle."""
+def as_npz(found: Classified) -> bytes:
+    """node_ids, predicted, labels (-1: unknown), parts, logits and probabilities, all [nodes, …]; no pickle.
+
+    Predictions, labels and columns are numbers of class_names, which are in the model's order.
+    """
     file = io.BytesIO()
     np.savez(
         file,
-        node_ids=_node_ids(graph).astype(np.str_),
-        class_names=np.array(trained.class_names, dtype=np.str_),
-        predicted=logits.argmax(axis=1),
-        logits=logits,
-        probabilities=softmax(logits),
+        node_ids=_node_ids(found.graph).astype(np.str_),
+        class_names=np.array(found.class_names, dtype=np.str_),
+        predicted=found.predicted,
+        labels=found.labels,
+        parts=found.parts,
+        logits=found.logits,
+        probabilities=softmax(found.logits),
     )
     return file.getvalue()
 
@@ -121,22 +145,23 @@ def check_padding(trained: Model, graph: Graph) -> None:
             )
 
 
-def as_csv(trained: Model, graph: Graph, logits: NDArray[Any], safe: bool = True) -> bytes:
-    """A line a node: id, the predicted class's name and probability, then each class's probability and logit.
+def as_csv(found: Classified, safe: bool = True) -> bytes:
+    """A line a node: id, the predicted class's name and probability, the node's own class and its part of the split
+    (empty where unknown), then each class's probability and logit.
 
     safe: names that a spreadsheet would take for formulas get a ' (`portgnn.text.inert`). Numbers stay numbers.
     """
     file = io.StringIO(newline="")
     writer = csv.writer(file, lineterminator="\n")
-    cells: dict[str, list[Any]] = {name: column.tolist() for name, column in _columns(trained, graph, logits).items()}
+    cells: dict[str, list[Any]] = {name: column.tolist() for name, column in _columns(found).items()}
     if safe:
-        cells |= {name: [inert(text) for text in cells[name]] for name in ("node", "predicted")}
+        cells |= {name: [inert(text) for text in cells[name]] for name in ("node", "predicted", "label")}
     writer.writerow(inert(name) if safe else name for name in cells)
     writer.writerows(zip(*cells.values(), strict=True))
     return file.getvalue().encode()
 
 
-def as_parquet(trained: Model, graph: Graph, logits: NDArray[Any]) -> bytes:
+def as_parquet(found: Classified) -> bytes:
     """The columns of `as_csv`. Raises ConfigError without pyarrow."""
     try:
         import pyarrow as pa
@@ -144,22 +169,24 @@ def as_parquet(trained: Model, graph: Graph, logits: NDArray[Any]) -> bytes:
     except ImportError:
         raise ConfigError('a .parquet file needs pyarrow. Install it with: pip install "portgnn[data]"') from None
     file = io.BytesIO()
-    parquet.write_table(pa.table(_columns(trained, graph, logits)), file)
+    parquet.write_table(pa.table(_columns(found)), file)
     return file.getvalue()
 
 
-def _columns(trained: Model, graph: Graph, logits: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    names, shares, best = trained.class_names, softmax(logits), logits.argmax(axis=1)
+def _columns(found: Classified) -> dict[str, NDArray[Any]]:
+    names, logits, shares = found.class_names, found.logits, softmax(found.logits)
     columns: dict[str, NDArray[Any]] = {
-        "node": _node_ids(graph),
-        "predicted": np.array(names, dtype=object)[best],
+        "node": _node_ids(found.graph),
+        "predicted": np.array(names, dtype=object)[found.predicted],
         "probability": shares.max(axis=1),
+        "label": np.array([*names, ""], dtype=object)[found.labels],  # -1 is the last
+        "part": found.parts.astype(object),
     }
     columns |= {f"probability {name}": shares[:, at] for at, name in enumerate(names)}
     return columns | {f"logit {name}": logits[:, at] for at, name in enumerate(names)}
 
 
-WRITERS: dict[str, Callable[[Model, Graph, NDArray[Any]], bytes]] = {
+WRITERS: dict[str, Callable[[Classified], bytes]] = {
     ".csv": as_csv,
     ".npz": as_npz,
     ".parquet": as_parquet,

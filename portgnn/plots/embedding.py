@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.api import check_fit
 from portgnn.checkpoint import Model
 from portgnn.errors import ConfigError
 from portgnn.graph import Graph
 from portgnn.model import gcn
 from portgnn.operands import Prepared, place
+from portgnn.prediction import check_fit, oriented
 from portgnn.registry import get_backend
 
 PERPLEXITY = 30
@@ -28,13 +28,12 @@ def embed(model: Model, graph: Graph) -> NDArray[Any]:
     if not layers:
         raise ConfigError("the model has one layer, so that no hidden layer could be drawn")
     check_fit(model, graph)
-    if model.config.undirected and not graph.is_undirected:
-        graph = graph.symmetrized()
+    graph, _ = oriented(graph, model.config)
     # The network without its last layer. A network's last layer has no ReLU, and this one had. Nothing is sampled
     # here, but a fan-out has as many numbers as the network has layers.
     config = replace(model.config, layers=layers, fanout="all")
     on = get_backend("numpy")
-    operands = place(on, Prepared.of(graph, config), None, training=False)
+    operands = place(on, Prepared.of(graph, config, model.moments), None, training=False)
     params = {name: on.asarray(value) for name, value in model.params.items()}
     hidden: NDArray[Any] = np.maximum(on.to_numpy(gcn(on, params, operands, config)), 0)
     return hidden

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.api import predict
 from portgnn.checkpoint import Model
 from portgnn.errors import ConfigError
-from portgnn.evaluation import evaluate, labels_for
-from portgnn.fingerprint import fingerprint
+from portgnn.evaluation import WORDS, labels_for
+from portgnn.fingerprint import fingerprints
 from portgnn.graph import UNLABELLED, Graph
 from portgnn.plots import style
 from portgnn.plots.embedding import embed, project
+from portgnn.prediction import classify, oriented
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,20 +37,21 @@ def graph_of(model: Model) -> Graph:
     if model.dataset not in {record["name"] for record in describe_datasets()}:
         raise ConfigError(f"the model's graph, {model.dataset!r}, is no dataset that has a name; {advice}")
     graph = load_graph(model.dataset)
-    oriented = graph.symmetrized() if model.config.undirected else graph
-    if model.fingerprint not in (fingerprint(graph), fingerprint(oriented)):
+    structure, whole = fingerprints(oriented(graph, model.config)[0])
+    # Where the model keeps its split, the one that the data come with is of no account.
+    if model.fingerprint != whole and (model.split is None or model.structure != structure):
         raise ConfigError(f"the model was trained on another split of {model.dataset} or another version; {advice}")
     return graph
 
 
 def draw_confusion(axes: Axes, model: Model, graph: Graph) -> None:
-    """Test nodes (all labelled ones where there is no test split) by class and by predicted class.
+    """Test nodes by class and by predicted class; without any, the nodes of `portgnn.prediction.Classified.main`.
 
     Colour is the share of a class, and the number is of nodes. Raises ConfigError where no node has a label.
     """
     from matplotlib.ticker import PercentFormatter
 
-    scores = evaluate(predict(model, graph), graph, model.class_names)
+    scores = classify(model, graph).main
     if scores is None:
         raise ConfigError(f"{graph.name} has no labels to compare predictions with")
     counts = scores.confusion
@@ -71,8 +72,8 @@ def draw_confusion(axes: Axes, model: Model, graph: Graph) -> None:
         for row, column in np.ndindex(counts.shape):
             ink = "black" if shares[row, column] > 0.55 else "white"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=ink, fontsize=size)
-    axes.set(xlabel="predicted class", ylabel="class",
-             title=f"{graph.name}: {scores.nodes} {scores.part} nodes, accuracy {scores.accuracy:.3f}")  # fmt: skip
+    title = f"{graph.name}: {scores.nodes} {WORDS[scores.part]} nodes, accuracy {scores.accuracy:.3f}"
+    axes.set(xlabel="predicted class", ylabel="class", title=title)
 
 
 def draw_map(axes: Axes, model: Model, graph: Graph, how: str) -> None:

@@ -104,6 +104,24 @@ class Adam:
         return after
 
 
+def _normalized(features: sp.csr_array, config: Config) -> sp.csr_array:
+    """Features by the recipe's rule; columns are centred where the recipe has them dense."""
+    rule = config.normalize_features
+    if rule == "auto":
+        rule = "none" if features.nnz and features.data.min() < 0 else "row"
+    if rule == "row":
+        sums = features.sum(axis=1)
+        return sp.csr_array(sp.diags_array(1 / np.where(sums == 0, 1, sums)) @ features)
+    if rule == "none":
+        return features
+    values = features.toarray()
+    deviation = np.where(np.ptp(values, axis=0) == 0, 1, values.std(axis=0))
+    form = config.features
+    if form == "auto":
+        form = "sparse" if features.nnz < 0.1 * values.size else "dense"
+    return sp.csr_array((values - (values.mean(axis=0) if form == "dense" else 0)) / deviation)
+
+
 class Network:
     """One graph under one recipe. features: in the form, dense or sparse, whose elements dropout numbers."""
 
@@ -113,10 +131,7 @@ class Network:
         with_loops = sp.csr_array(graph.adjacency + loops)
         root = sp.diags_array(1 / np.sqrt(with_loops.sum(axis=1)))
         self.adjacency = sp.csr_array(root @ with_loops @ root)
-        features = sp.csr_array(graph.features, dtype=np.float64)
-        if config.normalize_features:
-            sums = features.sum(axis=1)
-            features = sp.csr_array(sp.diags_array(1 / np.where(sums == 0, 1, sums)) @ features)
+        features = _normalized(sp.csr_array(graph.features, dtype=np.float64), config)
         features.sort_indices()
         self.features: Any = features if sparse else features.toarray()
         hidden = (config.hidden,) * (config.layers - 1)

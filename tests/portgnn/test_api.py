@@ -100,11 +100,11 @@ def test_a_model_predicts_on_every_backend(trained_on: str, tmp_path: Path) -> N
 def test_the_choice_of_a_device_is_announced() -> None:
     heard: list[str] = []
     train("karate", epochs=1, announce=heard.append)
-    assert heard == ["numpy runs on cpu, the fastest device here that passes its self-check."]
+    assert heard[0] == "numpy runs on cpu, the fastest device here that passes its self-check."
     heard.clear()
     train("karate", epochs=1, device="cpu", announce=heard.append)
     train("karate", epochs=1, backend=portgnn.get_backend("numpy"), announce=heard.append)
-    assert heard == []
+    assert not [line for line in heard if "device" in line]
 
 
 def test_the_default_dataset_is_replaced_loudly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

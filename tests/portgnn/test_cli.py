@@ -93,7 +93,7 @@ def test_every_hyperparameter_is_an_option(capsys: Streams) -> None:
     flags = ["--no-normalize-features", "--restore-best", "--directed"]
     given = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     config = _json(capsys, "train", "--dataset", "karate", *given, *flags)["config"]
-    expected = options | {"normalize_features": False, "restore_best": True, "undirected": False}
+    expected = options | {"normalize_features": "none", "restore_best": True, "undirected": False}
     assert set(expected) == {field.name for field in fields(Config)} - {"preset"} == set(HELP)
     assert config == expected | {"preset": "kipf"}
 

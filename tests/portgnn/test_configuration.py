@@ -218,7 +218,7 @@ def test_records_of_a_run_as_json_lines(capsys: Streams, tmp_path: Path) -> None
     assert {record["level"] for record in records} == {"debug", "info"}
     _json(capsys, *options)  # appends, without epochs; and the handler of the first run is gone
     events = [json.loads(line)["event"] for line in path.read_text().splitlines()[len(records) :]]
-    assert events == ["message", "start", "end"]
+    assert events == ["message", "message", "start", "end"]
     assert logging.getLogger("portgnn").level == logging.NOTSET
 
 
@@ -226,7 +226,7 @@ def test_records_of_a_run_as_json_lines(capsys: Streams, tmp_path: Path) -> None
 def test_records_may_go_to_stderr(capsys: Streams, options: list[str]) -> None:
     assert cli.main(["train", "--dataset", "karate", "--epochs", "2", "--json", *options]) == 0
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
-    assert [json.loads(line)["event"] for line in lines] == ["message", "start", "end"]
+    assert [json.loads(line)["event"] for line in lines] == ["message", "message", "start", "end"]
 
 
 def test_records_that_cannot_be_kept_end_it_before_training(capsys: Streams, tmp_path: Path) -> None:

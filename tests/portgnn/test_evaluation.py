@@ -12,7 +12,7 @@ import pytest
 
 from portgnn import Graph, Model, cli, load_graph, predict, train
 from portgnn.errors import GraphError
-from portgnn.evaluation import calibration_error, evaluate, labels_for, score, softmax
+from portgnn.evaluation import calibration_error, evaluate_parts, labels_for, part_names, score, softmax
 
 
 def test_scores_by_hand() -> None:
@@ -63,18 +63,19 @@ def test_labels_are_matched_by_name() -> None:
         labels_for(graph, ("instructor",))
 
 
-def test_without_a_test_split_all_labelled_nodes_count(make_graph: object) -> None:
-    karate = load_graph("karate")
-    logits = predict(train("karate", epochs=20), karate)
-    assert karate.test is not None
-    found = evaluate(logits, karate, karate.class_names)
-    assert found is not None
-    assert (found.part, found.nodes) == ("test", 24)
-    bare = replace(karate, train=None, val=None, test=None)
-    found = evaluate(logits, bare, karate.class_names)
-    assert found is not None
-    assert (found.part, found.nodes) == ("labelled", 34)
-    assert evaluate(logits, replace(bare, labels=None, class_names=()), karate.class_names) is None
+def test_parts_are_scored_apart() -> None:
+    #                  other  train  val    test   test   no label
+    labels = np.array([0, 0, 1, 1, 0, -1])
+    codes = np.array([0, 1, 2, 3, 3, 3], dtype=np.uint8)
+    logits = np.eye(2)[[0, 0, 0, 1, 1, 1]]
+    found = evaluate_parts(logits, labels, part_names(labels, codes), ("a", "b"))
+    assert {part: (scores.nodes, scores.accuracy) for part, scores in found.items()} == {
+        "train": (1, 1.0), "validation": (1, 0.0), "test": (2, 0.5), "other": (1, 1.0)
+    }  # fmt: skip
+    assert [scores.part for scores in found.values()] == ["train", "validation", "test", "other"]
+    unknown = evaluate_parts(logits, labels, part_names(labels, codes * 0, known=False), ("a", "b"))
+    assert {part: scores.nodes for part, scores in unknown.items()} == {"labelled": 5}
+    assert evaluate_parts(logits, labels * 0 - 1, part_names(labels * 0 - 1, codes), ("a", "b")) == {}
 
 
 def _unseen(features: tuple[str, ...] = ("p", "q"), names: tuple[str, ...] = ("x", "y")) -> Graph:

@@ -15,7 +15,7 @@ from portgnn.presets import DESCRIPTIONS, PRESETS, Config, preset
 def test_kipf_is_the_recipe_of_the_paper() -> None:
     kipf = preset("kipf")
     assert (kipf.layers, kipf.hidden, kipf.dropout_rates()) == (2, 16, (0.5, 0.5))
-    assert (kipf.l2, kipf.weight_decay, kipf.bias, kipf.normalize_features) == (5e-4, 0.0, "none", True)
+    assert (kipf.l2, kipf.weight_decay, kipf.bias, kipf.normalize_features) == (5e-4, 0.0, "none", "auto")
     assert (kipf.learning_rate, kipf.epochs, kipf.stopping, kipf.patience) == (0.01, 200, "window", 10)
     assert not kipf.restore_best
 
