@@ -172,27 +172,26 @@ def row_scaled(features: Features) -> tuple[Features, NDArray[np.float64]]:
     times a power of two, which changes no quotient. Raises GraphError as `row_normalized` does.
     """
     sums = _row_sums(features)
-    rare = np.flatnonzero(~np.isfinite(sums) | (np.abs(sums) < TINY))
+    # Not rows that sum to 0: they are all zeros, or stay as they are.
+    rare = np.flatnonzero(~np.isfinite(sums) | ((np.abs(sums) < TINY) & (sums != 0)))
     if len(rare):
-        sizes = _row_sizes(features[rare])
-        rare, sizes = rare[sizes > 0], sizes[sizes > 0]  # rows of zeros alone are the common case
-    if len(rare):
-        shift = np.zeros(len(sums), dtype=np.int32)
-        shift[rare] = -np.frexp(sizes)[1]
-        features = _shifted(features, shift)
-        sums[rare] = _row_sums(features[rare])
-    scale = np.divide(1.0, sums, out=np.ones_like(sums), where=sums != 0)
-    if len(rare):
-        left = rare[(sums[rare] != 0) & (np.abs(sums[rare]) < LEAST)]
-        if len(left):
+        shift = -np.frexp(_row_sizes(features[rare]))[1]
+        within = _row_sums(_shifted(features[rare], shift))
+        shift[within == 0] = 0
+        short = np.flatnonzero((within != 0) & (np.abs(within) < LEAST))
+        if len(short):
             raise GraphError(
-                f"positive and negative features of one row sum to {np.ldexp(sums[left[0]], -shift[left[0]]):.3g}, and "
-                "cannot be divided by that; take --normalize-features standardize or none"
+                f"positive and negative features of one row sum to {sums[rare[short[0]]]:.3g}, and cannot be divided "
+                "by that; take --normalize-features standardize or none"
             )
-    return features, scale
+        sums[rare] = within
+        shifts = np.zeros(len(sums), dtype=shift.dtype)
+        shifts[rare] = shift
+        features = _shifted(features, shifts)
+    return features, np.divide(1.0, sums, out=np.ones_like(sums), where=sums != 0)
 
 
-def _shifted(features: Features, shift: NDArray[np.int32]) -> Features:
+def _shifted(features: Features, shift: NDArray[np.integer]) -> Features:
     """Each row times two to the power of its shift; float64."""
     if isinstance(features, sp.csr_array):
         scaled = features.astype(np.float64)
@@ -304,7 +303,7 @@ def _row_sums(features: Features) -> NDArray[np.float64]:
     """Of each row, [n], in float64 whatever the features are, and with the same bits for a row wherever it stands."""
     with np.errstate(over="ignore"):
         if isinstance(features, sp.csr_array):
-            return np.asarray(features.sum(axis=1), dtype=np.float64).ravel()
+            return np.asarray(features.astype(np.float64, copy=False).sum(axis=1)).ravel()
         rows = max(BLOCK // max(features.shape[1], 1), 1)
         sums = np.empty(features.shape[0])
         for start in range(0, len(sums), rows):

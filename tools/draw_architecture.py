@@ -27,14 +27,14 @@ DRAWING = ROOT / "docs" / "architecture.svg"
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "command line": ("cli", "__main__"),
-    "calls": ("api", "configuration", "sklearn"),
+    "calls": ("api", "prediction", "configuration", "sklearn"),
     "pictures": ("plots", "documents", "report"),
     "logging": ("loggers", "logs"),
     "checks": ("verification", "testing"),
     "result": ("result", "callbacks"),
     "batches": ("loaders", "outofcore", "folder", "mapped"),
     "training loop": ("training", "runs", "checkpoint", "memory", "environment"),
-    "network": ("model", "objective", "operands", "presets"),
+    "network": ("model", "objective", "operands", "features", "presets"),
     "graph": ("graph", "graph_checks", "arrays", "fingerprint", "evaluation"),
     "protocol": ("protocol", "parts", "random", "registry"),
 }
