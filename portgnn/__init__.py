@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from portgnn.registry import available_backends, get_backend
     from portgnn.result import TrainResult
     from portgnn.verification import VerifyReport, verify
+    from portgnn.verification.seeds import SeedsReport, verify_seeds
 
 _HOMES = {
     "Callback": "portgnn.callbacks",
     "Graph": "portgnn.graph",
     "Model": "portgnn.checkpoint",
     "PortgnnError": "portgnn.errors",
+    "SeedsReport": "portgnn.verification.seeds",
     "TrainResult": "portgnn.result",
     "VerifyReport": "portgnn.verification",
     "available_backends": "portgnn.registry",
@@ -36,6 +38,7 @@ _HOMES = {
     "predict": "portgnn.api",
     "train": "portgnn.api",
     "verify": "portgnn.verification",
+    "verify_seeds": "portgnn.verification.seeds",
 }
 
 __all__ = [
@@ -43,6 +46,7 @@ __all__ = [
     "Graph",
     "Model",
     "PortgnnError",
+    "SeedsReport",
     "TrainResult",
     "VerifyReport",
     "available_backends",
@@ -53,6 +57,7 @@ __all__ = [
     "predict",
     "train",
     "verify",
+    "verify_seeds",
 ]
 
 

@@ -143,6 +143,13 @@ def place(backend: Backend, prepared: Prepared, nodes: NDArray[np.int64] | None,
     )
 
 
+def receptive_field(prepared: Prepared, nodes: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The nodes whose rows a loss over `nodes` computes, one array a level: of the features, …, of the output."""
+    config, everything = prepared.config, np.arange(prepared.graph.num_nodes, dtype=np.int64)
+    rows = everything if config.adjacency == "dense" or config.rows == "all" else nodes
+    return _receptive_field(prepared.adjacency, rows, config.layers)[0]
+
+
 def _receptive_field(
     adjacency: sp.csr_array, rows: NDArray[np.int64], layers: int
 ) -> tuple[list[NDArray[np.int64]], list[sp.csr_array]]:

@@ -178,12 +178,40 @@ def verify(
     backend: BackendName = "numpy",
     device: DeviceName = None,
     dtype: DtypeName = "float32",
+    seeds: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Instead of single operations: whole trainings of the seeds 0 to N-1."),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Of --seeds: name or path, as for train.", autocompletion=completion.datasets)
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Of --seeds: the recipe (kipf).", autocompletion=completion.presets)
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Of --seeds: epochs of each training (200).")] = None,
+    adjacency: Annotated[
+        str | None, typer.Option(metavar="auto|csr|dense", help="Of --seeds: form of the adjacency; the preset's.")
+    ] = None,
+    features: Annotated[
+        str | None, typer.Option(metavar="auto|sparse|dense", help="Of --seeds: form of the features; the preset's.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Prove that a backend computes the same numbers here. Names the first operation that does not."""
-    from portgnn.cli.verification import run
+    from portgnn.cli import seeds as trainings
+    from portgnn.cli import verification
 
-    raise typer.Exit(run(backend, device, dtype, as_json))
+    recipe = {
+        "dataset": dataset,
+        "preset": preset,
+        "epochs": epochs,
+        "adjacency": adjacency,
+        "features": features,
+    }
+    if seeds is not None:
+        raise typer.Exit(trainings.run(backend, device, dtype, seeds, as_json, **recipe))
+    trainings.refuse(recipe)
+    raise typer.Exit(verification.run(backend, device, dtype, as_json))
 
 
 @app.command()

@@ -35,6 +35,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "verify": (
         ("portgnn verify", "the NumPy backend in float32"),
         ("portgnn verify --backend numpy --device cpu --dtype float64", "held to 1e-12"),
+        ("portgnn verify --seeds 5 --dataset karate", "whole trainings; each departure explained"),
     ),
     "backends": (
         ("portgnn backends", ""),

@@ -156,9 +156,15 @@ class Network:
             out = self.adjacency @ product
             if config.bias == "after":
                 out = out + params[f"bias{layer}"]
+            if keys is not None:
+                out = self.settled(params, layer, hidden, out)
             trace.append((hidden, kept, out))
             hidden = np.maximum(out, 0.0)
         return out, trace
+
+    def settled(self, params: Values, layer: int, hidden: Any, out: Floats) -> Floats:
+        """A layer's output in training as the next layer takes it; hidden: the layer's input."""
+        return out
 
     def loss(self, logits: Floats, params: Values, nodes: Any) -> float:
         """Mean cross-entropy over `nodes`, and l2/2 ||W0||^2."""
