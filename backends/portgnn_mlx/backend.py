@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from portgnn.parts import Adam, MasterWeights
 from portgnn.protocol import BatchStep, Capabilities, Key, LossFn, Optimizer, Params, Run, State, Step, Watch
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, dropout_mask, keep_threshold, random_bits
-from portgnn_mlx import optim
+from portgnn_mlx import array_api, optim
 from portgnn_mlx.collectives import MLXCollectives, join, transports
 from portgnn_mlx.kernels import kernel_is_right
 from portgnn_mlx.optim import HostAdam, KernelAdam
@@ -34,7 +34,7 @@ class MLXBackend:
     """
 
     name = "mlx"
-    xp: Any = mx
+    xp: Any = array_api
 
     def __init__(self, device: str = "cpu", dtype: str = "float32", shared_memory: bool | None = None) -> None:
         self.device, self.dtype = device, dtype
@@ -108,15 +108,15 @@ class MLXBackend:
 
     def relu(self, x: mx.array) -> mx.array:
         # mx.maximum would send half the gradient through at 0. A condition that is not held fixed would be asked for
-        # its gradient: two more kernels.
-        return mx.where(mx.stop_gradient(x > 0), x, 0.0)
+        # its gradient: two more kernels. NaN is not <= 0 and stays.
+        return mx.where(mx.stop_gradient(x <= 0), 0.0, x)
 
     def log_softmax(self, x: mx.array) -> mx.array:
         if x.dtype != mx.float64:
             wide = x.astype(mx.float32)
             return (wide - mx.logsumexp(wide, axis=-1, keepdims=True)).astype(x.dtype)
         shifted = x - mx.stop_gradient(mx.max(x, axis=-1, keepdims=True))
-        return shifted - mx.log(mx.sum(_exp(shifted), axis=-1, keepdims=True))
+        return shifted - mx.log(array_api.sum(array_api.exp(shifted), axis=-1, keepdims=True))
 
     def random_bits(self, key: Key, index: int | mx.array) -> mx.array:
         if self._on_host:
@@ -233,16 +233,6 @@ class MLXBackend:
     def synchronize(self, *arrays: mx.array) -> None:
         mx.eval(*arrays)
         mx.synchronize(mx.default_stream(self._device))
-
-
-def _exp(x: mx.array) -> mx.array:
-    """exp in float64. MLX 0.32's is right to 3e-7 only; its log is exact, so one second-order step mends it."""
-    # It also has single precision's range. Below -80, exp is nothing beside the largest term of a softmax, 1;
-    # at 0 its logarithm would turn the whole row into NaN.
-    x = mx.maximum(x, -80.0)
-    y = mx.exp(x)
-    error = x - mx.log(y)
-    return y + y * (error + error * error * 0.5)
 
 
 def _scalars(words: Any) -> Any:

@@ -1,0 +1,72 @@
+"""Sums of floating numbers whose error does not grow with their count.
+
+MLX adds one number after the other on the CPU, and three digits of float32 are gone at a million of them; on a GPU its
+threads share them. Blocks of 64 are summed here first, their sums in float64. NumPy's pairwise sum through the shared
+buffer would be as right, and end the lazy graph.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import mlx.core as mx
+
+from portgnn_mlx.array_api import slopes
+from portgnn_mlx.array_api.devices import on_gpu
+from portgnn_mlx.array_api.manipulation import Axes, axis_numbers
+
+BLOCK = 64
+"""Numbers that are added one after the other."""
+FEW = 2**15
+"""Up to so many float32 numbers become float64 at once; of more, sums of blocks do."""
+HALF = frozenset({mx.float16, mx.bfloat16})
+
+
+def floating_sum(x: mx.array, axis: Axes | None, keepdims: bool) -> mx.array:
+    """The sum of a floating x along axes, in its dtype."""
+    if x.size <= BLOCK or on_gpu():
+        return mx.sum(x, axis=axis, keepdims=keepdims)
+    dtype = x.dtype
+    if axis is None and not keepdims and dtype == mx.float32 and x.ndim > 1 and 4 <= x.shape[-1] <= BLOCK:
+        # Weights and logits: the rows are blocks as they lie, and no slice costs a gradient of its own.
+        return mx.sum(mx.sum(x, axis=-1).astype(mx.float64)).astype(mx.float32)
+    axes = sorted(axis_numbers(axis, x.ndim))
+    sides = [x.shape[each] for each in axes]
+    if math.prod(sides) <= BLOCK:
+        return mx.sum(x, axis=axes, keepdims=keepdims)
+    total = _middle(_in_three(x.astype(mx.float32) if dtype in HALF else x, axes)).astype(dtype)
+    if keepdims:
+        return total.reshape([1 if number in axes else side for number, side in enumerate(x.shape)])
+    return total.reshape([side for number, side in enumerate(x.shape) if number not in axes])
+
+
+def _in_three(x: mx.array, axes: Sequence[int]) -> mx.array:
+    """x [before, summed, after]."""
+    if axes[-1] - axes[0] + 1 != len(axes):
+        kept = [number for number in range(x.ndim) if number not in axes]
+        x = mx.transpose(x, [*kept, *axes])
+        axes = range(len(kept), x.ndim)
+    before, after = x.shape[: axes[0]], x.shape[axes[-1] + 1 :]
+    return x.reshape(math.prod(before), -1 if x.size else 0, math.prod(after))
+
+
+def _sum_of_middle(x: mx.array) -> mx.array:
+    length = x.shape[1]
+    if x.dtype == mx.float32 and length <= FEW:
+        return mx.sum(x.astype(mx.float64), axis=1, keepdims=True).astype(mx.float32)
+    dtype = x.dtype
+    while length > BLOCK:
+        # The numbers of a block lie `count` apart, so that its additions run over memory in order.
+        count = length // BLOCK
+        head = x[:, : count * BLOCK].reshape(x.shape[0], BLOCK, count, x.shape[2])
+        sums, rest = mx.sum(head, axis=1), x[:, count * BLOCK :]
+        x = sums if rest.shape[1] == 0 else mx.concatenate([sums, rest], axis=1)
+        length = x.shape[1]
+        if dtype == mx.float32:
+            x = x.astype(mx.float64)
+            break
+    return mx.sum(x, axis=1, keepdims=True).astype(dtype)
+
+
+_middle = slopes.pulled(_sum_of_middle, lambda x, cotangent, out: mx.broadcast_to(cotangent, x.shape))
