@@ -6,6 +6,8 @@ that it stays lazy and inside a compiled graph; NumPy on the shared buffer would
 
 from __future__ import annotations
 
+import math
+
 import mlx.core as mx
 
 from portgnn_mlx.array_api import slopes
@@ -49,5 +51,8 @@ exp: slopes.Unary = slopes.unary(_exp, lambda x, out: out)
 expm1 = slopes.unary(mx.expm1, lambda x, out: exp(x))
 sin: slopes.Unary = slopes.unary(_sin, lambda x, out: cos(x))
 cos: slopes.Unary = slopes.unary(_cos, lambda x, out: -sin(x))
+# The factors in MLX's own derivatives of these are of single precision.
+log2 = slopes.unary(mx.log2, lambda x, out: (1.0 / math.log(2.0)) / x)
+log10 = slopes.unary(mx.log10, lambda x, out: (1.0 / math.log(10.0)) / x)
 tan = slopes.unary(mx.tan, lambda x, out: 1.0 + out * out)
 logaddexp = slopes.binary(_logaddexp, lambda x1, x2, out: share(x1, x2), lambda x1, x2, out: share(x2, x1))
