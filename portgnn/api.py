@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from portgnn import environment, logs, memory, runs
 from portgnn.callbacks import Callback, Callbacks, OnChunk, RunFacts
 from portgnn.checkpoint import Model
+from portgnn.datasets.selection import selected, texts
 from portgnn.distributed.loop import Distributed
 from portgnn.errors import CheckpointError, ConfigError, PeerLostError
 from portgnn.evaluation import split_codes
@@ -46,6 +47,8 @@ def train(
     epochs: int | None = None,
     patience: int | None = None,
     split: str | None = None,
+    unknown: str | Sequence[str] | None = None,
+    ignore: str | Sequence[str] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     every: int = 50,
     resume: str | os.PathLike[str] | None = None,
@@ -63,11 +66,11 @@ def train(
     backend: a registered name (None: numpy) with `device` (None: the fastest that works) and `dtype` (None:
         float32), or a Backend.
     preset: the recipe (None: kipf); epochs, patience and every other field of `portgnn.presets.Config` replace
-        its values. seed: of weights and dropout (None: 0). split: see `portgnn.load_graph`.
+        its values. seed: of weights and dropout (None: 0). split, unknown, ignore: see `portgnn.load_graph`.
     checkpoint: a file, which must not exist yet, that keeps the run: before the first epoch, after each `every`
         epochs, at the end, and when SIGINT or SIGTERM ends it (then KeyboardInterrupt or SystemExit(143) is
         raised). A second signal ends it at once.
-    resume: a file that `checkpoint` made. Dataset, backend, dtype, recipe, seed and split are those of the file
+    resume: a file that `checkpoint` made. Dataset, backend, dtype, recipe, seed, split and the like are the file's
         and need not be given; epochs may be raised, the backend may be another. The run goes on to the numbers
         that it would have reached undisturbed, and is kept in `checkpoint`, or else in the same file.
     distributed: train on the whole graph together with the other processes that torchrun or mlx.launch started;
@@ -99,9 +102,15 @@ def train(
     if kept is None:
         config = named_preset(preset or "kipf", **overrides)
         seed = 0 if seed is None else seed
+        choice = texts(unknown, "unknown"), texts(ignore, "ignore")
         source = dataset
     else:
-        config = runs.continued(kept, preset, overrides, seed=seed, dtype=dtype, split=split)
+        given = {
+            name: None if value is None else texts(value, name)
+            for name, value in (("unknown", unknown), ("ignore", ignore))
+        }
+        config = runs.continued(kept, preset, overrides, seed=seed, dtype=dtype, split=split, **given)
+        choice = kept.unknown, kept.ignore
         seed, dtype, split = kept.seed, kept.dtype, kept.split or None
         source = dataset if dataset is not None else kept.dataset or None
         if source is None:
@@ -119,10 +128,10 @@ def train(
         tell(f"{on.name} runs on {on.device}, the fastest device here that passes its self-check.")
     graph: Graph | DiskGraph
     if is_disk_graph(source) and (config.loader != "full" or together):
-        graph = _opened(source, split)
+        graph = _opened(source, split, *choice)
         structure, print_of_graph = graph.structure, graph.fingerprint
     else:
-        graph, note = oriented(_load(source, tell, split), config)
+        graph, note = oriented(_load(source, tell, split, *choice), config)
         if note:
             tell(f"{graph.name}: {note}.")
         structure, print_of_graph = fingerprints(graph)
@@ -143,7 +152,16 @@ def train(
     memory.check_parameters(engine.task.dimensions)
     name = "" if isinstance(source, Graph) else os.fspath(source or graph.name)
     run = runs.Run(
-        asked, seed, on.name, on.dtype, name, split or "", print_of_graph, graph.class_names, graph.num_features
+        asked,
+        seed,
+        on.name,
+        on.dtype,
+        name,
+        split or "",
+        print_of_graph,
+        graph.class_names,
+        graph.num_features,
+        *choice,
     )
     facts = RunFacts(
         config,
@@ -216,7 +234,9 @@ def train(
     return result
 
 
-def _opened(path: Any, split: str | None) -> DiskGraph:
+def _opened(path: Any, split: str | None, unknown: tuple[str, ...], ignore: tuple[str, ...]) -> DiskGraph:
+    if unknown or ignore:
+        raise ConfigError(f"{path} is read as it is; give --unknown and --ignore to portgnn convert")
     if split not in (None, "given"):
         raise ConfigError(f"the splits of {path} are in its files; convert the graph with --split {split}")
     return DiskGraph(path)
@@ -249,11 +269,16 @@ def _whole(task: Task) -> Task:
 
 
 def _load(
-    dataset: str | os.PathLike[str] | Graph | None, announce: Callable[[str], None], split: str | None = None
+    dataset: str | os.PathLike[str] | Graph | None,
+    announce: Callable[[str], None],
+    split: str | None,
+    unknown: tuple[str, ...],
+    ignore: tuple[str, ...],
 ) -> Graph:
     from portgnn.datasets import load_graph
     from portgnn.datasets.splits import with_split
 
     if isinstance(dataset, Graph):
-        return dataset if split is None else with_split(dataset, split)
-    return load_graph(dataset, split=split, announce=announce)
+        graph = selected(dataset, unknown, ignore)
+        return graph if split is None else with_split(graph, split)
+    return load_graph(dataset, split=split, unknown=unknown, ignore=ignore, announce=announce)

@@ -36,6 +36,8 @@ class Option:
 OPTIONS: dict[str, Option] = {
     "dataset": Option(str, absent="cora, or csbm-cora where cora cannot be had"),
     "split": Option(str, absent="the split that the data has"),
+    "unknown": Option(list, absent="no labels stand for none but those that always do"),
+    "ignore": Option(list, absent="all columns are read"),
     "backend": Option(str, "numpy"),
     "device": Option(str, absent="the fastest that passes a self-check"),
     "dtype": Option(str, "float32"),
@@ -140,9 +142,11 @@ def effective(given: Mapping[str, Any]) -> dict[str, Any]:
     else:
         run = load_run(Path(options["resume"]))[0]
         identity = {name: named.get(name) for name in ("seed", "dtype", "split")}
+        identity |= {name: tuple(named[name]) for name in ("unknown", "ignore") if name in named}
         config = continued(run, named.get("preset"), recipe, **identity)
         kept: dict[str, Any] = {"dataset": run.dataset or None, "split": run.split or None, "backend": run.backend}
         kept |= {"dtype": run.dtype, "seed": run.seed}
+        kept |= {"unknown": list(run.unknown) or None, "ignore": list(run.ignore) or None}
         options |= kept | {name: named[name] for name in kept if name in named}
     return options | asdict(config)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from portgnn import memory
 from portgnn.checkpoint import Model
+from portgnn.datasets.selection import selected, texts
 from portgnn.errors import CheckpointError, ConfigError, GraphError
 from portgnn.evaluation import MAIN, TRAIN, Evaluation, evaluate_parts, labels_for, part_names, split_codes
 from portgnn.fingerprint import fingerprints
@@ -82,6 +83,8 @@ def predict(
     backend: str | Backend = "numpy",
     device: str | None = None,
     dtype: Any = "float32",
+    unknown: str | Sequence[str] = (),
+    ignore: str | Sequence[str] = (),
 ) -> NDArray[Any]:
     """Logits [nodes, classes] of a trained model, on any backend, for the graph it was trained on or another.
 
@@ -90,14 +93,15 @@ def predict(
     `class_names=graph.class_names`: columns then are of these classes in this order, followed by the model's others.
     Or take `portgnn.classify`, which returns labels in the model's order and scores by part of the split.
 
-    Features are normalised as on the graph that the model was trained on.
+    Features are normalised as on the graph that the model was trained on. unknown, ignore: the labels and columns to
+    leave out of the graph; see `portgnn.load_graph`.
 
     Raises GraphError where the graph's features do not fit the model or its classes are not the model's, ConfigError
     for class_names that the model does not have, CheckpointError for an unreadable file, OutOfMemoryError.
     """
     trained = trained_model(model_or_path)
     columns = None if class_names is None else _columns(trained.class_names, class_names)
-    logits = _logits_of(trained, _load(graph, None), _resolve(backend, device, dtype))
+    logits = _logits_of(trained, _load(graph, None, unknown, ignore), _resolve(backend, device, dtype))
     return logits if columns is None else logits[:, columns]
 
 
@@ -109,18 +113,21 @@ def classify(
     backend: str | Backend = "numpy",
     device: str | None = None,
     dtype: Any = "float32",
+    unknown: str | Sequence[str] = (),
+    ignore: str | Sequence[str] = (),
     announce: Callable[[str], None] | None = None,
 ) -> Classified:
     """The class of each node of a graph, and scores of labelled nodes by part: training, validation, test, others.
 
     split: the split to report by; see `portgnn.load_graph`. None takes the one that the model keeps, where this is the
         graph that it was trained on, whatever split the graph brings; and else the graph's own.
+    unknown, ignore: the labels and columns to leave out of the graph; see `portgnn.load_graph`.
     announce: called with what the user should know, as are the notes of the result.
 
     Raises what `predict` and `portgnn.load_graph` raise.
     """
     trained = trained_model(model_or_path)
-    target = _load(graph, announce)
+    target = _load(graph, announce, unknown, ignore)
     # Before the work: a split that cannot be made is no reason to wait.
     check_fit(trained, target)
     labels = labels_for(target, trained.class_names)
@@ -173,7 +180,7 @@ def check_fit(trained: Model, graph: Graph) -> None:
         missing = [name for name in trained.feature_names if name not in set(graph.feature_names)]
         unknown = [name for name in graph.feature_names if name not in set(trained.feature_names)]
         faults = [f"{graph.name} lacks {_names(missing)}"] if missing else []
-        faults += [f"the model does not know {_names(unknown)}"] if unknown else []
+        faults += [f"the model does not know {_names(unknown)} (--ignore leaves a column out)"] if unknown else []
         at = next(
             (
                 i
@@ -243,7 +250,11 @@ def _resolve(backend: str | Backend, device: str | None, dtype: Any) -> Backend:
     return get_backend(backend, device=device, dtype=dtype) if isinstance(backend, str) else backend
 
 
-def _load(graph: Target, announce: Callable[[str], None] | None) -> Graph:
+def _load(
+    graph: Target, announce: Callable[[str], None] | None, unknown: str | Sequence[str], ignore: str | Sequence[str]
+) -> Graph:
     from portgnn.datasets import load_graph
 
-    return graph if isinstance(graph, Graph) else load_graph(graph, announce=announce)
+    if isinstance(graph, Graph):
+        return selected(graph, texts(unknown, "unknown"), texts(ignore, "ignore"))
+    return load_graph(graph, unknown=unknown, ignore=ignore, announce=announce)

@@ -37,6 +37,7 @@ class Run:
     """What a run is, apart from where it stands.
 
     dataset: the name or path it was given, "" for a Graph. split: the text of its split, "" for the data's own.
+    unknown, ignore: the labels and columns that were left out of it.
     fingerprint: of the graph that it trains on; see `portgnn.fingerprint`.
     """
 
@@ -49,6 +50,8 @@ class Run:
     fingerprint: str
     class_names: tuple[str, ...]
     num_features: int
+    unknown: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
 
 
 def save_run(path: Path, run: Run, progress: Progress) -> int:
@@ -84,6 +87,8 @@ def load_run(path: Path) -> tuple[Run, Progress]:
             numbers["seed"],
             class_names=read_names(document["class_names"]),
             num_features=numbers["num_features"],
+            unknown=read_names(document.get("unknown", [])),
+            ignore=read_names(document.get("ignore", [])),
             **texts,
         )
         progress = _progress(tensors, config, numbers["best_start"], document["stopped"])

@@ -22,6 +22,14 @@ app = typer.Typer(
 BackendName = Annotated[str, typer.Option(help="Backend; see portgnn backends.", autocompletion=completion.backends)]
 DeviceName = Annotated[str | None, typer.Option(help="Device; by default the fastest that passes a self-check.")]
 DtypeName = Annotated[str, typer.Option(help="float64, float32 or bfloat16.", autocompletion=completion.dtypes)]
+Unknown = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TEXT", help="A label that stands for none, such as NA or ?; repeatable."),
+]
+Ignore = Annotated[
+    list[str] | None,
+    typer.Option(metavar="COLUMN", help="A column or attribute of the files to leave out; repeatable."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")]
 
 
@@ -70,6 +78,8 @@ def train(
         str | None,
         typer.Option(help="given, public, random:TRAIN:VAL[:SEED] (nodes a class) or fraction:TRAIN:VAL[:SEED]."),
     ] = None,
+    unknown: Unknown = None,
+    ignore: Ignore = None,
     save: Annotated[Path | None, typer.Option(metavar="FILE", help="Save the model as safetensors.")] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep the run in a file from which it can be resumed.")
@@ -137,13 +147,15 @@ def convert(
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT.graph", help="The folder to write.")],
     split: Annotated[str | None, typer.Option(help="How to split the nodes, as for train.")] = None,
+    unknown: Unknown = None,
+    ignore: Ignore = None,
     directed: Annotated[bool, typer.Option("--directed", help="Keep the directions of edges.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a graph as memory-mapped files. train --loader reads only the rows that it needs from them."""
     from portgnn.cli.conversion import run
 
-    run(dataset, out, split=split, directed=directed, as_json=as_json)
+    run(dataset, out, split=split, unknown=unknown or (), ignore=ignore or (), directed=directed, as_json=as_json)
 
 
 @app.command()
@@ -157,6 +169,8 @@ def predict(
     backend: BackendName = "numpy",
     device: DeviceName = None,
     dtype: DtypeName = "float32",
+    unknown: Unknown = None,
+    ignore: Ignore = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write one prediction a node: .csv, .npz or .parquet.")
     ] = None,
@@ -169,8 +183,9 @@ def predict(
     """Classify the nodes of a graph with a trained model."""
     from portgnn.cli.prediction import run
 
+    read = {"unknown": unknown or (), "ignore": ignore or ()}
     where: dict[str, Any] = {"backend": backend, "device": device, "dtype": dtype}
-    run(model, dataset, split=split, out=out, csv_safe=csv_safe, as_json=as_json, **where)
+    run(model, dataset, read, split=split, out=out, csv_safe=csv_safe, as_json=as_json, **where)
 
 
 @app.command()
@@ -260,13 +275,16 @@ def plot(
             autocompletion=completion.datasets,
         ),
     ] = None,
+    unknown: Unknown = None,
+    ignore: Ignore = None,
     map: Annotated[str, typer.Option(metavar="pca|tsne|umap", help="How to bring the nodes into the plane.")] = "pca",
     as_json: AsJson = False,
 ) -> None:
     """Draw results: curves, the differences between backends, a confusion matrix, a map of the nodes."""
     from portgnn.cli.plotting import run
 
-    run(results, out=out, kind=kind, dataset=dataset, map=map, as_json=as_json)
+    read = {"unknown": unknown or (), "ignore": ignore or ()}
+    run(results, out=out, kind=kind, dataset=dataset, read=read, map=map, as_json=as_json)
 
 
 @app.command()

@@ -58,10 +58,9 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     """What the file and the shell say, the shell last; options that neither names are absent."""
     file = options["config"]
     given = {} if file is None else read_options(file)
-    own = {name: value for name, value in options.items() if name not in ("config", "as_json", "logger")}
-    given |= {name: value for name, value in own.items() if value is not None}
-    if options["logger"]:
-        given["logger"] = options["logger"]
+    own = {name: value for name, value in options.items() if name not in ("config", "as_json")}
+    # The shell gives an empty list for an option that may be repeated and is not there.
+    given |= {name: value for name, value in own.items() if value is not None and value != []}
     if options["as_json"]:
         given["json"] = True
     return given

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from portgnn.cli.output import announce, print_json, print_line
@@ -10,9 +11,18 @@ from portgnn.datasets import load_graph
 from portgnn.outofcore import write_graph
 
 
-def run(dataset: str, out: Path, *, split: str | None, directed: bool, as_json: bool) -> None:
+def run(
+    dataset: str,
+    out: Path,
+    *,
+    split: str | None,
+    unknown: Sequence[str],
+    ignore: Sequence[str],
+    directed: bool,
+    as_json: bool,
+) -> None:
     """Loads the graph as `portgnn.train` would and writes it to the folder `out`."""
-    graph = load_graph(dataset, split=split, undirected=not directed, announce=announce)
+    graph = load_graph(dataset, split=split, undirected=not directed, unknown=unknown, ignore=ignore, announce=announce)
     written = write_graph(graph, out)
     if as_json:
         print_json({

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from portgnn.checkpoint import Model
 from portgnn.cli.output import announce, print_json, print_line
 from portgnn.datasets import load_graph
-from portgnn.documents import Document, differing, read
+from portgnn.documents import Document, differing
+from portgnn.documents import read as document_of
 from portgnn.errors import ConfigError
 from portgnn.files import check_writable, write_atomically
 
@@ -16,13 +18,23 @@ MODEL = ".safetensors"
 HELD = {"train": "a training run", "verify": "a verification", "benchmark": "a benchmark", "growth": "a growth run"}
 
 
-def run(results: Sequence[Path], *, out: Path, kind: str | None, dataset: str | None, map: str, as_json: bool) -> None:
+def run(
+    results: Sequence[Path],
+    *,
+    out: Path,
+    kind: str | None,
+    dataset: str | None,
+    read: Mapping[str, Any],
+    map: str,
+    as_json: bool,
+) -> None:
+    """read: how to read the dataset, for `portgnn.load_graph`."""
     from portgnn import plots
 
     plots.check_format(out)
     check_writable(out)
     models = [path for path in results if path.suffix == MODEL]
-    documents = [read(path) for path in results if path.suffix != MODEL]
+    documents = [document_of(path) for path in results if path.suffix != MODEL]
     chosen = kind or _suited(documents)
     _check(chosen, documents, models, results)
     runs = [document.data for document in documents]
@@ -31,7 +43,7 @@ def run(results: Sequence[Path], *, out: Path, kind: str | None, dataset: str | 
         from portgnn.plots.nodes import graph_of
 
         model = Model.load(models[0])
-        graph = graph_of(model) if dataset is None else load_graph(dataset, announce=announce)
+        graph = graph_of(model) if dataset is None else load_graph(dataset, announce=announce, **read)
     axes = plots.draw(chosen, runs=runs, model=model, graph=graph, map=map)
     write_atomically(out, plots.image(axes, out.suffix))
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from portgnn.untrusted import ALWAYS_ADMITTED, readable
 def run(
     model: Path,
     dataset: str,
+    read: Mapping[str, Any],
     *,
     split: str | None,
     backend: str,
@@ -37,13 +38,14 @@ def run(
     csv_safe: bool,
     as_json: bool,
 ) -> None:
+    """read: how to read the dataset, for `portgnn.load_graph`."""
     if out is not None:
         if out.suffix not in WRITERS:
             raise ConfigError(f"--out {out} must end in {', '.join(WRITERS)}")
         check_writable(out)
     trained = Model.load(model)
     on = get_backend(backend, device=device, dtype=dtype)
-    graph = load_graph(dataset, announce=announce)
+    graph = load_graph(dataset, announce=announce, **read)
     if out is not None and out.suffix == ".npz":
         check_padding(trained, graph)
     found = classify(trained, graph, split=split, backend=on, announce=announce)

@@ -103,8 +103,10 @@ def _state(history: History, epoch: int) -> str:
 def _next_step(result: TrainResult, save: Path | None, options: dict[str, Any]) -> tuple[str, ...]:
     if save is None:
         return ("To keep the model, add: --save model.safetensors. To keep its curves, add: --json > run.json",)
-    kept = load_run(options["resume"])[0].dataset if options.get("resume") else ""
-    model = [str(save), "--dataset", options["dataset"] or kept or result.dataset]
+    run = load_run(options["resume"])[0] if options.get("resume") else None
+    model = [str(save), "--dataset", options["dataset"] or (run.dataset if run else "") or result.dataset]
+    for name in ("unknown", "ignore"):
+        model += [f"--{name}={text}" for text in options.get(name) or (getattr(run, name) if run else ())]
     predict, plot = shlex.join(["portgnn", "predict", *model]), shlex.join(["portgnn", "plot", *model])
     commands = f"{predict} --out nodes.csv", f"{plot} --out map.png"
     return ("Next, the class of every node, or a map of the nodes:", *commands)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from portgnn.datasets.catalog import DATASETS, Dataset
+from portgnn.datasets.selection import selected, texts
 from portgnn.datasets.splits import with_split
 from portgnn.errors import ConfigError, DatasetError, DownloadError, near_matches
 from portgnn.files import exists, is_folder
@@ -30,6 +31,8 @@ def load_graph(
     *,
     split: str | None = None,
     undirected: bool = False,
+    unknown: str | Iterable[str] = (),
+    ignore: str | Iterable[str] = (),
     announce: Callable[[str], None] | None = None,
 ) -> Graph:
     """A graph by name (see `dataset_names`) or by path.
@@ -40,13 +43,16 @@ def load_graph(
         the graph's notes then say so. A dataset that was named is never replaced.
     split: how to split the nodes; see `portgnn.datasets.splits.with_split`. None keeps what the data has.
     undirected: store each edge in both directions, where the data is directed. The graph's notes say so.
-    announce: called with what a user should know while this goes on.
+    unknown: labels that stand for none, beside those that always do (empty, NaN, -1 among whole numbers).
+    ignore: columns (attributes) that are left out, whatever they hold.
+    announce: called with what a user should know while this goes on: for a file, all that its reader noted.
 
     Raises DatasetError if there is no such dataset or its files are not what they should be, DownloadError (a
     DatasetError) if a file of a named dataset cannot be fetched, ConfigError or GraphError for a split that
     cannot be made.
     """
-    graph = _load(None if dataset is None else os.fspath(dataset), announce)
+    choice = texts(unknown, "unknown"), texts(ignore, "ignore")
+    graph = _load(None if dataset is None else os.fspath(dataset), announce, *choice)
     if undirected and not graph.is_undirected:
         graph = graph.symmetrized()
     if split is None:
@@ -59,18 +65,23 @@ def load_graph(
     return with_split(graph, split)
 
 
-def _load(dataset: str | None, announce: Callable[[str], None] | None) -> Graph:
+def _load(
+    dataset: str | None, announce: Callable[[str], None] | None, unknown: tuple[str, ...], ignore: tuple[str, ...]
+) -> Graph:
     if dataset is None:
-        return _default_graph(announce)
+        return selected(_default_graph(announce), unknown, ignore)
     if dataset in DATASETS:
-        return DATASETS[dataset].load(announce=announce)
+        return selected(DATASETS[dataset].load(announce=announce), unknown, ignore)
     path = Path(dataset)
     if not dataset or not exists(path):
         raise DatasetError(
             f"There is no dataset {shortened(dataset)!r}, and no file or folder of that name."
             f"{near_matches(dataset, DATASETS)}"
         )
-    graph = _read(path)
+    graph = _read(path, unknown, ignore)
+    if announce is not None:
+        for note in graph.notes:
+            announce(f"{graph.name}: {note}.")
     if not graph.is_undirected:
         graph = replace(graph, notes=(*graph.notes, _directions(graph)))
     return graph
@@ -87,24 +98,24 @@ def _directions(graph: Graph) -> str:
     return f"directed: {', '.join(parts)}"
 
 
-def _read(path: Path) -> Graph:
+def _read(path: Path, unknown: tuple[str, ...], ignore: tuple[str, ...]) -> Graph:
     if is_folder(path) and path.suffix == ".graph":
         from portgnn.outofcore import DiskGraph
 
-        return DiskGraph(path).load()
+        return selected(DiskGraph(path).load(), unknown, ignore)
     if is_folder(path):
         from portgnn.datasets.tables import read_folder
 
-        return read_folder(path)
+        return read_folder(path, unknown, ignore)
     suffix = path.suffix.lower()
     if suffix == ".npz":
         from portgnn.datasets.npz import read_npz
 
-        return read_npz(path)
+        return read_npz(path, unknown, ignore)
     if suffix in (".graphml", ".gml"):
         from portgnn.datasets.graphml import read_markup
 
-        return read_markup(path)
+        return read_markup(path, unknown, ignore)
     if suffix in (".csv", ".parquet"):
         raise DatasetError(
             f"{path} is one table of two; name the folder that holds nodes{suffix} and edges{suffix}: {path.parent}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import mmap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -21,13 +21,18 @@ _MAX_FIELD = 1 << 17
 MAX_RATIO = 100
 ALWAYS_ADMITTED = 256 << 20
 
+_WAY_OUT = "; --ignore COLUMN leaves a column out"
+
 IsText = Callable[[str], bool]
 CheckNames = Callable[[Path, list[str]], None]
 
 
 @dataclass(eq=False)
 class Table:
-    """text: column -> one string a row. numbers: column -> float64 [rows], all finite. In file order."""
+    """text: column -> one string a row. numbers: column -> float64 [rows], all finite. In file order.
+
+    names: all columns of the file, those that were left out among them.
+    """
 
     path: Path
     names: list[str]
@@ -51,10 +56,13 @@ def _any_names(path: Path, names: list[str]) -> None:
     pass
 
 
-def read_csv(path: Path, is_text: IsText, check: CheckNames = _any_names) -> Table:
+def read_csv(
+    path: Path, is_text: IsText, check: CheckNames = _any_names, ignore: Collection[str] = frozenset()
+) -> Table:
     """Reads a CSV file with a header: UTF-8, commas, double quotes. is_text: which columns are not numbers.
 
-    check: raises where the columns' names will not do; called before any value is read.
+    check: raises where the columns' names will not do; called before any value is read. ignore: columns that are left
+    out, whatever they hold.
 
     With pyarrow if it is installed, and else with Python's csv module: the same result either way. Raises
     DatasetError with line and column for what cannot be read.
@@ -63,11 +71,11 @@ def read_csv(path: Path, is_text: IsText, check: CheckNames = _any_names) -> Tab
         with _opened(path) as file:
             names = _header(path, file)
         check(path, names)
-        fast = _with_arrow(path, names, is_text)
+        fast = _with_arrow(path, names, is_text, ignore)
         if fast is not None:
             return fast
         with _opened(path) as file:
-            return _with_csv(path, file, names, is_text)
+            return _with_csv(path, file, names, is_text, ignore)
     except UnicodeDecodeError:
         raise DatasetError(f"{path}, line {_undecodable_line(path)}: not UTF-8; save the file as UTF-8") from None
     except OSError as error:
@@ -78,9 +86,10 @@ def _opened(path: Path) -> TextIO:
     return path.open(encoding="utf-8-sig", newline="")
 
 
-def _with_csv(path: Path, file: TextIO, names: list[str], is_text: IsText) -> Table:
-    table = Table(path, names, text={name: [] for name in names if is_text(name)})
-    parts: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names if not is_text(name)}
+def _with_csv(path: Path, file: TextIO, names: list[str], is_text: IsText, ignore: Collection[str]) -> Table:
+    kept = [name for name in names if name not in ignore]
+    table = Table(path, names, text={name: [] for name in kept if is_text(name)})
+    parts: dict[str, list[NDArray[np.float64]]] = {name: [] for name in kept if not is_text(name)}
     reader = csv.reader(file, strict=True)
     line = 1
     try:
@@ -89,9 +98,9 @@ def _with_csv(path: Path, file: TextIO, names: list[str], is_text: IsText) -> Ta
             if set(map(len, block)) != {len(names)}:
                 block = _filled(path, block, names, line)
             for name, values in zip(names, zip(*block, strict=True), strict=bool(block)):
-                if is_text(name):
+                if name in table.text:
                     table.text[name].extend(values)
-                else:
+                elif name in parts:
                     parts[name].append(_numbers(table, name, values))
             table.rows += len(block)
             line = reader.line_num
@@ -128,7 +137,7 @@ def _numbers(table: Table, name: str, values: Sequence[str]) -> NDArray[np.float
     except ValueError:
         pass
     row = next(row for row, value in enumerate(values) if not _finite(value))
-    raise DatasetError(f"{table.where(table.rows + row, name)}: {values[row][:40]!r} is not a finite number")
+    raise DatasetError(f"{table.where(table.rows + row, name)}: {values[row][:40]!r} is not a finite number{_WAY_OUT}")
 
 
 def _finite(value: str) -> bool:
@@ -176,7 +185,7 @@ def check_names(path: Path, names: list[str]) -> None:
         seen.add(name)
 
 
-def _with_arrow(path: Path, names: list[str], is_text: IsText) -> Table | None:
+def _with_arrow(path: Path, names: list[str], is_text: IsText, ignore: Collection[str]) -> Table | None:
     """The table by pyarrow; None where that is not installed, or does not read the file as a matter of course."""
     try:
         import pyarrow as pa
@@ -186,18 +195,19 @@ def _with_arrow(path: Path, names: list[str], is_text: IsText) -> Table | None:
     # Two parsers can differ over quotes, and over fields too long for one of them.
     if _has_quotes(path):
         return None
-    kinds = {name: pa.string() if is_text(name) else pa.float64() for name in names}
+    kept = [name for name in names if name not in ignore]
+    kinds = {name: pa.string() if is_text(name) else pa.float64() for name in kept}
     try:
         read = arrow_csv.read_csv(
             path,
             read_options=arrow_csv.ReadOptions(block_size=4 << 20),
             parse_options=arrow_csv.ParseOptions(quote_char=False),
-            convert_options=arrow_csv.ConvertOptions(column_types=kinds, null_values=[]),
+            convert_options=arrow_csv.ConvertOptions(column_types=kinds, null_values=[], include_columns=kept),
         )
     # The careful reader decides: it has the better message, if there is a fault at all.
     except (pa.ArrowException, ValueError, OSError):
         return None
-    return _from_arrow(path, names, read, is_text) if read.column_names == names else None
+    return _from_arrow(path, names, read, is_text) if read.column_names == kept else None
 
 
 def _has_quotes(path: Path) -> bool:
@@ -210,7 +220,7 @@ def _has_quotes(path: Path) -> bool:
 
 def _from_arrow(path: Path, names: list[str], read: Any, is_text: IsText) -> Table | None:
     table = Table(path, names, rows=read.num_rows)
-    for name in names:
+    for name in read.column_names:
         column = read[name]
         if is_text(name):
             table.text[name] = column.to_pylist()
@@ -223,8 +233,13 @@ def _from_arrow(path: Path, names: list[str], read: Any, is_text: IsText) -> Tab
     return table
 
 
-def read_parquet(path: Path, is_text: IsText, check: CheckNames = _any_names) -> Table:
+def read_parquet(
+    path: Path, is_text: IsText, check: CheckNames = _any_names, ignore: Collection[str] = frozenset()
+) -> Table:
     """Reads a Parquet file: columns of numbers, and of anything that has a text form where is_text says so.
+
+    In a column of text, null and NaN are empty, and numbers that are all whole are written as integers: pandas makes
+    floats of integers where one is missing. check, ignore: as for `read_csv`.
 
     Raises DatasetError without pyarrow, for a damaged file, for a column that is neither, and for a file that
     says that it would unpack to more than 256 MiB and 100 times its own size.
@@ -251,22 +266,22 @@ def read_parquet(path: Path, is_text: IsText, check: CheckNames = _any_names) ->
                     f"{path} would unpack to {declared} bytes, where at most {bound} are admitted for "
                     "a file of its size"
                 )
-            read = file.read()
+            kept = [name for name in names if name not in ignore]
+            read = file.read(columns=kept)
         columns = []
-        for name in names:
+        for name in kept:
             column = read[name]
             if column.null_count and not is_text(name):
                 at = int(compute.index(compute.is_null(column), True).as_py())
-                raise DatasetError(f"{path}, row {at + 1}, column {name!r}: there is no value")
+                raise DatasetError(f"{path}, row {at + 1}, column {name!r}: there is no value{_WAY_OUT}")
             if not is_text(name) and not (
                 pa.types.is_integer(column.type)
                 or pa.types.is_floating(column.type)
                 or pa.types.is_boolean(column.type)
             ):
-                raise DatasetError(f"{path}, column {name!r}: {column.type}, where numbers are needed")
-            column = column.cast(pa.string() if is_text(name) else pa.float64(), safe=False)
-            columns.append(compute.fill_null(column, "") if is_text(name) else column)
-        table = _from_arrow(path, names, pa.table(columns, names=names), is_text)
+                raise DatasetError(f"{path}, column {name!r}: {column.type}, where numbers are needed{_WAY_OUT}")
+            columns.append(_as_text(column) if is_text(name) else column.cast(pa.float64(), safe=False))
+        table = _from_arrow(path, names, pa.table(columns, names=kept), is_text)
     except DatasetError:
         raise
     except OSError as error:
@@ -274,10 +289,28 @@ def read_parquet(path: Path, is_text: IsText, check: CheckNames = _any_names) ->
     except (pa.ArrowException, ValueError, TypeError, KeyError, MemoryError, OverflowError) as error:
         raise DatasetError(f"{path} cannot be read as Parquet: {str(error)[:200]}") from None
     if table is None:
-        for name in names:
+        for name in kept:
             values = np.asarray(read[name].cast(pa.float64(), safe=False).to_numpy()) if not is_text(name) else None
             if values is not None and not np.isfinite(values).all():
                 at = int(np.flatnonzero(~np.isfinite(values))[0])
-                raise DatasetError(f"{path}, row {at + 1}, column {name!r}: {values[at]} is not a finite number")
+                raise DatasetError(
+                    f"{path}, row {at + 1}, column {name!r}: {values[at]} is not a finite number{_WAY_OUT}"
+                )
         raise AssertionError("unreachable: only a number that is not finite has no table")
     return table
+
+
+def _as_text(column: Any) -> Any:
+    """A column of any type as text, "" where there is no value."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_floating(column.type):
+        column = column.cast(pa.float64())
+        column = compute.if_else(compute.is_nan(column), None, column)
+        whole = compute.and_(compute.equal(column, compute.floor(column)), compute.less(compute.abs(column), 2.0**53))
+        if compute.all(whole, min_count=0).as_py():
+            column = column.cast(pa.int64())
+    return compute.fill_null(column.cast(pa.string(), safe=False), "")

@@ -3,78 +3,135 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.arrays import host
-from portgnn.datasets.tables import numbered_classes
+from portgnn.arrays import host, unmasked
+from portgnn.datasets.labels import Classes, classes_of
+from portgnn.datasets.selection import left_out
+from portgnn.datasets.tables import SPLIT_WORDS
 from portgnn.errors import GraphError
 from portgnn.graph import UNLABELLED, Graph
+from portgnn.graph_checks import is_missing, is_zero_one
 
 _MASKS = {"train": "train_mask", "val": "val_mask", "test": "test_mask"}
 
 
 def from_networkx(
-    graph: Any, features: Any = "features", label: str = "label", weight: str = "weight", **fields: Any
+    graph: Any,
+    features: Any = "features",
+    label: str | None = "label",
+    weight: str | None = "weight",
+    *,
+    split: str | None = "split",
+    unknown: Collection[str] = (),
+    **fields: Any,
 ) -> Graph:
     """A graph of a networkx Graph, DiGraph, or multigraph (parallel edges: weights summed, else counted once).
 
     features: the node attribute that holds a list of numbers, or a list of attributes that hold one number
         each, or a matrix [n, f] in the order of `graph.nodes`; without such an attribute, the identity.
-    label: the node attribute with the class's name, left out or None where unknown. weight: the edge attribute;
-        edges have weights if at least one has it, and the others then weigh 1.
+    label: the node attribute with the class's name, left out, None or NaN where unknown. unknown: labels that stand
+        for none, too. weight: the edge attribute; edges have weights if at least one has it, and the others then
+        weigh 1. split: the node attribute that is train, val or test, where no split is among the fields. None reads
+        none of these. Attributes that are not read are noted.
     fields: the other fields of `Graph`. An undirected graph's edges go both ways, a directed one's as given.
+
+    What `to_networkx` writes comes back: classes and features keep their order and names.
 
     Raises GraphError naming the node or edge at fault.
     """
     nodes = list(graph.nodes)
     index = {node: position for position, node in enumerate(nodes)}
     names = [str(node) for node in nodes]
-    if len(set(names)) != len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise GraphError(f"two nodes are named {twice!r} when written as text; give them distinct names")
-    pairs, weights, weighted = [], [], False
-    for source, target, value in graph.edges(data=weight, default=None):
+    _check_distinct(names, "when written as text")
+    pairs, weights, weighted, left = [], [], False, set()
+    for source, target, data in graph.edges(data=True):
+        value = None if weight is None else data.get(weight)
         pairs.append((index[source], index[target]))
         weighted = weighted or value is not None
         weights.append(_number(1 if value is None else value, f"{weight!r} of edge {source!r} -> {target!r}"))
-    labels: Any = [graph.nodes[node].get(label) for node in nodes]
-    labels, classes = numbered_classes(["" if value is None else str(value) for value in labels])
-    notes = tuple(fields.pop("notes", ()))
-    if isinstance(features, str | list) and (isinstance(features, str) or all(isinstance(f, str) for f in features)):
+        left.update(data)
+    notes = [*fields.pop("notes", ()), *left_out("edge", left - {weight, "id", "key"}, _weight_advice(weight))]
+    read = {label, split, *(features if _are_names(features) else [features] if isinstance(features, str) else [])}
+    of_nodes = {name for _, data in graph.nodes(data=True) for name in data}
+    notes += left_out("node", of_nodes - read, "name those that are features in features=[…]")
+    classes = classes_of([graph.nodes[node].get(label) for node in nodes], unknown)
+    notes += classes.notes
+    matrix = features
+    if features is None or isinstance(features, str) or _are_names(features):
         matrix, more = _attributes(graph, nodes, features)
         notes += more
-        if isinstance(features, list) and not more:
-            fields = {"feature_names": tuple(features)} | fields
-    else:
-        matrix = features
-    given = {"name": str(graph.name or "graph"), "class_names": classes, "node_ids": names}
+        known: Any = features if isinstance(features, list) and not more else graph.graph.get("feature_names")
+        if _are_names(known) and len(known) == matrix.shape[1]:
+            fields = {"feature_names": tuple(known)} | fields
+    if not {*_MASKS} & set(fields):
+        fields |= _parts(graph, nodes, split)
+    given = {"name": str(graph.name or "graph"), "node_ids": names}
     return Graph.from_edges(
         np.array(pairs, dtype=np.int64).reshape(-1, 2),
         matrix,
-        labels,
         weights=weights if weighted else None,
         num_nodes=len(nodes),
         undirected=not graph.is_directed(),
-        notes=notes,
-        **(given | fields),
+        notes=tuple(notes),
+        **(given | _in_order(classes, graph.graph.get("class_names")) | fields),
     )
 
 
-def _attributes(graph: Any, nodes: list[Any], names: str | list[str]) -> tuple[Any, tuple[str, ...]]:
+def _check_distinct(names: list[str], when: str) -> None:
+    if len(set(names)) != len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        raise GraphError(f"two nodes are named {twice!r} {when}; give them distinct names")
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _weight_advice(weight: str | None) -> str:
+    return "weights are left out, too" if weight is None else f"only {weight!r} is read, as the weight"
+
+
+def _in_order(classes: Classes, names: Any) -> dict[str, Any]:
+    """Labels and class names; in the order of `names`, where those hold all classes."""
+    if not _are_names(names) or len(set(names)) != len(names) or not set(classes.names) <= set(names):
+        return {"labels": classes.labels, "class_names": classes.names}
+    if classes.labels is None:
+        return {"class_names": tuple(names)}
+    number = np.array([*map(names.index, classes.names), UNLABELLED])  # -1 takes the last
+    return {"labels": number[classes.labels], "class_names": tuple(names)}
+
+
+def _parts(graph: Any, nodes: list[Any], split: str | None) -> dict[str, list[int]]:
+    """Node numbers by the split that the nodes' attribute names."""
+    parts: dict[str, list[int]] = {}
+    for position, node in enumerate(nodes):
+        value = graph.nodes[node].get(split)
+        word = "" if is_missing(value) else str(value).strip()
+        if word and word not in SPLIT_WORDS:
+            raise GraphError(f"node {str(node)[:40]!r}: {split} {word[:40]!r} is none of train, val, test")
+        if word:
+            parts.setdefault(tuple(_MASKS)[SPLIT_WORDS[word]], []).append(position)
+    return parts
+
+
+def _attributes(graph: Any, nodes: list[Any], names: str | list[str] | None) -> tuple[Any, tuple[str, ...]]:
     several = isinstance(names, list)
-    rows = [
-        [graph.nodes[node].get(name) for name in names] if several else graph.nodes[node].get(names) for node in nodes
+    rows: list[Any] = [
+        [graph.nodes[node].get(name) for name in names] if isinstance(names, list) else graph.nodes[node].get(names)
+        for node in nodes
     ]
     if not several and all(row is None for row in rows):
         return sp.eye_array(len(nodes), format="csr"), ("features are the identity: the nodes have none",)
     width = -1
     for node, row in zip(nodes, rows, strict=True):
-        values = np.asarray(row if row is not None else [np.nan])
+        values = unmasked(row if row is not None else [np.nan], f"attribute {names!r} of node {node!r}")
         if values.ndim != 1 or values.dtype.kind not in "fiub" or (width >= 0 and len(values) != width):
             raise GraphError(
                 f"attribute {names!r} of node {node!r} is {str(row)[:40]}; it must be "
@@ -93,11 +150,16 @@ def _number(value: Any, what: str) -> float:
 
 def to_networkx(graph: Graph) -> Any:
     """A networkx Graph (DiGraph where the graph is directed): nodes under their ids with `label` (class name),
-    `split` and `features` (list of floats), edges with `weight`. Needs networkx.
+    `split` and `features` (list of floats), edges with `weight`; the graph with `class_names` and `feature_names`.
+    Needs networkx.
     """
     library = _library("networkx", "data")
     made = library.Graph(name=graph.name) if graph.is_undirected else library.DiGraph(name=graph.name)
     names = node_names(graph)
+    _check_distinct(names, "in node_ids")
+    for key, value in (("class_names", graph.class_names), ("feature_names", graph.feature_names)):
+        if value:
+            made.graph[key] = list(value)
     dense = graph.features.toarray() if isinstance(graph.features, sp.csr_array) else graph.features
     for node, name in enumerate(names):
         made.add_node(name, features=dense[node].tolist())
@@ -116,13 +178,15 @@ def to_networkx(graph: Graph) -> Any:
 def from_pyg(data: Any, **fields: Any) -> Graph:
     """A graph of a `torch_geometric.data.Data`, or of anything with edge_index [2, m] and x [n, f].
 
-    Taken where they are: y [n], edge_weight [m] (or edge_attr of one column), train_mask, val_mask, test_mask
-    [n]. Edges are kept as given. fields: replace or add fields of `Graph`. Raises GraphError.
+    Taken where they are: y [n], edge_weight [m] (or edge_attr of one column), train_mask, val_mask, test_mask: masks
+    [n], of booleans or of 0 and 1, or node numbers; class_names, a list. Edges are kept as given; repeated ones are
+    summed, with a note, as PyG's `gcn_norm` and convolutions do. fields: replace or add fields of `Graph`. Raises
+    GraphError.
     """
     edge_index, features = getattr(data, "edge_index", None), getattr(data, "x", None)
     if edge_index is None:
         raise GraphError("the data has no edge_index; a graph needs edges [2, m]")
-    pairs = _host(edge_index)
+    pairs = unmasked(edge_index, "edge_index")
     if pairs.ndim != 2 or pairs.shape[0] != 2:
         raise GraphError(f"edge_index has shape {list(pairs.shape)}; it must be [2, edges]")
     notes = tuple(fields.pop("notes", ()))
@@ -132,56 +196,73 @@ def from_pyg(data: Any, **fields: Any) -> Graph:
             raise GraphError("the data has neither x nor num_nodes")
         features, notes = sp.eye_array(int(count), format="csr"), (*notes, "features are the identity: there is no x")
     else:
-        features = _host(features)
-    weights = getattr(data, "edge_weight", None)
-    if weights is None and (attr := getattr(data, "edge_attr", None)) is not None:
-        attr = _host(attr)
-        if attr.ndim == 1 or attr.shape[1] == 1:
-            weights = attr.reshape(-1)
-        else:
-            notes = (*notes, f"edge_attr of {attr.shape[1]} columns left out: a GCN takes one weight an edge")
-    given = _labels_and_masks(getattr(data, "y", None), lambda name: getattr(data, name, None))
-    return Graph.from_edges(
-        pairs.T,
-        features,
-        weights=None if weights is None else _host(weights),
-        undirected=False,
-        notes=notes,
-        **(given | fields),
-    )
+        features = host(features, "x")
+    weights, more = _pyg_weights(data)
+    names = getattr(data, "class_names", None)
+    given = _labels_and_masks(getattr(data, "y", None), lambda name: getattr(data, name, None), (*features.shape, 0)[0])
+    if isinstance(names, list) and _are_names(names):
+        given["class_names"] = tuple(names)
+    return _summed(pairs.T, weights, features=features, notes=(*notes, *more), **(given | fields))
+
+
+def _pyg_weights(data: Any) -> tuple[Any, list[str]]:
+    """Weights [m] or None, and notes on what was taken or left."""
+    weights, attr = getattr(data, "edge_weight", None), getattr(data, "edge_attr", None)
+    if attr is None:
+        return weights, []
+    attr = host(attr, "edge_attr")
+    if weights is not None:
+        return weights, ["edge_attr left out: edge_weight is the weight"]
+    if len(attr.shape) == 1 or attr.shape[1] == 1:
+        return attr.reshape(-1), ["edge_attr taken for the weight: it has one column"]
+    return None, [f"edge_attr of {attr.shape[1]} columns left out: a GCN takes one weight an edge"]
+
+
+def _summed(pairs: NDArray[Any], weights: Any, **fields: Any) -> Graph:
+    """A graph of edges [m, 2] that are all kept: a repeated edge weighs as much as its parts together."""
+    values = np.ones(len(pairs)) if weights is None else unmasked(weights, "edge_weight").reshape(-1)
+    return Graph.from_edges(pairs, weights=values, undirected=False, **fields)
 
 
 def to_pyg(graph: Graph) -> Any:
-    """A `torch_geometric.data.Data` with edge_index, edge_weight, x (dense float32), y and the masks."""
+    """A `torch_geometric.data.Data` with edge_index, edge_weight, x (dense), y, the masks and class_names (a list).
+
+    Numbers are float32, or float64 where that would make infinity or 0 of one. Names of nodes and features stay behind.
+    """
     data = _library("torch_geometric.data", None)
     tensor = _library("torch", None).as_tensor
     source, target, weights = edge_list(graph)
-    arrays = {"edge_index": np.stack([source, target]), "edge_weight": weights.astype(np.float32)}
-    return data.Data(**{name: tensor(value) for name, value in (arrays | _node_arrays(graph, "x", "y")).items()})
+    arrays = {"edge_index": np.stack([source, target]), "edge_weight": _narrow(weights)}
+    made = data.Data(**{name: tensor(value) for name, value in (arrays | _node_arrays(graph, "x", "y")).items()})
+    if graph.class_names:
+        made.class_names = list(graph.class_names)
+    return made
+
+
+def _narrow(array: NDArray[Any]) -> NDArray[Any]:
+    """float32, unless that loses a value altogether."""
+    with np.errstate(over="ignore", under="ignore"):
+        narrow = array.astype(np.float32)
+    return narrow if np.isfinite(narrow).all() and ((narrow == 0) == (array == 0)).all() else array.astype(np.float64)
 
 
 def from_dgl(graph: Any, features: str = "feat", label: str = "label", **fields: Any) -> Graph:
     """A graph of a homogeneous `dgl.DGLGraph`: edges() and ndata[features], ndata[label], ndata["train_mask"]….
 
-    Edge weights are taken from edata["weight"] or edata["w"]. Edges are kept as given. Raises GraphError.
+    Edge weights are taken from edata["weight"] or edata["w"]. Edges are kept as given; repeated ones are summed, with
+    a note, as DGL's convolutions do. Masks as for `from_pyg`. Raises GraphError.
     """
-    source, target = (_host(part) for part in graph.edges())
+    source, target = (unmasked(part, "the graph's edges") for part in graph.edges())
     data, edge_data = graph.ndata, graph.edata
-    matrix = _host(data[features]) if features in data else sp.eye_array(int(graph.num_nodes()), format="csr")
+    count = int(graph.num_nodes())
+    matrix = host(data[features], features) if features in data else sp.eye_array(count, format="csr")
     notes = tuple(fields.pop("notes", ()))
     if features not in data:
         notes = (*notes, f"features are the identity: there is no ndata[{features!r}]")
-    weights = next((_host(edge_data[name]).reshape(-1) for name in ("weight", "w") if name in edge_data), None)
-    given = _labels_and_masks(data.get(label), data.get)
-    return Graph.from_edges(
-        np.stack([source, target], axis=1),
-        matrix,
-        weights=weights,
-        num_nodes=int(graph.num_nodes()),
-        undirected=False,
-        notes=notes,
-        **(given | fields),
-    )
+    weights = next((edge_data[name] for name in ("weight", "w") if name in edge_data), None)
+    given = _labels_and_masks(data.get(label), data.get, count)
+    pairs = np.stack([source, target], axis=1)
+    return _summed(pairs, weights, features=matrix, num_nodes=count, notes=notes, **(given | fields))
 
 
 def to_dgl(graph: Graph) -> Any:
@@ -189,7 +270,7 @@ def to_dgl(graph: Graph) -> Any:
     library, tensor = _library("dgl", None), _library("torch", None).as_tensor
     source, target, weights = edge_list(graph)
     made = library.graph((tensor(source), tensor(target)), num_nodes=graph.num_nodes)
-    made.edata["weight"] = tensor(weights.astype(np.float32))
+    made.edata["weight"] = tensor(_narrow(weights))
     for name, value in _node_arrays(graph, "feat", "label").items():
         made.ndata[name] = tensor(value)
     return made
@@ -209,7 +290,7 @@ def node_names(graph: Graph) -> list[str]:
 
 def _node_arrays(graph: Graph, features: str, label: str) -> dict[str, NDArray[Any]]:
     dense = graph.features.toarray() if isinstance(graph.features, sp.csr_array) else graph.features
-    arrays: dict[str, NDArray[Any]] = {features: dense.astype(np.float32)}
+    arrays: dict[str, NDArray[Any]] = {features: _narrow(dense)}
     if graph.labels is not None:
         arrays[label] = graph.labels.copy()
     for split, mask in _MASKS.items():
@@ -219,26 +300,24 @@ def _node_arrays(graph: Graph, features: str, label: str) -> dict[str, NDArray[A
     return arrays
 
 
-def _labels_and_masks(labels: Any, mask_of: Any) -> dict[str, Any]:
+def _labels_and_masks(labels: Any, mask_of: Any, num_nodes: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if labels is not None:
-        labels = _host(labels)
+        labels = host(labels, "the labels")
         found["labels"] = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
     for split, mask in _MASKS.items():
         if (given := mask_of(mask)) is not None:
-            array = _host(given)
+            array = unmasked(given, mask)
             if array.ndim != 1:
                 raise GraphError(
                     f"{mask} has shape {list(array.shape)}; choose one split, for example {split}={mask}[:, 0]"
                 )
-            if array.any():
-                found[split] = array.astype(np.bool_)
+            # A mask by its name; by its values it may be a list of node numbers.
+            if array.shape == (num_nodes,) and (array.dtype == np.bool_ or is_zero_one(array)):
+                array = np.flatnonzero(array)
+            if array.size:
+                found[split] = array
     return found
-
-
-def _host(value: Any) -> Any:
-    """A tensor of whatever library as a NumPy array or, where it is sparse, a SciPy matrix. Raises GraphError."""
-    return host(value, "a tensor of the data")
 
 
 def _library(name: str, extra: str | None) -> Any:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from portgnn.datasets.convert import from_networkx
+from portgnn.datasets.selection import check_ignored, feature_doubts
 from portgnn.errors import DatasetError, GraphError, PortgnnError
 from portgnn.graph import Graph
 
@@ -15,12 +19,15 @@ MAX_BYTES = 256 << 20
 _MAX_DEPTH = 100
 
 
-def read_markup(path: Path) -> Graph:
+def read_markup(path: Path, unknown: Collection[str] = (), ignore: Collection[str] = ()) -> Graph:
     """Reads a GraphML (`.graphml`) or GML (`.gml`) file. Needs networkx.
 
     Of the node attributes, `label` is the class's name (GML, where `label` names the node: `class`) and `split`
     the node's split; all others are features, a number for every node. The edge attribute `weight` is the
-    weight. A file that is undirected gives edges both ways.
+    weight, and others are left out, with a note. Defaults of GraphML's keys count where a value is missing. A file that
+    is undirected gives edges both ways.
+
+    unknown: labels that stand for none. ignore: attributes of nodes or edges that are left out, whatever they hold.
 
     Raises DatasetError naming the file; XML with a document type or entities is refused before it is read.
     """
@@ -38,8 +45,8 @@ def read_markup(path: Path) -> Graph:
     if graphml:
         _check_xml(path, content)
     try:
-        graph = networkx.read_graphml(io.BytesIO(content)) if graphml else networkx.read_gml(io.BytesIO(content))
-        return _graph(path, graph, "label" if graphml else "class")
+        graph = _parsed(content) if graphml else networkx.read_gml(io.BytesIO(content))
+        return _graph(path, graph, "label" if graphml else "class", unknown, ignore)
     except PortgnnError as error:
         raise DatasetError(f"{path}: {error}") from None
     # networkx lets through whatever a malformed file makes it stumble over.
@@ -47,32 +54,54 @@ def read_markup(path: Path) -> Graph:
         raise DatasetError(f"{path} cannot be read: {type(error).__name__}: {str(error)[:200]}") from None
 
 
-def _graph(path: Path, graph: Any, label: str) -> Graph:
+def _parsed(content: bytes) -> Any:
+    """The graph of a GraphML file, with the defaults of its keys put in where a node or an edge has no value.
+
+    networkx reads them and leaves it to its callers to apply them; those of keys for all kinds it does not keep.
+    """
+    from networkx.readwrite.graphml import GraphMLReader
+
+    reader = GraphMLReader()
+    graphs = list(reader(path=io.BytesIO(content)))
+    if not graphs:
+        named = content.replace(b"<graphml>", f'<graphml xmlns="{reader.NS_GRAPHML}">'.encode(), 1)
+        graphs = list(reader(path=io.BytesIO(named)))
+    if len(graphs) != 1:
+        raise GraphError(f"it cannot be read: it holds {len(graphs)} graphs, where one is wanted")
+    keys, defaults = reader.find_graphml_keys(reader.xml)
+    for key, value in defaults.items():
+        name, kind = keys[key]["name"], keys[key]["for"]
+        if kind in ("node", "all", None):
+            for _, data in graphs[0].nodes(data=True):
+                data.setdefault(name, value)
+        if kind in ("edge", "all", None):
+            for _, _, data in graphs[0].edges(data=True):
+                data.setdefault(name, value)
+    return graphs[0]
+
+
+def _graph(path: Path, graph: Any, label: str, unknown: Collection[str], ignore: Collection[str]) -> Graph:
     nodes = list(graph.nodes)
     if not nodes:
         raise GraphError("the graph has no nodes")
-    # GraphML's defaults stand apart from the nodes: networkx leaves it to its callers to apply them.
-    for name, value in dict(graph.graph.get("node_default", {})).items():
-        for node in nodes:
-            graph.nodes[node].setdefault(name, value)
     names = dict.fromkeys(name for _, data in graph.nodes(data=True) for name in data)
-    features = [name for name in names if name not in (label, "split")]
+    of_edges = dict.fromkeys(name for _, _, data in graph.edges(data=True) for name in data)
+    check_ignored(ignore, map(str, [*names, *of_edges]), "the graph")
+    for data in (*(data for _, data in graph.nodes(data=True)), *(data for _, _, data in graph.edges(data=True))):
+        for name in ignore:
+            data.pop(name, None)
+    features = [name for name in names if name not in (label, "split", *ignore)]
     for name in features:
         for node in nodes:
             value = graph.nodes[node].get(name)
             if not isinstance(value, int | float):
                 raise GraphError(
                     f"node {str(node)[:40]!r}: attribute {str(name)[:40]!r} is {str(value)[:40]!r}; a "
-                    "feature needs a number at every node"
+                    "feature needs a number at every node; --ignore NAME leaves an attribute out"
                 )
-    parts: dict[str, Any] = {}
-    for position, node in enumerate(nodes):
-        word = graph.nodes[node].get("split", "")
-        if word not in ("", "train", "val", "test"):
-            raise GraphError(f"node {str(node)[:40]!r}: split {str(word)[:40]!r} is none of train, val, test")
-        if word:
-            parts.setdefault(str(word), []).append(position)
-    return from_networkx(graph, features or "features", label, name=path.stem, **parts)
+    columns = {name: np.array([float(graph.nodes[node][name]) for node in nodes]) for name in features}
+    notes = feature_doubts(features, columns)
+    return from_networkx(graph, features or None, label, unknown=unknown, name=path.stem, notes=notes)
 
 
 class _Refused(Exception):

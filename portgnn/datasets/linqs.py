@@ -20,6 +20,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.datasets.download import FileSpec
+from portgnn.datasets.labels import classes_of
 from portgnn.errors import DatasetError, GraphError
 from portgnn.graph import Graph
 
@@ -61,9 +62,7 @@ def read_linqs(archive: Path, name: str = "cora") -> Graph:
     (content_name, content), (cites_name, cites) = members.items()
     ids, features, classes = _content(content, f"{archive}, {content_name}")
     edges, loops = _cites(cites, ids, f"{archive}, {cites_name}")
-    # Sorted: the order of a set changes from one run of Python to the next, and with it every label.
-    class_names = sorted(set(classes))
-    number = {name: position for position, name in enumerate(class_names)}
+    found = classes_of(classes)
     notes = [f"{len(edges) + loops} published citations symmetrised, repeated ones counted once"]
     if loops:
         notes.append(f"{loops} self-loops dropped")
@@ -71,12 +70,12 @@ def read_linqs(archive: Path, name: str = "cora") -> Graph:
         return Graph.from_edges(
             edges,
             features,
-            np.fromiter(map(number.__getitem__, classes), dtype=np.int64, count=len(classes)),
+            found.labels,
             num_nodes=len(ids),
             name=f"{name}-linqs",
-            class_names=tuple(class_names),
+            class_names=found.names,
             node_ids=ids,
-            notes=tuple(notes),
+            notes=(*notes, *found.notes),
         )
     except GraphError as error:
         raise DatasetError(f"{archive}: {error}") from None

@@ -11,6 +11,7 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,6 +20,9 @@ import scipy.sparse as sp
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from portgnn.arrays import as_float64
+from portgnn.datasets.labels import doubts, with_bare_classes
+from portgnn.datasets.selection import feature_doubts, selected
 from portgnn.errors import DatasetError, GraphError
 from portgnn.graph import Graph
 
@@ -149,18 +153,21 @@ def _format(array: NDArray[Any] | None) -> str:
     return next((name for text, name in known.items() if array.shape == () and array == text), "")
 
 
-def read_npz(path: Path) -> Graph:
+def read_npz(path: Path, unknown: Collection[str] = (), ignore: Collection[str] = ()) -> Graph:
     """Reads a graph in the layout of Shchur et al. 2018 (https://github.com/shchur/gnn-benchmark).
 
     adj_data, adj_indices, adj_indptr, adj_shape: CSR [n, n]; the value at (i, j) is the weight of an edge from
     i to j. attr_data, attr_indices, attr_indptr, attr_shape: CSR [n, f]; or attr_matrix: dense [n, f].
-    labels: [n] integers. Optional: node_names [n], attr_names [f], class_names [c]; left out, with a note, where
-    they are pickled objects. Without attributes the features are the identity.
+    labels: [n] integers, or whole floats; -1 and NaN where unknown. Optional: node_names [n], attr_names [f],
+    class_names [c]; left out, with a note, where they are pickled objects. Without attributes the features are the
+    identity.
+
+    unknown: names of classes that stand for none. ignore: names of attributes that are left out, or label.
 
     Raises DatasetError naming the file and the array at fault.
     """
-    names = ("node_names", "attr_names", "class_names", "idx_to_node", "idx_to_attr", "idx_to_class", "metadata")
-    arrays, left_out = read_arrays(path, names)
+    texts = ("node_names", "attr_names", "class_names", "idx_to_node", "idx_to_attr", "idx_to_class", "metadata")
+    arrays, left_out = read_arrays(path, texts)
     adjacency = _compressed(arrays, ("adj_", "adj_matrix_", "adj_matrix."), str(path))
     if adjacency is None:
         raise DatasetError(
@@ -176,22 +183,24 @@ def read_npz(path: Path) -> Graph:
     if features is None:
         features = sp.eye_array(n, format="csr")
         notes.append("features are the identity: the file has none")
-    labels = arrays.get("labels")
-    if labels is not None and labels.ndim == 1 and labels.dtype.kind == "f" and (labels == np.floor(labels)).all():
-        labels = labels.astype(np.int64) if (np.abs(labels) < 2**31).all() else labels
+    labels, names = arrays.get("labels"), _names(arrays, "class_names", str(path)) or ()
+    attributes = _names(arrays, "attr_names", str(path)) or ()
     try:
-        return Graph(
+        graph = Graph(
             adjacency.T,
             features,
             labels,
             name=path.stem,
             notes=tuple(notes),
-            class_names=_names(arrays, "class_names", str(path)) or (),
+            class_names=names,
             node_ids=_names(arrays, "node_names", str(path)),
-            feature_names=_names(arrays, "attr_names", str(path)) or (),
+            feature_names=attributes,
         )
+        graph = selected(with_bare_classes(graph), unknown, ignore)
     except GraphError as error:
         raise DatasetError(f"{path}: {error}") from None
+    more = [*doubts(graph.labels, graph.class_names), *feature_doubts(graph.feature_names, {})]
+    return replace(graph, notes=(*graph.notes, *more))
 
 
 def _compressed(arrays: Mapping[str, NDArray[Any]], prefixes: tuple[str, ...], where: str) -> sp.csr_array | None:
@@ -227,6 +236,8 @@ def sparse_matrix(
     outside = np.flatnonzero((indices < 0) | (indices >= columns))
     if len(outside):
         raise DatasetError(f"{what} has a value at index {indices[outside[0]]}, where {columns - 1} is the last")
+    # SciPy has no 16-bit floats, and sums repeated places in whatever type it has.
+    data = as_float64(data)
     made = sp.csr_array((data, indices.astype(np.int64), indptr.astype(np.int64)), shape=(rows, columns))
     return made.T.tocsr() if transposed else made
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.datasets.columns import Table, read_csv, read_parquet
+from portgnn.datasets.labels import classes_of
 from portgnn.datasets.npz import read_matrix
+from portgnn.datasets.selection import check_ignored, feature_doubts
 from portgnn.errors import DatasetError, GraphError
 from portgnn.files import is_file
-from portgnn.graph import UNLABELLED, Graph
+from portgnn.graph import Graph
 
 NODE_TEXT = ("id", "label", "split")
 EDGE_TEXT = ("source", "target")
@@ -25,47 +27,56 @@ SPLIT_WORDS = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 _READERS = {".csv": read_csv, ".parquet": read_parquet}
 
 
-def read_folder(folder: Path) -> Graph:
+def read_folder(folder: Path, unknown: Collection[str] = (), ignore: Collection[str] = ()) -> Graph:
     """Reads a graph of two tables, as CSV (UTF-8, commas, a header) or as Parquet.
 
-    nodes: `id`, any text, each once; `label`, the class's name, empty where unknown; optionally `split`: train,
-    val, test or empty; every other column is a feature, of finite numbers. Or the features stand in
-    `features.npz`, a row a node in the same order: what `scipy.sparse.save_npz` writes, or one dense array.
-    Without either the features are the identity. edges: `source` and `target`, ids of nodes, and optionally
-    `weight`, not negative. Each row is an edge from source to target and is kept as given.
+    nodes: `id`, any text, each once; `label`, the class's name, empty where unknown (`portgnn.datasets.labels` has
+    the other markers); optionally `split`: train, val, test or empty; every other column is a feature, of finite
+    numbers. Or the features stand in `features.npz`, a row a node in the same order: what `scipy.sparse.save_npz`
+    writes, or one dense array. Without either the features are the identity. edges: `source` and `target`, ids of
+    nodes, and optionally `weight`, not negative. Each row is an edge from source to target and is kept as given.
+
+    unknown: labels that stand for none. ignore: columns of either table that are left out, whatever they hold.
 
     Nodes are numbered as in the file; classes are sorted by name (by value where all are whole numbers).
     Raises DatasetError naming file, line and column.
     """
+    check_ignored(ignore, ignore, str(folder), needed=("id", *EDGE_TEXT))
     nodes_path, edges_path = _path(folder, "nodes"), _path(folder, "edges")
-    nodes = _READERS[nodes_path.suffix](nodes_path, lambda name: name in NODE_TEXT, _check_nodes)
+    nodes = _READERS[nodes_path.suffix](nodes_path, lambda name: name in NODE_TEXT, _check_nodes, ignore)
     if not nodes.rows:
         raise DatasetError(f"{nodes_path} names no node")
-    edges = _READERS[edges_path.suffix](edges_path, lambda name: name in EDGE_TEXT, _check_edges)
+    edges = _READERS[edges_path.suffix](
+        edges_path, lambda name: name in EDGE_TEXT, lambda path, names: _check_edges(path, names, ignore), ignore
+    )
+    check_ignored(ignore, [*nodes.names, *edges.names], str(folder))
     index = _index(nodes)
     pairs = np.stack([_ends(edges, name, index, nodes_path) for name in EDGE_TEXT], axis=1)
     notes: list[str] = []
     features, feature_names = _features(folder, nodes, notes)
-    labels, class_names = _labels(nodes)
+    classes = classes_of(nodes.text.get("label", ()), unknown)
+    notes += classes.notes
     weights = edges.numbers.get("weight")
     if weights is not None and (weights < 0).any():
         row = int(np.flatnonzero(weights < 0)[0])
         raise DatasetError(f"{edges.where(row, 'weight')}: {weights[row]} is negative; a weight must be 0 or more")
-    _note_repeats(pairs, nodes.rows, weights is not None, notes)
+    loops = int(np.count_nonzero(pairs[:, 0] == pairs[:, 1]))
+    if loops:
+        notes.append(f"{loops} self-loops kept")
     try:
         return Graph.from_edges(
             pairs,
             features,
-            labels,
+            classes.labels,
             weights=weights,
             num_nodes=nodes.rows,
             undirected=False,
             name=os.path.basename(os.path.realpath(folder)),
-            class_names=class_names,
+            class_names=classes.names,
             node_ids=nodes.text["id"],
             feature_names=feature_names,
             notes=tuple(notes),
-            **_splits(nodes, labels),
+            **_splits(nodes, classes.labels),
         )
     except GraphError as error:
         raise DatasetError(f"{folder}: {error}") from None
@@ -78,11 +89,11 @@ def _check_nodes(path: Path, names: list[str]) -> None:
         )
 
 
-def _check_edges(path: Path, names: list[str]) -> None:
-    if set(names) not in ({"source", "target"}, {"source", "target", "weight"}):
+def _check_edges(path: Path, names: list[str], ignore: Collection[str]) -> None:
+    if set(names) - set(ignore) not in ({"source", "target"}, {"source", "target", "weight"}):
         raise DatasetError(
             f"{path} has the columns {_listed(names)}; its first line must be source,target or "
-            "source,target,weight, with commas between"
+            "source,target,weight, with commas between; leave others out with --ignore COLUMN"
         )
 
 
@@ -139,36 +150,16 @@ def _features(folder: Path, nodes: Table, notes: list[str]) -> tuple[Any, tuple[
             )
         return read_matrix(stored, nodes.rows), ()
     if nodes.numbers:
+        notes += feature_doubts(list(nodes.numbers), nodes.numbers)
         return np.column_stack(list(nodes.numbers.values())), tuple(nodes.numbers)
     notes.append("features are the identity: the files have none")
     return sp.eye_array(nodes.rows, format="csr"), ()
 
 
-def numbered_classes(names: Sequence[str]) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    """Labels [n] and class names of one name a node, "" where unknown; (None, ()) where all are."""
-    classes = sorted(set(names) - {""}, key=_order)
-    if not classes:
-        return None, ()
-    number = {name: position for position, name in enumerate(classes)} | {"": UNLABELLED}
-    return np.fromiter(map(number.__getitem__, names), dtype=np.int64, count=len(names)), tuple(classes)
-
-
-def _order(name: str) -> tuple[int, int, str]:
-    """Whole numbers by value and before all other names; never by a set's order, which changes between runs."""
-    plain = name.removeprefix("-")
-    if plain.isascii() and plain.isdigit() and len(plain) < 19:
-        return 0, int(name), name
-    return 1, 0, name
-
-
-def _labels(nodes: Table) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    return numbered_classes(nodes.text["label"]) if "label" in nodes.text else (None, ())
-
-
 def _splits(nodes: Table, labels: NDArray[np.int64] | None) -> dict[str, NDArray[np.int64]]:
     if "split" not in nodes.text:
         return {}
-    words = nodes.text["split"]
+    words = [word.strip() for word in nodes.text["split"]]
     unknown = set(words) - set(SPLIT_WORDS) - {""}
     if unknown:
         row = next(row for row, word in enumerate(words) if word in unknown)
@@ -180,17 +171,6 @@ def _splits(nodes: Table, labels: NDArray[np.int64] | None) -> dict[str, NDArray
         raise DatasetError(f"{nodes.where(row, 'label')}: the node is in the {words[row]} split and has no label")
     parts = {name: np.flatnonzero(number == part) for part, name in enumerate(("train", "val", "test"))}
     return {name: part for name, part in parts.items() if len(part)}
-
-
-def _note_repeats(pairs: NDArray[np.int64], n: int, weighted: bool, notes: list[str]) -> None:
-    # Sorted by hand: np.unique goes by hashing here, which takes ten times as long.
-    keys = np.sort(pairs[:, 0] * n + pairs[:, 1])
-    repeated = int(np.count_nonzero(keys[1:] == keys[:-1]))
-    if repeated:
-        notes.append(f"{repeated} repeated edges {'summed' if weighted else 'counted once'}")
-    loops = int(np.count_nonzero(pairs[:, 0] == pairs[:, 1]))
-    if loops:
-        notes.append(f"{loops} self-loops kept")
 
 
 def _listed(names: list[str]) -> str:

@@ -197,7 +197,7 @@ def test_predict_writes_csv(capsys: Streams, model: str, tmp_path: Path) -> None
 def test_predict_names_the_classes_that_the_model_does_not_know(
     capsys: Streams, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def renamed(name: str, announce: Any = None) -> Graph:
+    def renamed(name: str, **options: Any) -> Graph:
         from dataclasses import replace
 
         return replace(load_graph(name), class_names=("one", "two"))

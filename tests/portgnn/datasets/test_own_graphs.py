@@ -199,8 +199,8 @@ def test_without_features_they_are_the_identity(tmp_path: Path) -> None:
 
 
 def test_classes_that_are_numbers_are_sorted_by_value(tmp_path: Path) -> None:
-    nodes = "id,label\n" + "".join(f"n{i},{i}\n" for i in (10, 9, 2, -1, 1))
-    assert load_graph(folder(tmp_path, nodes, "source,target\n")).class_names == ("-1", "1", "2", "9", "10")
+    nodes = "id,label\n" + "".join(f"n{i},{i}\n" for i in (10, 9, 2, -2, 1))
+    assert load_graph(folder(tmp_path, nodes, "source,target\n")).class_names == ("-2", "1", "2", "9", "10")
 
 
 def test_parquet_is_read_as_csv(tmp_path: Path) -> None:

@@ -1,0 +1,166 @@
+"""Classes out of labels as people write them: what stands for "unknown", and names that want a second look."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portgnn.graph import UNLABELLED, Graph
+from portgnn.graph_checks import is_missing
+
+_WRITTEN = "na n/a #n/a <na> nan nat null nil none ? - -- . -1 -9 -99 -999 -9999 unknown unlabeled unlabelled undefined"
+MARKERS = frozenset((*_WRITTEN.split(), "missing"))
+"""What people and programs write where they know no class, in lower case. A class of that name is a doubt, not sure."""
+_WHOLE = re.compile(r"([+-]?\d{1,18})(\.0*)?", re.ASCII)
+_INVISIBLE = "\ufeff\u200b"
+_SHOWN = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Classes:
+    """labels: int64 [n], -1 where unknown; None if all are. names: of the classes. notes: for people to read."""
+
+    labels: NDArray[np.int64] | None
+    names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def classes_of(values: Iterable[Any], unknown: Collection[str] = ()) -> Classes:
+    """The classes of one label a node, of any type: sorted by name, or by value where all are whole numbers.
+
+    Unknown are: None, NaN, masked and empty values; -1 where all other labels are whole numbers of 0 or more; the text
+    "nan" where all others are numbers; and the texts in `unknown`. Space around a name is no part of it. Numbers that
+    are all whole are integers, however they are written: pandas makes 0.0 of 0 where a label is missing.
+    """
+    texts = [_text(value) for value in values]
+    counts = Counter(texts)
+    name_of = {text: _bare(text) for text in counts}
+    notes = []
+    spaced = sum(counts[text] for text, name in name_of.items() if name and name != text)
+    if spaced:
+        notes.append(f"{spaced} labels had space around them, which was taken off")
+    wanted = {text.strip() for text in unknown}
+    found = wanted & set(name_of.values())
+    name_of = {text: "" if name in wanted else name for text, name in name_of.items()}
+    notes += _as_numbers(name_of, counts)
+    found |= wanted & set(name_of.values())
+    name_of = {text: "" if name in wanted else name for text, name in name_of.items()}
+    notes += _minus_one(name_of, counts)
+    notes += [f"the label {text!r}, declared unknown, is at no node" for text in sorted(wanted - found - {""})]
+    names = tuple(sorted(set(name_of.values()) - {""}, key=_order))
+    if not names:
+        return Classes(None, (), tuple(notes))
+    number = {name: position for position, name in enumerate(names)} | {"": UNLABELLED}
+    code = {text: number[name] for text, name in name_of.items()}
+    labels = np.fromiter(map(code.__getitem__, texts), dtype=np.int64, count=len(texts))
+    return Classes(labels, names, (*notes, *doubts(labels, names)))
+
+
+def _text(value: Any) -> str:
+    """A label as text, "" where there is none."""
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return "" if is_missing(value) else str(value)
+
+
+def _as_numbers(name_of: dict[str, str], counts: Counter[str]) -> list[str]:
+    """Names that are all numbers: whole ones become integers, and the text nan unknown. Notes say so."""
+    names = set(name_of.values()) - {""}
+    nans = {name for name in names if name.lower().lstrip("+-") == "nan"}
+    others = names - nans
+    if not others or not all(map(_is_number, others)):
+        return []
+    notes = []
+    if nans:
+        hidden = sum(counts[text] for text, name in name_of.items() if name in nans)
+        notes.append(f"the label {min(nans)!r} among numbers is taken for unknown ({hidden} nodes)")
+    matches = {name: _WHOLE.fullmatch(name) for name in others}
+    whole = all(matches.values()) and any(match and match[2] for match in matches.values())
+    for text, name in name_of.items():
+        match = matches.get(name)
+        name_of[text] = "" if name in nans else str(int(match[1])) if whole and match else name
+    return notes
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return "_" not in name
+
+
+def _minus_one(name_of: dict[str, str], counts: Counter[str]) -> list[str]:
+    """-1 among whole numbers of 0 or more becomes unknown. Notes say so."""
+    names = set(name_of.values()) - {""}
+    others = names - {"-1"}
+    if "-1" not in names or not all(name.isascii() and name.isdigit() for name in others):
+        return []
+    hidden = sum(counts[text] for text, name in name_of.items() if name == "-1")
+    for text, name in name_of.items():
+        name_of[text] = "" if name == "-1" else name
+    only = "" if len(others) > 1 else "; if it is a class, give the classes names, such as minus and plus"
+    return [f"the label -1 is taken for unknown ({hidden} nodes){only}"]
+
+
+def _order(name: str) -> tuple[int, int, str]:
+    """Whole numbers by value and before all other names; never by a set's order, which changes between runs."""
+    plain = name.removeprefix("-")
+    if plain.isascii() and plain.isdigit() and len(plain) < 19:
+        return 0, int(name), name
+    return 1, 0, name
+
+
+def doubts(labels: NDArray[np.int64] | None, names: Sequence[str]) -> list[str]:
+    """Notes on classes [n] that may be none: markers of "unknown", names that look alike, nodes' own names."""
+    if labels is None or not len(names):
+        return []
+    nodes = np.bincount(labels[labels >= 0], minlength=len(names))
+    notes = [
+        f"class {name!r} ({count} nodes) may stand for unknown; if so, leave it out with --unknown={_quoted(name)} (in "
+        f"Python unknown=[{name!r}])"
+        for name, count in zip(names, nodes.tolist(), strict=True)
+        if name.lower() in MARKERS
+    ]
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
+    same = [group for group in alike.values() if len(group) > 1]
+    if same:
+        more = f" (and {len(same) - _SHOWN} more such)" if len(same) > _SHOWN else ""
+        listed = "; ".join(" and ".join(repr(name[:40]) for name in group[:_SHOWN]) for group in same[:_SHOWN])
+        notes.append(f"classes that look alike are kept apart: {listed}{more}")
+    labelled, used = int(nodes.sum()), int(np.count_nonzero(nodes))
+    if used > max(2, labelled / 2):
+        what = "every node is a class of its own" if used == labelled else f"{labelled} labels make {used} classes"
+        notes.append(f"{what}: if the labels are names or measurements, leave them out with --ignore and their column")
+    return notes
+
+
+def with_bare_classes(graph: Graph) -> Graph:
+    """A graph whose class names came with it, without the space around them; a note says so."""
+    names = [_bare(name) for name in graph.class_names]
+    if names == list(graph.class_names):
+        return graph
+    distinct = list(dict.fromkeys(names))
+    number = np.array([*map(distinct.index, names), UNLABELLED])  # -1 takes the last
+    notes = (*graph.notes, "names of classes had space around them, which was taken off")
+    labels = None if graph.labels is None else number[graph.labels]
+    return replace(graph, labels=labels, class_names=tuple(distinct), notes=notes)
+
+
+def _bare(name: str) -> str:
+    return name.strip().strip(_INVISIBLE).strip()
+
+
+def _quoted(name: str) -> str:
+    return name if re.fullmatch(r"[\w./+-]+", name, re.ASCII) else "'" + name.replace("'", "'\\''") + "'"

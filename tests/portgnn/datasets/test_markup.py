@@ -1,0 +1,178 @@
+"""GraphML and GML: defaults, weights, and attributes that are not what their names say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from portgnn import Graph, load_graph
+from portgnn.errors import DatasetError
+
+pytest.importorskip("networkx")
+
+KEY = '<key id="{id}" for="{kind}" attr.name="{name}" attr.type="{type}">{default}</key>'
+
+
+def graphml(tmp_path: Path, keys: list[dict[str, str]], nodes: str, edges: str, directed: str = "undirected") -> Path:
+    lines = [KEY.format(**{"kind": "edge", "type": "double", "default": ""} | key) for key in keys]
+    path = tmp_path / "g.graphml"
+    path.write_text(
+        '<?xml version="1.0"?><graphml xmlns="http://graphml.graphdrawing.org/xmlns">'
+        f'{"".join(lines)}<graph edgedefault="{directed}">{nodes}{edges}</graph></graphml>'
+    )
+    return path
+
+
+NODES = '<node id="a"/><node id="b"/><node id="c"/>'
+EDGES = '<edge source="a" target="b"/><edge source="b" target="c"><data key="w">2</data></edge>'
+
+
+@pytest.mark.parametrize("kind", ["edge", "all"])
+@pytest.mark.parametrize("type", ["double", "float", "string", "int"])
+def test_the_default_of_an_edge_attribute_counts(tmp_path: Path, kind: str, type: str) -> None:
+    value = "5" if type == "int" else "0.25"
+    key = {"id": "w", "name": "weight", "kind": kind, "type": type, "default": f"<default>{value}</default>"}
+    options = {"ignore": "weight"} if kind == "all" and type == "string" else {}
+    graph = load_graph(graphml(tmp_path, [key], NODES, EDGES), **options)  # type: ignore[arg-type]
+    if options:
+        return  # of nodes it would be a feature, and a text is none
+    np.testing.assert_array_equal(graph.adjacency.toarray(), [[0, float(value), 0], [float(value), 0, 2], [0, 2, 0]])
+
+
+def test_igraph_reads_the_same_weights(tmp_path: Path) -> None:
+    igraph = pytest.importorskip("igraph", reason="igraph is not installed: its weights are written out above")
+    key = {"id": "w", "name": "weight", "default": "<default>0.25</default>"}
+    path = graphml(tmp_path, [key], NODES, EDGES)
+    theirs = igraph.Graph.Read_GraphML(str(path)).get_adjacency_sparse(attribute="weight")
+    np.testing.assert_array_equal(load_graph(path).adjacency.toarray(), theirs.toarray())
+
+
+@pytest.mark.parametrize("kind", ["node", "all"])
+def test_defaults_of_nodes(tmp_path: Path, kind: str) -> None:
+    keys = [
+        {"id": "l", "name": "label", "kind": kind, "type": "string", "default": "<default>x</default>"},
+        {"id": "age", "name": "age", "kind": kind, "default": "<default>7</default>"},
+        {"id": "s", "name": "split", "kind": "node", "type": "string", "default": "<default>train</default>"},
+    ]
+    nodes = '<node id="a"><data key="l">y</data><data key="age">1</data></node><node id="b"/><node id="c"/>'
+    graph = load_graph(graphml(tmp_path, keys, nodes, ""))
+    assert graph.labels is not None
+    assert graph.train is not None
+    assert (graph.class_names, graph.labels.tolist()) == (("x", "y"), [1, 0, 0])
+    np.testing.assert_array_equal(graph.features, [[1], [7], [7]])
+    assert graph.train.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("weight", ["-4", "NaN", "-INF", "INF"])
+def test_a_weight_that_is_none(tmp_path: Path, weight: str) -> None:
+    key = {"id": "w", "name": "weight"}
+    path = graphml(tmp_path, [key], NODES, EDGES.replace(">2<", f">{weight}<"))
+    with pytest.raises(DatasetError, match=r"edge 1 -> 2 has weight .*; weights must be finite and not negative"):
+        load_graph(path)
+    path = graphml(tmp_path, [key | {"default": f"<default>{weight}</default>"}], NODES, EDGES)
+    with pytest.raises(DatasetError, match="edge 0 -> 1 has weight"):
+        load_graph(path)
+
+
+def test_a_negative_weight_in_gml(tmp_path: Path) -> None:
+    path = tmp_path / "g.gml"
+    path.write_text('graph [ node [ id 0 label "a" ] node [ id 1 label "b" ] edge [ source 0 target 1 weight -4 ] ]')
+    with pytest.raises(DatasetError, match=r"edge 0 -> 1 has weight -4\.0"):
+        load_graph(path)
+
+
+@pytest.mark.parametrize("kind", ["graphml", "gml"])
+def test_edge_attributes_that_are_not_read_are_noted(tmp_path: Path, kind: str) -> None:
+    if kind == "graphml":
+        edge = '<edge id="e1" source="a" target="b"><data key="w">3</data><data key="v">1</data></edge>'
+        path = graphml(tmp_path, [{"id": "w", "name": "Weight"}, {"id": "v", "name": "value"}], NODES, edge)
+    else:
+        path = tmp_path / "g.gml"
+        path.write_text(
+            'graph [ node [ id 0 label "a" ] node [ id 1 label "b" ] edge [ source 0 target 1 Weight 3 value 1 ] ]'
+        )
+    graph = load_graph(path)
+    assert "edge attributes 'Weight', 'value' left out: only 'weight' is read, as the weight" in graph.notes
+    assert not any("edge attribute" in note for note in load_graph(path, ignore=["Weight", "value"]).notes)
+    with pytest.raises(DatasetError, match=r"has no column 'weight' to leave out\. Did you mean 'Weight'"):
+        load_graph(path, ignore="weight")
+
+
+GEPHI = [
+    {"id": "label", "name": "label", "kind": "node", "type": "string"},
+    *({"id": name, "name": name, "kind": "node", "type": "int"} for name in "rgb"),
+    *({"id": name, "name": name, "kind": "node", "type": "float"} for name in ("x", "y", "size")),
+    {"id": "club", "name": "club", "kind": "node", "type": "string"},
+]
+
+
+def _gephi(tmp_path: Path) -> Path:
+    nodes = "".join(
+        f'<node id="{i}"><data key="label">Person {i}</data><data key="club">{"ab"[i % 2]}</data>'
+        + "".join(f'<data key="{name}">{i * 7 % 5}</data>' for name in ("r", "g", "b", "x", "y", "size"))
+        + "</node>"
+        for i in range(5)
+    )
+    return graphml(tmp_path, GEPHI, nodes, '<edge source="0" target="1"/>')
+
+
+def test_what_gephi_writes_is_noted(tmp_path: Path) -> None:
+    path = _gephi(tmp_path)
+    with pytest.raises(DatasetError, match=r"attribute 'club' is 'a'; a feature needs a number.*--ignore NAME"):
+        load_graph(path)
+    graph = load_graph(path, ignore="club")
+    said = "\n".join(graph.notes)
+    assert "every node is a class of its own" in said
+    assert "features 'r', 'g', 'b', 'x', 'y', 'size' may describe a drawing and be no features" in said
+    drawn = ["r", "g", "b", "x", "y", "size"]
+    clean = load_graph(path, ignore=["club", "label", *drawn])
+    assert (clean.labels, clean.feature_names, clean.num_features) == (None, (), 5)
+    assert not any("drawing" in note or "class" in note for note in clean.notes)
+
+
+def test_a_file_of_two_graphs_is_not_half_read(tmp_path: Path) -> None:
+    path = graphml(tmp_path, [], NODES, "")
+    path.write_text(path.read_text().replace("</graph>", '</graph><graph edgedefault="directed"/>'))
+    with pytest.raises(DatasetError, match="holds 2 graphs, where one is wanted"):
+        load_graph(path)
+
+
+def test_without_a_namespace(tmp_path: Path) -> None:
+    key = {"id": "w", "name": "weight", "default": "<default>0.25</default>"}
+    path = graphml(tmp_path, [key], NODES, EDGES)
+    path.write_text(path.read_text().replace(' xmlns="http://graphml.graphdrawing.org/xmlns"', ""))
+    assert load_graph(path).adjacency[0, 1] == 0.25
+
+
+# tables
+
+
+def _table(tmp_path: Path, columns: dict[str, list[Any]]) -> Graph:
+    n = len(next(iter(columns.values())))
+    rows = [",".join(["id", *columns])]
+    rows += [",".join([f"n{i}", *(str(column[i]) for column in columns.values())]) for i in range(n)]
+    (tmp_path / "nodes.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "edges.csv").write_text("source,target\n")
+    return load_graph(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"Unnamed: 0": [5, 3, 8, 1]}, "feature 'Unnamed: 0' may be row numbers and no feature; leave out with"),
+        ({"__index_level_0__": [5, 3, 8, 1]}, "--ignore __index_level_0__"),
+        ({"number": [0, 1, 2, 3]}, "feature 'number' may be row numbers"),
+        ({"number": [1, 2, 3, 4]}, "feature 'number' may be row numbers"),
+        ({"X": [1, 5, 2, 9], "Y": [3, 1, 2, 2]}, "features 'X', 'Y' may describe a drawing"),
+    ],
+)
+def test_columns_that_may_be_no_features(tmp_path: Path, columns: dict[str, list[Any]], said: str) -> None:
+    assert any(said in note for note in _table(tmp_path, columns).notes)
+
+
+def test_ordinary_columns_are_not_suspected(tmp_path: Path) -> None:
+    graph = _table(tmp_path, {"age": [3, 1, 2, 9], "size": [1, 2, 3, 5], "x": [1, 1, 2, 3], "r": [0, 0, 1, 2]})
+    assert graph.notes == ()
