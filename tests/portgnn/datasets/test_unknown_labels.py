@@ -283,7 +283,7 @@ def test_unknown_and_ignore_in_every_command(tmp_path: Path, capsys: Streams) ->
     assert "--unknown='?'" in said or "'--unknown=?'" in said
     assert "'--ignore=Unnamed: 0' --ignore=when" in said
     assert cli.main(["train", "--resume", str(run), "--ignore", "age"]) == 2
-    assert "leave ignore out" in capsys.readouterr().err
+    assert "leave --ignore out" in capsys.readouterr().err
     shown = _json(capsys, "config", "show", "--resume", str(run))
     assert (shown["unknown"], shown["ignore"]) == (["?"], ["Unnamed: 0", "when"])
     file = tmp_path / "run.toml"
