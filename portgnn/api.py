@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from portgnn import environment, logs, memory, runs
 from portgnn.callbacks import Callback, Callbacks, OnChunk, RunFacts
 from portgnn.checkpoint import Model
-from portgnn.datasets.selection import selected, texts
 from portgnn.distributed.loop import Distributed
 from portgnn.errors import CheckpointError, ConfigError, PeerLostError
 from portgnn.evaluation import split_codes
@@ -84,6 +83,8 @@ def train(
     Raises PortgnnError (BackendError, CheckpointError, ConfigError, DatasetError, GraphError, NonFiniteLossError,
     OutOfMemoryError, PeerLostError) for what cannot be used or done.
     """
+    from portgnn.datasets.selection import texts
+
     tell = logs.telling(announce)
     watchers = Callbacks([logs.Records(), *([OnChunk(on_chunk)] if on_chunk else []), *callbacks])
     dtype = None if dtype is None else dtype_name(dtype)
@@ -276,6 +277,7 @@ def _load(
     ignore: tuple[str, ...],
 ) -> Graph:
     from portgnn.datasets import load_graph
+    from portgnn.datasets.selection import selected
     from portgnn.datasets.splits import with_split
 
     if isinstance(dataset, Graph):

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from portgnn import memory
 from portgnn.checkpoint import Model
-from portgnn.datasets.selection import selected, texts
 from portgnn.errors import CheckpointError, ConfigError, GraphError
 from portgnn.evaluation import MAIN, TRAIN, Evaluation, evaluate_parts, labels_for, part_names, split_codes
 from portgnn.fingerprint import fingerprints
@@ -254,6 +253,7 @@ def _load(
     graph: Target, announce: Callable[[str], None] | None, unknown: str | Sequence[str], ignore: str | Sequence[str]
 ) -> Graph:
     from portgnn.datasets import load_graph
+    from portgnn.datasets.selection import selected, texts
 
     if isinstance(graph, Graph):
         return selected(graph, texts(unknown, "unknown"), texts(ignore, "ignore"))
