@@ -27,7 +27,7 @@ from portgnn.prediction import predict as predict
 from portgnn.presets import Config, whole_number
 from portgnn.presets import preset as named_preset
 from portgnn.protocol import Backend
-from portgnn.registry import dtype_name, get_backend
+from portgnn.registry import backend_of, dtype_name
 from portgnn.result import TrainResult as TrainResult
 from portgnn.training import Engine, History, NonFiniteLossError, Task, WholeGraph, fit
 
@@ -124,7 +124,7 @@ def train(
     if new and keep_in is not None and (not together or together.is_first):
         runs.check_new(keep_in)
     chosen = backend if backend is not None else "numpy" if kept is None else kept.backend
-    on = get_backend(chosen, device=device, dtype=dtype or "float32") if isinstance(chosen, str) else chosen
+    on = backend_of(chosen, device, dtype or "float32")
     if device is None and isinstance(chosen, str):
         tell(f"{on.name} runs on {on.device}, the fastest device here that passes its self-check.")
     graph: Graph | DiskGraph

@@ -20,7 +20,7 @@ from portgnn.graph import UNLABELLED, Graph
 from portgnn.operands import Prepared
 from portgnn.presets import Config
 from portgnn.protocol import Backend
-from portgnn.registry import get_backend
+from portgnn.registry import backend_of
 from portgnn.result import TrainResult
 from portgnn.training import logits
 
@@ -100,7 +100,7 @@ def predict(
     """
     trained = trained_model(model_or_path)
     columns = None if class_names is None else _columns(trained.class_names, class_names)
-    logits = _logits_of(trained, _load(graph, None, unknown, ignore), _resolve(backend, device, dtype))
+    logits = _logits_of(trained, _load(graph, None, unknown, ignore), backend_of(backend, device, dtype))
     return logits if columns is None else logits[:, columns]
 
 
@@ -131,7 +131,7 @@ def classify(
     check_fit(trained, target)
     labels = labels_for(target, trained.class_names)
     codes, source, notes = split_of(trained, target, split)
-    logits = _logits_of(trained, target, _resolve(backend, device, dtype))
+    logits = _logits_of(trained, target, backend_of(backend, device, dtype))
     notes = notes if (labels != UNLABELLED).any() else ()
     if announce is not None:
         for note in notes:
@@ -243,10 +243,6 @@ def _columns(own: Sequence[str], wanted: Sequence[str]) -> list[int]:
 def _names(names: Sequence[str]) -> str:
     shown = ", ".join(repr(name[:40]) for name in names[:5])
     return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
-
-
-def _resolve(backend: str | Backend, device: str | None, dtype: Any) -> Backend:
-    return get_backend(backend, device=device, dtype=dtype) if isinstance(backend, str) else backend
 
 
 def _load(

@@ -70,6 +70,9 @@ class Capabilities:
     """The same call gives the same bits twice."""
     collectives: tuple[str, ...] = ()
     """Transports over which several processes can train together, for example ("gloo", "nccl")."""
+    forks: bool = False
+    """A process that was forked (`os.fork`) after the backend has worked can use it, too: it has no threads, queues or
+    device contexts that a fork would leave behind. Where not, portgnn refuses there in place of waiting without end."""
 
 
 @runtime_checkable

@@ -14,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 import scipy.sparse as sp
 
+from portgnn import forks
 from portgnn.errors import BackendError, near_matches
 from portgnn.protocol import Backend, BackendClass
 from portgnn.text import shortened
@@ -95,6 +96,7 @@ def get_backend(name: str = "numpy", *, device: str | None = None, dtype: Any = 
     device: None takes the fastest device that is present and passes a small product and gradient check.
     Raises BackendError for a backend, device or dtype that cannot be had here, saying what can.
     """
+    forks.check(name)
     found = backend_class(name)
     try:
         devices = found.devices()
@@ -110,7 +112,9 @@ def get_backend(name: str = "numpy", *, device: str | None = None, dtype: Any = 
             raise BackendError(f"the {name} backend has no device {device!r} here; it has {', '.join(devices)}")
         if dtype not in found.dtypes(device):
             raise BackendError(f"{name} on {device} has no {dtype}; it has {', '.join(found.dtypes(device))}")
-        return found(device, dtype)
+        backend = found(device, dtype)
+        forks.working(backend)
+        return backend
     candidates = [candidate for candidate in devices if dtype in found.dtypes(candidate)]
     if not candidates:
         raise BackendError(f"no {name} device here ({', '.join(devices)}) has {dtype}")
@@ -126,8 +130,17 @@ def get_backend(name: str = "numpy", *, device: str | None = None, dtype: Any = 
     raise BackendError(f"no {name} device passes its self-check: {'; '.join(faults)}")
 
 
+def backend_of(backend: str | Backend, device: str | None, dtype: Any) -> Backend:
+    """A backend by its name, as `get_backend` has it, or the one that was given. Raises BackendError."""
+    if isinstance(backend, str):
+        return get_backend(backend, device=device, dtype=dtype)
+    forks.working(backend)
+    return backend
+
+
 def self_check(backend: Backend) -> None:
     """A sparse product, its gradient and a softmax against NumPy in float64. Raises BackendError if one differs."""
+    forks.working(backend)
     matrix = sp.csr_array(np.array([[0.0, 2.0, 0.0], [1.0, 0.0, 3.0]]))
     weight = np.array([[0.5, -1.0], [0.25, 2.0], [-0.75, 1.5]])
     handle = backend.csr(matrix)

@@ -30,6 +30,7 @@ class NumPyBackend(TapeBackend):
             lazy=False,
             compiled=False,
             deterministic=True,
+            forks=True,
         )
 
     @staticmethod

@@ -5,27 +5,29 @@ from __future__ import annotations
 import importlib
 from typing import Any, cast
 
+from portgnn import forks
 from portgnn.errors import BackendError
 from portgnn.protocol import Backend
-from portgnn.registry import get_backend
+from portgnn.registry import backend_of, dtype_name
 
 
-def resolve(backend: str | Backend, device: str | None = None, dtype: str = "float32") -> Backend:
+def resolve(backend: str | Backend, device: str | None = None, dtype: Any = "float32") -> Backend:
     """A backend from an instance, a registered name, or "package.module:Class" before it is registered.
 
     Raises BackendError where it cannot be had.
     """
-    if not isinstance(backend, str):
-        return backend
-    if ":" not in backend:
-        return get_backend(backend, device=device, dtype=dtype)
+    if not isinstance(backend, str) or ":" not in backend:
+        return backend_of(backend, device, dtype)
     module, _, attribute = backend.partition(":")
     try:
         found: Any = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise BackendError(f"there is no backend class {backend}: {error}") from None
+    dtype = dtype_name(dtype)
     devices = found.devices()
     on = device or next((one for one in devices if dtype in found.dtypes(one)), None)
     if on not in devices or dtype not in found.dtypes(on):
         raise BackendError(f"{backend} has no {dtype} on {device or 'any device'}; devices: {', '.join(devices)}")
-    return cast(Backend, found(on, dtype))
+    made = cast(Backend, found(on, dtype))
+    forks.working(made)
+    return made
