@@ -50,6 +50,10 @@ class Classified:
     split: str
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """One line: the arrays have too many."""
+        return f"Classified: {self.graph!r}; {self.main!r}"
+
     @property
     def predicted(self) -> NDArray[np.int64]:
         """[n]: the number, among `class_names`, of each node's likeliest class."""

@@ -15,7 +15,7 @@ import pytest
 
 from portgnn import Graph, cli, get_backend, load_graph, predict, train, verify
 from portgnn.errors import BackendError, GraphError
-from portgnn.evaluation import evaluate
+from portgnn.prediction import classify
 from portgnn.text import inert, original
 
 ROOT = Path(__file__).parents[2]
@@ -38,10 +38,11 @@ def test_objects_are_shown_on_one_line() -> None:
     )
     assert repr(result.model) == "Model: kipf, weight0 34x16, weight1 16x2, 2 classes, trained on 'karate'"
     assert re.fullmatch(r"History of 90 epochs: train_loss \S+ … \S+, val_loss .+", repr(result.history))
-    scores = evaluate(predict(result, "karate"), load_graph("karate"), result.model.class_names)
+    classified = classify(result, "karate")
+    scores = classified.main
     report = verify("numpy", dtype="float64")
     wide = replace(graph, name="x" * 5000, notes=("y" * 5000,) * 50)
-    for each in (graph, wide, result, result.model, result.history, scores, report):
+    for each in (graph, wide, result, result.model, result.history, classified, scores, report):
         assert "\n" not in repr(each)
         assert len(repr(each)) < 400
 
