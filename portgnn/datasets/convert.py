@@ -213,7 +213,7 @@ def _pyg_weights(data: Any) -> tuple[Any, list[str]]:
     attr = host(attr, "edge_attr")
     if weights is not None:
         return weights, ["edge_attr left out: edge_weight is the weight"]
-    if len(attr.shape) == 1 or attr.shape[1] == 1:
+    if len(attr.shape) < 2 or attr.shape[1] == 1:
         return attr.reshape(-1), ["edge_attr taken for the weight: it has one column"]
     return None, [f"edge_attr of {attr.shape[1]} columns left out: a GCN takes one weight an edge"]
 

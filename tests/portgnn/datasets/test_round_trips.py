@@ -198,6 +198,9 @@ def test_edge_attributes_of_pyg() -> None:
     index = np.array([[0, 1], [1, 2]])
     column = SimpleNamespace(edge_index=index, x=np.ones((3, 1)), edge_attr=np.array([[2.0], [3.0]]))
     assert Graph.from_pyg(column).notes == ("edge_attr taken for the weight: it has one column",)
+    column.edge_attr = np.float64(2)
+    with pytest.raises(GraphError, match=r"weights has shape \[1\]; it needs one for each of 2 edges"):
+        Graph.from_pyg(column)
     column.edge_weight = np.array([1, 1], dtype=np.uint8)
     assert Graph.from_pyg(column).notes == ("edge_attr left out: edge_weight is the weight",)
     column.edge_weight = np.array([1, -1])
