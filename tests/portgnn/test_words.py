@@ -169,8 +169,11 @@ def test_predictions_hold_no_formula_for_a_spreadsheet(tmp_path: Path, capsys: p
         head, *rows = csv.reader(io.StringIO(out.read_text(), newline=""))
         expected = [inert(text) if safe else text for text in ids]
         assert [row[0] for row in rows] == expected
-        assert {row[1] for row in rows} <= {inert(name) if safe else name for name in names}
-        assert all(float(cell) == float(cell) for row in rows for cell in row[2:])  # numbers stay numbers
-        cells = [*head, *(cell for row in rows for cell in row[:2])]
+        said = {row[head.index("predicted")] for row in rows}
+        assert said <= {inert(name) if safe else name for name in names}
+        numbers = [at for at, name in enumerate(head) if re.match("'?(probability|logit)", name)]
+        assert len(numbers) == 5
+        assert all(np.isfinite(float(row[at])) for row in rows for at in numbers)  # numbers stay numbers
+        cells = [*head, *(cell for row in rows for at, cell in enumerate(row) if at not in numbers)]
         assert any(re.match(r"[=@]", cell) for cell in cells) != safe
         assert [original(row[0]) for row in rows] == ids.tolist()
