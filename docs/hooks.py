@@ -24,6 +24,7 @@ RESULTS = ROOT / "bench" / "results"
 sys.path[:0] = [] if str(ROOT) in sys.path else [str(ROOT)]
 
 from bench.rows import disturbed, ratio, where  # noqa: E402
+from bench.studies import seeds  # noqa: E402
 from bench.studies.article_compat import PUBLISHED  # noqa: E402
 from bench.studies.verify_matrix import table as verify_table  # noqa: E402
 from bench.table import markdown  # noqa: E402
@@ -135,6 +136,12 @@ def support_matrix() -> str:
     return verify_table(RESULTS / "verify")
 
 
+def many_seeds() -> str:
+    """How far whole trainings depart, float32 and float64."""
+    document = json.loads(seeds.RESULTS.read_text())
+    return "\n\n".join(seeds.table(document, dtype) for dtype in ("float32", "float64"))
+
+
 def tf32() -> str:
     """The checks that failed with TF32 left on, beside the same backend's with it off."""
     lines = ["| backend | check | error with TF32 | error without | tolerance |", "|---|---|---:|---:|---:|"]
@@ -210,6 +217,7 @@ FIGURES: dict[str, Callable[[], str]] = {
     "article-published": article_published,
     "article-rows": article_rows,
     "benchmarks": benchmarks,
+    "many-seeds": many_seeds,
     "public-names": public_names,
     "support-matrix": support_matrix,
     "tf32": tf32,

@@ -1,7 +1,8 @@
 """How far whole trainings depart from NumPy's in float64: the distribution over seeds, and whether kinks explain it.
 
-python bench/studies/seeds.py run [--backends numpy,torch] [--dtypes float32] [--minutes 8]
-python bench/studies/seeds.py table
+python bench/studies/seeds.py run [--backends "numpy;torch"] [--dtypes float32] [--minutes 8]
+python bench/studies/seeds.py table       every row
+python bench/studies/seeds.py overview [--into README.md]    in short, between the marks of a page
 
 Each seed trains 200 epochs without early stopping; its error is the largest relative difference of a training or
 validation loss from NumPy's in float64. NumPy's own float64 runs are held against `portgnn.verification.oracle`. `run`
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +29,43 @@ import numpy as np
 from portgnn import load_graph
 from portgnn.environment import machine
 from portgnn.operands import Prepared
+from portgnn.parts import Adam, MasterWeights
 from portgnn.presets import preset
+from portgnn.protocol import Backend, Optimizer
 from portgnn.registry import backend_class, get_backend
 from portgnn.verification.kinks import ROUNDINGS
 from portgnn.verification.oracle import Course
 from portgnn.verification.seeds import Comparison, SeedResult
+from portgnn_numpy import NumPyBackend
 
 RESULTS = Path(__file__).parents[1] / "results" / "seeds.json"
 REFERENCES = Path(tempfile.gettempdir()) / "portgnn-references"
-EPOCHS, SEEDS, DENSE_SEEDS = 200, 40, 3
+EPOCHS = 200
+SEEDS = {"float32": 40, "float64": 10}
+DENSE_SEEDS = 3
+START, END = "<!-- seeds -->\n", "<!-- end of seeds -->"
+TOLERANCE = 1e-5
 ROUND = 10
 """Seeds of one row before the next row has its turn, so that a file that is not finished yet holds some of each."""
 BACKENDS = ("numpy", "torch", "jax", "mlx")
+MASTERS = "numpy, float64 Adam"
 REFERENCE = "numpy"
 """The backend whose float64 runs are what the others are compared with."""
+
+
+class Float64Masters(NumPyBackend):
+    """NumPy in float32 whose Adam keeps parameters and moments in float64: what would that save?"""
+
+    def adam(self, *rates: Any, **options: Any) -> Optimizer:  # type: ignore[override]
+        inner = Adam(partial(np.zeros, dtype=np.float64), np.sqrt, *rates, **options)
+        return MasterWeights(inner, lambda x: x.astype(np.float64), lambda x: x.astype(np.float32), *(lambda x: x,) * 2)
+
+
+def made(task: Task) -> Backend:
+    """The backend of a row."""
+    if task.backend == MASTERS:
+        return Float64Masters("cpu", task.dtype)
+    return get_backend(task.backend, device="cpu", dtype=task.dtype)
 
 
 @dataclass(frozen=True)
@@ -51,7 +76,7 @@ class Task:
     recipe: str
     backend: str
     dtype: str
-    seeds: int = SEEDS
+    seeds: int
 
     @property
     def options(self) -> dict[str, str]:
@@ -71,13 +96,16 @@ class Task:
 def tasks() -> list[Task]:
     """All rows; the article's dense form, whose products take a minute a run and more, for its first seeds alone."""
     rows = [
-        Task(dataset, recipe, backend, dtype)
+        Task(dataset, recipe, backend, dtype, SEEDS[dtype])
         for dtype in ("float32", "float64")
         for backend in BACKENDS
         for dataset in ("cora", "citeseer")
         for recipe in ("kipf", "pyg", "article, CSR form")
     ]
-    return rows + [Task("cora", "article, dense form", name, "float32", DENSE_SEEDS) for name in BACKENDS]
+    rows += [Task("cora", "article, dense form", name, "float32", DENSE_SEEDS) for name in BACKENDS]
+    return rows + [
+        Task("cora", recipe, MASTERS, "float32", SEEDS["float32"]) for recipe in ("kipf", "pyg", "article, CSR form")
+    ]
 
 
 def reference(task: Task, seed: int, kept: dict[str, Comparison]) -> Course:
@@ -121,8 +149,11 @@ def run(chosen: list[Task], out: Path, minutes: float) -> bool:
             missing = [seed for seed in range(start, min(start + ROUND, task.seeds)) if seed not in done]
             if not missing:
                 continue
-            comparison = Comparison(get_backend(task.backend, device="cpu", dtype=task.dtype), task.prepared())
-            row |= {"tolerance": comparison.tolerance, "environment": backend_class(task.backend).environment()}
+            comparison = Comparison(made(task), task.prepared())
+            row |= {
+                "tolerance": comparison.tolerance,
+                "environment": backend_class(task.backend.partition(",")[0]).environment(),
+            }
             for seed in missing:
                 if time.monotonic() > end:
                     return False
@@ -160,15 +191,20 @@ def table(document: dict[str, Any], dtype: str) -> str:
         if kind != dtype or not row["seeds"]:
             continue
         lines = lines or [head.format(row["tolerance"]), "|---|---|---|" + "---:|" * 8]
-        name, comma, form = recipe.partition(",")
         of = statistics(row)
         counts = " | ".join(str(of[name]) for name in ("over", "explained", "kinks", "unexplained"))
         sides = "–" if of["forced"] is None else f"{of['forced']:.1e}"
         lines.append(
-            f"| {dataset} | `{name}`{comma}{form} | `{backend}` | {of['seeds']} | {of['median']:.1e} "
+            f"| {dataset} | {quoted(recipe)} | `{backend}` | {of['seeds']} | {of['median']:.1e} "
             f"| {of['largest']:.1e} | {counts} | {sides} |"
         )
     return "\n".join(lines)
+
+
+def quoted(recipe: str) -> str:
+    """The preset's name as code, and the form as it is."""
+    name, comma, form = recipe.partition(",")
+    return f"`{name}`{comma}{form}"
 
 
 def statistics(row: dict[str, Any]) -> dict[str, Any]:
@@ -180,7 +216,7 @@ def statistics(row: dict[str, Any]) -> dict[str, Any]:
         "seeds": len(seeds),
         "median": float(np.median(errors)),
         "largest": max(errors),
-        "over": sum(one["first"] is not None or one["error"] is None for one in seeds),
+        "over": sum(one["error"] is None or one["error"] > row["tolerance"] for one in seeds),
         "explained": states.count("explained"),
         "unexplained": states.count("FAILS"),
         "kinks": sum(len(one["kinks"]) for one in seeds),
@@ -189,16 +225,62 @@ def statistics(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def overview(document: dict[str, Any]) -> str:
+    """What README.md says: a line a dataset and recipe, a column a backend, and both dtypes in a sentence."""
+    rows = {key: row for key, row in document["rows"].items() if row["seeds"] and MASTERS not in key}
+    found = {tuple(key.split(" / ")): statistics(row) for key, row in rows.items()}
+    columns = [name for name in BACKENDS if any(key[2] == name for key in found)]
+    lines = [
+        "| 200 epochs of | seeds | " + " | ".join(f"`{name}`" for name in columns) + " |",
+        "|---|---:|" + "---|" * len(columns),
+    ]
+    for dataset, recipe in dict.fromkeys(key[:2] for key in found if key[3] == "float32"):
+        across = [found.get((dataset, recipe, name, "float32")) for name in columns]
+        seeds = "/".join(dict.fromkeys(str(one["seeds"]) for one in across if one))
+        cells = [f"{one['median']:.0e}, {one['over']}, {one['largest']:.0e}" if one else "" for one in across]
+        lines.append(" | ".join([f"| {dataset} {quoted(recipe)}", seeds, *cells]) + " |")
+    return "\n".join([*lines, "", summed(found, "float32"), summed(found, "float64")]).strip()
+
+
+def summed(found: dict[tuple[str, ...], dict[str, Any]], dtype: str) -> str:
+    """All rows of a dtype in one sentence."""
+    rows = [of for key, of in found.items() if key[3] == dtype]
+    if not rows:
+        return ""
+    total = {name: sum(of[name] for of in rows) for name in ("seeds", "over", "explained", "unexplained", "kinks")}
+    words = f"{dtype}: {total['seeds']} runs, largest difference {max(of['largest'] for of in rows):.1e}"
+    if not total["over"]:
+        return words + "."
+    farthest = max(of["farthest"] for of in rows if of["farthest"] is not None)
+    return (
+        f"{words}; {total['over']} runs over {TOLERANCE:.0e}, of which {total['explained']} part at kinks "
+        f"({total['kinks']} in all, the farthest {farthest:.0e} of its terms from 0) and agree to "
+        f"{max(of['forced'] for of in rows if of['forced'] is not None):.1e} with the reference on their side; "
+        f"{total['unexplained']} unexplained."
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True, dest="command")
     running = commands.add_parser("run")
-    running.add_argument("--backends", default=",".join(BACKENDS))
+    running.add_argument("--backends", default=";".join((*BACKENDS, MASTERS)), help="Separated by ;.")
     running.add_argument("--dtypes", default="float32,float64")
     running.add_argument("--minutes", type=float, default=float("inf"), help="Stop after so many minutes.")
-    for one in (running, commands.add_parser("table")):
+    short = commands.add_parser("overview")
+    short.add_argument("--into", type=Path)
+    for one in (running, commands.add_parser("table"), short):
         one.add_argument("--file", type=Path, default=RESULTS)
     options = parser.parse_args()
+    if options.command == "overview":
+        text = overview(json.loads(options.file.read_text()))
+        if options.into is None:
+            print(text)
+            return 0
+        before, start, rest = options.into.read_text().partition(START)
+        _, end, after = rest.partition(END)
+        options.into.write_text(f"{before}{start}\n{text}\n\n{end}{after}")
+        return 0
     if options.command == "table":
         document = json.loads(options.file.read_text())
         print("\n\n".join(table(document, dtype) for dtype in ("float32", "float64")))
@@ -206,7 +288,7 @@ def main() -> int:
     chosen = [
         task
         for task in tasks()
-        if task.backend in options.backends.split(",") and task.dtype in options.dtypes.split(",")
+        if task.backend in options.backends.split(";") and task.dtype in options.dtypes.split(",")
     ]
     return 0 if run(chosen, options.file, options.minutes) else 3
 

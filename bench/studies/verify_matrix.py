@@ -20,8 +20,9 @@ from portgnn.registry import available_backends, backend_class
 from portgnn.verification import verify
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "verify"
-UNITLESS = ("dropout.mean", "dropout.correlation", "synchronize", "value_and_grad.finite-differences")
-"""Checks whose figure is no error of the backend: standard deviations, a share of time, a difference quotient."""
+UNITLESS = ("dropout.mean", "dropout.correlation", "synchronize", "value_and_grad.finite-differences", "xp.reductions")
+"""Checks whose figure is no error of the backend: standard deviations, a share of time or of a bound, a difference
+quotient."""
 
 
 def run(backends: list[str], out: Path) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from portgnn.protocol import Backend
-from portgnn.verification import gradients, network, optimizer, randomness, verbs, waiting
+from portgnn.verification import gradients, network, optimizer, randomness, reductions, verbs, waiting
 from portgnn.verification.check import Check, checks_of
 from portgnn.verification.gaps import gap
 from portgnn.verification.measure import Departure, Measured
@@ -22,7 +22,7 @@ from portgnn.verification.tolerances import tolerance
 __all__ = ["CHECKS", "CheckResult", "VerifyReport", "run_check", "verify"]
 
 CHECKS: tuple[Check, ...] = (
-    *(one for module in (verbs, gradients, randomness, optimizer, network) for one in checks_of(module)),
+    *(one for module in (verbs, reductions, gradients, randomness, optimizer, network) for one in checks_of(module)),
     *checks_of(waiting),
     *network.TRAJECTORIES,
 )

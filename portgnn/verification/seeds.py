@@ -195,7 +195,8 @@ class Comparison:
             course = self.reference(seed) if course is None else course
             error, first = departure(found, course, self.tolerance, self._floor)
             if first is None:
-                return SeedResult(seed, error, None, None, (), True, "", time.perf_counter() - clock)
+                hint = "a loss near 0, by less than its rounding" if error > self.tolerance else ""
+                return SeedResult(seed, error, None, None, (), True, hint, time.perf_counter() - clock)
             return self._followed(seed, found, error, first, clock)
         except PortgnnError:
             raise

@@ -39,6 +39,7 @@ TOLERANCES = (
         0.2,
         "features as they are, not normalised, through three layers: 9e-2 after 200 epochs, when the loss is small",
     ),
+    Tolerance("xp.reductions", "*", "*", 1.0, "share of a bound that grows with log n; 0.7 was seen at most"),
     Tolerance("csr", "*", "*", 0.0, "exact or wrong"),
     Tolerance("xp.argmax", "*", "*", 0.0, "exact or wrong"),
     Tolerance("dropout.bits", "*", "*", 0.0, "the share of bits that differ: none may"),
