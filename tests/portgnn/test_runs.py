@@ -175,7 +175,7 @@ def _rewritten(path: Path, header: dict[str, Any], **tensors: Any) -> None:
         ({"seed": -1}, {}, "damaged header"),
         ({"seed": True}, {}, "damaged header"),
         ({"stopped": 1}, {}, "damaged header"),
-        ({"config": {"layers": 10**9}}, {}, "the recipe needs 1000000000 layers"),
+        ({"config": {"layers": 10**9}}, {}, "layers=1000000000 must be at most 10000"),
         ({"best_start": 99}, {}, "does not fit"),
         ({"config": {"wings": 1}}, {}, "does not know"),
         ({"class_names": ["\ud800"]}, {}, "damaged header"),
