@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.errors import DatasetError, PortgnnError, shown
+from portgnn.files import exists
 from portgnn.mapped import Hashing, Mapped
 from portgnn.untrusted import content, opened
 
@@ -37,7 +38,7 @@ def save_array(path: Path, array: NDArray[Any]) -> str:
 
 def padded_ids(path: Path, num_nodes: int) -> NDArray[Any] | None:
     """The names as version 1 has them."""
-    if not path.exists():
+    if not exists(path):
         return None
     try:
         with opened(path) as file:

@@ -8,6 +8,7 @@ import shlex
 from typing import Any
 
 from portgnn.presets import synonym
+from portgnn.registry import registered_names
 from portgnn.text import shortened
 
 _LONG_WORD = re.compile(r"\S{120,}")
@@ -32,5 +33,6 @@ def _said(fault: Any, context: Any) -> str:
     said = str(fault.format_message())
     extra = _EXTRA.match(said)
     if extra and "--dataset" in flags:  # a word without an option is a dataset to most who type one
-        return f"There is no place for {extra[1]!r}. Did you mean --dataset {shlex.quote(extra[1])}?"
+        option = "--backend" if "--backend" in flags and extra[1] in registered_names() else "--dataset"
+        return f"There is no place for {extra[1]!r}. Did you mean {option} {shlex.quote(extra[1])}?"
     return said
