@@ -59,6 +59,33 @@ class Adam:
         return c1, state["c2"] * self._beta2 + (1.0 - self._beta2)
 
 
+def checked_loss(result: Any) -> tuple[Array, Any]:
+    """What a `portgnn.protocol.LossFn` returned, after a look; for an adapter's `value_and_grad`.
+
+    Raises TypeError, saying what came and what to do, unless it is (loss, aux) with one real floating number as a 0-d
+    array. Frameworks take more, each something else, and what they then return is no gradient of a loss.
+    """
+    if not isinstance(result, tuple) or len(result) != 2:
+        found = f"{len(result)} values" if isinstance(result, tuple) else f"a {type(result).__name__}"
+        raise TypeError(f"a loss function returns (loss, aux), and this one gave {found}: return loss, None")
+    loss = result[0]
+    shape, dtype = getattr(loss, "shape", None), getattr(loss, "dtype", None)
+    if shape is None or dtype is None:
+        raise TypeError(
+            f"a loss is a 0-d array, and this one is the {type(loss).__name__} {loss!r:.40}: make it from arrays, as "
+            "xp.sum(x) or xp.mean(x)"
+        )
+    if len(shape):
+        raise TypeError(
+            f"a loss is a 0-d array, and this one has shape {list(shape)}: reduce it, as xp.sum(loss) or xp.mean(loss)"
+        )
+    if not str(dtype).rpartition(".")[2].startswith(("float", "bfloat", "half", "double")):
+        raise TypeError(
+            f"a loss is real and floating, and this one is of dtype {dtype}: compute it from floating arrays"
+        )
+    return loss, result[1]
+
+
 class MasterWeights:
     """An optimizer for parameters stored in bfloat16: it works on float32 copies, which its state keeps.
 

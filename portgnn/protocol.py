@@ -38,7 +38,7 @@ Key: TypeAlias = Any
 """A dropout key: two integers below 2**32, `key[0]` and `key[1]`, as Python ints or as device scalars."""
 
 LossFn: TypeAlias = Callable[..., tuple[Array, Any]]
-"""`fn(params, *args) -> (loss, aux)`, loss a 0-d array."""
+"""`fn(params, *args) -> (loss, aux)`, loss one real floating number as a 0-d array."""
 
 Step: TypeAlias = Callable[[State, Any], tuple[State, tuple[Array, ...]]]
 """`step(state, keys) -> (state, metrics)`: one epoch; keys [layers, 2]; metrics a tuple of 0-d arrays."""
@@ -153,7 +153,10 @@ class Backend(Protocol):
     def value_and_grad(self, fn: LossFn) -> Callable[..., tuple[tuple[Array, Any], Params]]:
         """`value_and_grad(fn)(params, *args)` -> ((loss, aux), gradients of loss in params).
 
-        Pure: nothing accumulates, and a parameter that the loss ignores gets zeros.
+        Pure: nothing accumulates, and a parameter that the loss ignores gets zeros. Where a function has no derivative
+        or several, the gradient is that of docs/gradients.md. Raises TypeError unless the loss is one real floating
+        number as a 0-d array: not for an array of another shape, an integer, a boolean or a Python number
+        (`portgnn.parts.checked_loss` does).
         """
 
     def adam(

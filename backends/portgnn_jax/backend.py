@@ -13,9 +13,10 @@ import scipy.sparse as sp
 from jax import lax
 from numpy.typing import NDArray
 
-from portgnn.parts import Adam, MasterWeights
+from portgnn.parts import Adam, MasterWeights, checked_loss
 from portgnn.protocol import BatchStep, Capabilities, Key, LossFn, Optimizer, Params, Run, State, Step
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold
+from portgnn_jax import array_api
 from portgnn_jax.sparse import JaxCSR, place
 
 CHUNK = 64
@@ -31,7 +32,7 @@ class JAXBackend:
     """
 
     name = "jax"
-    xp: Any = jnp
+    xp: Any = array_api
 
     def __init__(
         self, device: str = "cpu", dtype: str = "float32", precision: str = "highest", pieces: bool | None = None
@@ -132,7 +133,7 @@ class JAXBackend:
         return kept.astype(self._float) * (1.0 / (1.0 - rate))
 
     def value_and_grad(self, fn: LossFn) -> Callable[..., tuple[tuple[jax.Array, Any], Params]]:
-        return jax.value_and_grad(fn, has_aux=True)
+        return jax.value_and_grad(lambda *given: checked_loss(fn(*given)), has_aux=True)
 
     def adam(
         self,

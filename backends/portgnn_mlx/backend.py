@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.parts import Adam, MasterWeights
+from portgnn.parts import Adam, MasterWeights, checked_loss
 from portgnn.protocol import BatchStep, Capabilities, Key, LossFn, Optimizer, Params, Run, State, Step, Watch
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, dropout_mask, keep_threshold, random_bits
 from portgnn_mlx import array_api, optim
@@ -165,7 +165,7 @@ class MLXBackend:
         return (bits < _word(keep_threshold(rate) + 2**31)).astype(self._float) * (1.0 / (1.0 - rate))
 
     def value_and_grad(self, fn: LossFn) -> Callable[..., tuple[tuple[mx.array, Any], Params]]:
-        native = mx.value_and_grad(fn)
+        native = mx.value_and_grad(lambda *given: checked_loss(fn(*given)))
 
         def wrapped(params: Params, *args: Any) -> tuple[tuple[mx.array, Any], Params]:
             with mx.stream(self._device):

@@ -12,10 +12,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.parts import Adam, plain_loop
+from portgnn.parts import Adam, checked_loss, plain_loop
 from portgnn.protocol import Array, Capabilities, Key, LossFn, Params, Run, Step
 from portgnn.random import keep_threshold
-from portgnn_numpy.tape import TapeNamespace, Var, backward, matmul, unary, value_of
+from portgnn_numpy.namespace import tape_over
+from portgnn_numpy.tape import Var, backward, unary, value_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +56,7 @@ class TapeBackend(ABC):
 
     def __init__(self, namespace: Any, device: str, dtype: str) -> None:
         self.device, self.dtype = device, dtype
-        self.xp = TapeNamespace(namespace)
+        self.xp = tape_over(namespace)
         self._ns = namespace
         self._float = getattr(namespace, dtype)
         self._counters: dict[int, Array] = {}
@@ -98,7 +99,7 @@ class TapeBackend(ABC):
         return Sparse(self._sparse(matrix), self._transpose, ids)
 
     def matmul(self, a: Any, b: Any) -> Any:
-        return self.spmm(a, b) if isinstance(a, Sparse) else matmul(a, b)
+        return self.spmm(a, b) if isinstance(a, Sparse) else self.xp.matmul(a, b)
 
     def spmm(self, a: Sparse, x: Any) -> Any:
         return unary(x, a.matrix @ value_of(x), lambda grad: a.transposed @ grad)
@@ -145,7 +146,7 @@ class TapeBackend(ABC):
             tape: list[Var] = []
             recorded = {name: Var.leaf(value, tape) for name, value in params.items()}
             try:
-                loss, aux = fn(recorded, *args)
+                loss, aux = checked_loss(fn(recorded, *args))
                 if isinstance(loss, Var):
                     grads = backward(loss, recorded, self._ns.zeros_like)
                 else:
@@ -176,7 +177,8 @@ class TapeBackend(ABC):
 
 def _unwrapped(aux: Any) -> Any:
     if isinstance(aux, tuple | list):
-        return type(aux)(_unwrapped(x) for x in aux)
+        parts = [_unwrapped(x) for x in aux]
+        return type(aux)(*parts) if hasattr(aux, "_fields") else type(aux)(parts)
     if isinstance(aux, dict):
         return {name: _unwrapped(x) for name, x in aux.items()}
     return value_of(aux)

@@ -3,12 +3,15 @@
 `Var` wraps an array and remembers how it was made; operators and the functions of `TapeNamespace` record.
 Operations on plain arrays pass straight through, so the same model code evaluates without a tape when none
 of its inputs is a `Var`.
+
+Here stand the recorded array and the way back. The rules of functions are in `elementwise`, `movement`, `reductions`
+and `products`; `namespace` makes the array API of them, and refuses what has no rule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
 from array_api_compat import array_namespace
 
@@ -21,11 +24,14 @@ class Var:
     """A recorded array: `value`, the Vars it was made from, and the rule that pulls a gradient back to them.
 
     tape: all Vars of one function in the order in which they were made, which is an order for the way back too.
+    Comparisons give plain arrays. What would lose the record (float, bool, NumPy's own functions, item assignment)
+    raises TypeError.
     """
 
     __slots__ = ("parents", "tape", "value", "vjp")
     tape: list[Var]
     __array_ufunc__ = None  # makes `ndarray * Var` call Var.__rmul__ and not broadcast over objects
+    __hash__ = object.__hash__
 
     def __init__(self, value: Array, parents: tuple[Var, ...], vjp: Vjp) -> None:
         self.value, self.parents, self.vjp = value, parents, vjp
@@ -48,42 +54,148 @@ class Var:
         return len(self.value.shape)
 
     @property
+    def size(self) -> int:
+        return int(self.value.size)
+
+    @property
     def dtype(self) -> Any:
         return self.value.dtype
 
+    @property
+    def device(self) -> Any:
+        return self.value.device
+
+    @property
+    def T(self) -> Any:
+        return self.__array_namespace__().permute_dims(self, (1, 0))
+
+    @property
+    def mT(self) -> Any:
+        return self.__array_namespace__().matrix_transpose(self)
+
+    def to_device(self, device: Any, /, *, stream: Any = None) -> Var:
+        if device != self.device:
+            raise TypeError(f"a recorded array stays on its device, {self.device}: move the data before the loss")
+        return self
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> Any:
+        from portgnn_numpy.namespace import tape_over
+
+        return tape_over(array_namespace(self.value, api_version=api_version))
+
     def __add__(self, other: Any) -> Var:
-        return _binary(self, other, lambda a, b: a + b, lambda g, a, b: g, lambda g, a, b: g)
+        return binary(self, other, lambda a, b: a + b, lambda g, a, b: g, lambda g, a, b: g)
 
     def __sub__(self, other: Any) -> Var:
-        return _binary(self, other, lambda a, b: a - b, lambda g, a, b: g, lambda g, a, b: -g)
+        return binary(self, other, lambda a, b: a - b, lambda g, a, b: g, lambda g, a, b: -g)
 
     def __rsub__(self, other: Any) -> Var:
-        return _binary(other, self, lambda a, b: a - b, lambda g, a, b: g, lambda g, a, b: -g)
+        return binary(other, self, lambda a, b: a - b, lambda g, a, b: g, lambda g, a, b: -g)
 
     def __mul__(self, other: Any) -> Var:
-        return _binary(self, other, lambda a, b: a * b, lambda g, a, b: g * b, lambda g, a, b: g * a)
+        return binary(self, other, lambda a, b: a * b, lambda g, a, b: g * b, lambda g, a, b: g * a)
 
+    # Not g * a / (b * b): the square of b may overflow, and the gradient would be 0 without a word.
     def __truediv__(self, other: Any) -> Var:
-        return _binary(self, other, lambda a, b: a / b, lambda g, a, b: g / b, lambda g, a, b: -g * a / (b * b))
+        return binary(self, other, lambda a, b: a / b, lambda g, a, b: g / b, lambda g, a, b: -g * (a / b) / b)
 
     def __rtruediv__(self, other: Any) -> Var:
-        return _binary(other, self, lambda a, b: a / b, lambda g, a, b: g / b, lambda g, a, b: -g * a / (b * b))
-
-    def __pow__(self, power: float) -> Var:
-        x = self.value
-        return Var(x**power, (self,), lambda g: (g * (power * x ** (power - 1)),))
+        return binary(other, self, lambda a, b: a / b, lambda g, a, b: g / b, lambda g, a, b: -g * (a / b) / b)
 
     def __neg__(self) -> Var:
         return Var(-self.value, (self,), lambda g: (-g,))
 
     def __matmul__(self, other: Any) -> Any:
-        return matmul(self, other)
+        return self.__array_namespace__().matmul(self, other)
 
     def __rmatmul__(self, other: Any) -> Any:
-        return matmul(other, self)
+        return self.__array_namespace__().matmul(other, self)
 
     __radd__ = __add__
     __rmul__ = __mul__
+
+    def __pos__(self) -> Var:
+        return self
+
+    def __abs__(self) -> Any:
+        return self.__array_namespace__().abs(self)
+
+    def __pow__(self, power: Any) -> Any:
+        return self.__array_namespace__().pow(self, power)
+
+    def __rpow__(self, base: Any) -> Any:
+        return self.__array_namespace__().pow(base, self)
+
+    def __mod__(self, other: Any) -> Any:
+        return self.__array_namespace__().remainder(self, other)
+
+    def __rmod__(self, other: Any) -> Any:
+        return self.__array_namespace__().remainder(other, self)
+
+    def __floordiv__(self, other: Any) -> Any:
+        return self.value // value_of(other)
+
+    def __rfloordiv__(self, other: Any) -> Any:
+        return other // self.value
+
+    def __lt__(self, other: Any) -> Any:
+        return self.value < value_of(other)
+
+    def __le__(self, other: Any) -> Any:
+        return self.value <= value_of(other)
+
+    def __gt__(self, other: Any) -> Any:
+        return self.value > value_of(other)
+
+    def __ge__(self, other: Any) -> Any:
+        return self.value >= value_of(other)
+
+    def __eq__(self, other: Any) -> Any:
+        return self.value == value_of(other)
+
+    def __ne__(self, other: Any) -> Any:
+        return self.value != value_of(other)
+
+    def __getitem__(self, key: Any) -> Any:
+        from portgnn_numpy.movement import getitem
+
+        return getitem(self, key)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("a 0-d array has no length")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([self[i] for i in range(len(self))])
+
+    def __repr__(self) -> str:
+        return f"<recorded {self.value!r}>"
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        raise TypeError(
+            "a recorded array cannot be written to: make a new one, as xp.where(mask, new, old) or xp.concat(parts)"
+        )
+
+    def _to_python(self, *_: Any) -> NoReturn:
+        raise TypeError(
+            "a recorded array is no Python number, and as one it would have no gradient: compute with xp's functions, "
+            "branch with xp.where, and return what is to be looked at beside the loss, as (loss, aux)"
+        )
+
+    __bool__ = __float__ = __int__ = __complex__ = __index__ = _to_python
+
+    def _to_numpy(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError(
+            "a recorded array is no NumPy array, and as one it would have no gradient: use the functions of "
+            "backend.xp, as xp.exp(x) for numpy.exp(x), and return what is to be looked at as (loss, aux)"
+        )
+
+    __array__ = __array_function__ = __dlpack__ = _to_numpy
+
+    def __getattr__(self, name: str) -> NoReturn:
+        hint = "" if name.startswith("_") else f": the array API has functions for methods, as xp.{name}(x)"
+        raise AttributeError(f"a recorded array has no attribute {name!r}{hint}")
 
 
 def value_of(x: Any) -> Any:
@@ -94,7 +206,7 @@ def _no_gradients(grad: Array) -> tuple[Array | None, ...]:
     return ()
 
 
-def _unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
+def unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
     """Sums a gradient over the axes along which an operand of `shape` was broadcast."""
     if grad.shape == shape:
         return grad
@@ -107,30 +219,21 @@ def _unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
     return grad.sum(axis=axes).reshape(shape) if axes else grad
 
 
-def _binary(
+def binary(
     left: Any,
     right: Any,
     forward: Callable[[Any, Any], Array],
     to_left: Callable[[Array, Any, Any], Array],
     to_right: Callable[[Array, Any, Any], Array],
 ) -> Var:
+    """An elementwise function of two operands, of which one at least is recorded; they broadcast."""
     a, b = value_of(left), value_of(right)
     sides = [(rule, x) for rule, x in ((to_left, left), (to_right, right)) if isinstance(x, Var)]
 
     def vjp(grad: Array) -> tuple[Array | None, ...]:
-        return tuple(_unbroadcast(rule(grad, a, b), x.value.shape) for rule, x in sides)
+        return tuple(unbroadcast(rule(grad, a, b), x.value.shape) for rule, x in sides)
 
     return Var(forward(a, b), tuple(x for _, x in sides), vjp)
-
-
-def matmul(a: Any, b: Any) -> Any:
-    """a @ b for 2-d operands of which any may be recorded."""
-    x, y = value_of(a), value_of(b)
-    sides = [(i, v) for i, v in enumerate((a, b)) if isinstance(v, Var)]
-    if not sides:
-        return x @ y
-    rules = (lambda g: g @ y.T, lambda g: x.T @ g)
-    return Var(x @ y, tuple(v for _, v in sides), lambda g: tuple(rules[i](g) for i, _ in sides))
 
 
 def unary(x: Any, value: Array, pull: Callable[[Array], Array]) -> Any:
@@ -149,50 +252,19 @@ def backward(loss: Var, wanted: dict[str, Var], zeros_like: Callable[[Array], Ar
         for parent, pulled in zip(node.parents, node.vjp(grad), strict=True):
             held = grads.get(id(parent))
             grads[id(parent)] = pulled if held is None else held + pulled
-    return {name: grads[id(var)] if id(var) in grads else zeros_like(var.value) for name, var in wanted.items()}
+    return {name: _as_of(var, grads.get(id(var)), name, zeros_like) for name, var in wanted.items()}
 
 
-class TapeNamespace:
-    """The array API standard's functions, recording where an argument is a `Var`.
-
-    Functions without a gradient (comparisons, argmax, creation) are the namespace's own. One that has a
-    gradient but no rule here raises TypeError from the namespace when it meets a Var, never a wrong number.
-    """
-
-    def __init__(self, xp: Any) -> None:
-        self._xp = xp
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._xp, name)
-
-    def exp(self, x: Any) -> Any:
-        value = self._xp.exp(value_of(x))
-        return unary(x, value, lambda g: g * value)
-
-    def log(self, x: Any) -> Any:
-        raw = value_of(x)
-        return unary(x, self._xp.log(raw), lambda g: g / raw)
-
-    def sqrt(self, x: Any) -> Any:
-        value = self._xp.sqrt(value_of(x))
-        return unary(x, value, lambda g: g / (2 * value))
-
-    def abs(self, x: Any) -> Any:
-        raw = value_of(x)
-        return unary(x, self._xp.abs(raw), lambda g: g * self._xp.sign(raw))
-
-    def sum(self, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-        raw = value_of(x)
-        value = self._xp.sum(raw, axis=axis, keepdims=keepdims)
-
-        def pull(grad: Array) -> Array:
-            if axis is not None and not keepdims:
-                grad = self._xp.expand_dims(grad, axis=axis)
-            return self._xp.broadcast_to(grad, raw.shape)
-
-        return unary(x, value, pull)
-
-    def mean(self, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
-        total = self.sum(x, axis=axis, keepdims=keepdims)
-        count = value_of(x).size / max(value_of(total).size, 1)
-        return total / count
+def _as_of(var: Var, grad: Array | None, name: str, zeros_like: Callable[[Array], Array]) -> Array:
+    """A gradient in its parameter's own dtype, which constants of another one may have changed on the way."""
+    if grad is None:
+        return zeros_like(var.value)
+    if grad.dtype == var.value.dtype:
+        return grad
+    xp = array_namespace(grad)
+    if xp.isdtype(grad.dtype, "complex floating"):
+        raise TypeError(
+            f"the loss depends on {name!r} through complex numbers, of which the tape takes no gradients: "
+            "compute real and imaginary parts apart"
+        )
+    return xp.astype(grad, var.value.dtype)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import array_api_compat.torch as xp
 import numpy as np
 import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
-from portgnn.parts import MasterWeights, plain_loop
+from portgnn.parts import MasterWeights, checked_loss, plain_loop
 from portgnn.protocol import Capabilities, Key, LossFn, Optimizer, Params, Run, Step, Watch
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, dropout_mask, keep_threshold, random_bits
+from portgnn_torch import array_api
 from portgnn_torch.collectives import TorchCollectives, join, transports
 from portgnn_torch.graphs import GraphRun
 from portgnn_torch.optim import FusedAdam, KernelAdam
@@ -28,7 +28,7 @@ class TorchBackend:
     """
 
     name = "torch"
-    xp: Any = xp
+    xp: Any = array_api
 
     def __init__(self, device: str = "cpu", dtype: str = "float32", csr: bool | None = None) -> None:
         self.device, self.dtype = device, dtype
@@ -166,7 +166,7 @@ class TorchBackend:
         def wrapped(params: Params, *args: Any) -> tuple[tuple[torch.Tensor, Any], Params]:
             leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
             with torch.enable_grad():
-                loss, aux = fn(leaves, *args)
+                loss, aux = checked_loss(fn(leaves, *args))
             if not loss.requires_grad:
                 return (loss, aux), {name: torch.zeros_like(value) for name, value in params.items()}
             grads = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from tinygrad import Device, Tensor, TinyJit, UOp, dtypes, function
 
-from portgnn.parts import Adam
+from portgnn.parts import Adam, checked_loss
 from portgnn.protocol import Capabilities, Key, LossFn, Params, Run, State, Step
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold
 
@@ -116,7 +116,7 @@ class TinygradBackend:
 
     def value_and_grad(self, fn: LossFn) -> Callable[..., tuple[tuple[Tensor, Any], Params]]:
         def call(params: Params, *args: Any) -> tuple[tuple[Tensor, Any], Params]:
-            loss, aux = fn(params, *args)
+            loss, aux = checked_loss(fn(params, *args))
             grads = loss.gradient(*params.values())
             Tensor.realize(loss, *grads)
             return (loss, aux), dict(zip(params, grads, strict=True))

@@ -11,6 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from portgnn.protocol import Backend
+
 Row = list[float]
 INF, NAN = float("inf"), float("nan")
 
@@ -148,7 +153,7 @@ TIES: tuple[Tie, ...] = (
         ([4.0, 5.0, -5.0, 5.0], [2.0, 3.0, 3.0, -3.0]), ([1.0, 1.0, 1.0, 1.0], [-2.0, -1.0, 2.0, 2.0]),
     ),
     *(
-        Tie(f"{name}, jumps", STEP, lambda xp, x, name=name: getattr(xp, name)(x) + x, ([0.0, 0.5, 1.2],), ([1.0] * 3,))
+        Tie(f"{name}, a jump", STEP, lambda xp, x, f=name: getattr(xp, f)(x) + x, ([0.0, 0.5, 1.2],), ([1.0] * 3,))
         for name in ("floor", "ceil", "round", "trunc", "sign")
     ),
     Tie(
@@ -165,6 +170,18 @@ TIES: tuple[Tie, ...] = (
     ),
     Tie("linalg.vector_norm, 0", LEAST, lambda xp, x: xp.linalg.vector_norm(x), ([0.0, 0.0],), ([0.0, 0.0],)),
 )  # fmt: skip
+
+
+def gradient_at(backend: Backend, tie: Tie) -> list[NDArray[Any]]:
+    """What a backend gives there, one array for each argument."""
+    factors = backend.asarray(np.asarray(tie.weights, dtype=np.float64)) if tie.weights else 1.0
+
+    def loss(params: dict[str, Any]) -> tuple[Any, None]:
+        return backend.xp.sum(tie.fn(backend.xp, *params.values()) * factors), None
+
+    params = {str(i): backend.asarray(np.asarray(value, dtype=np.float64)) for i, value in enumerate(tie.at)}
+    _, grads = backend.value_and_grad(loss)(params)
+    return [backend.to_numpy(grads[name]) for name in params]
 
 
 def at_the_edge(dtype: str) -> tuple[Tie, ...]:

@@ -21,7 +21,18 @@ class Gap:
     reason: str
 
 
-GAPS: tuple[Gap, ...] = ()
+_OPERATORS = "an operator is the framework's own and takes no rule of ours; "
+
+GAPS: tuple[Gap, ...] = (
+    Gap("jax", "*", "*", "gradient.operator abs, 0", _OPERATORS + "JAX gives 1 at 0: use xp.abs"),
+    Gap("jax", "*", "*", "gradient.operator [*][*], base 0", _OPERATORS + "JAX gives NaN for x**0 at 0: use xp.pow"),
+    Gap(
+        "jax", "*", "*", "gradient.operator /, large",
+        _OPERATORS + "JAX multiplies with the inverse square, 0 where that underflows: use xp.divide",
+    ),
+    Gap("torch", "*", "*", "gradient.indexing, slices backwards", "torch has no slices of negative step: use xp.flip"),
+)  # fmt: skip
+"""Also of the gradients of `xp`, as "gradient." and the case's name."""
 
 
 def gap(backend: Backend, check: str) -> Gap | None:

@@ -12,6 +12,8 @@ import pytest
 import portgnn
 from portgnn.cli import main
 from portgnn.errors import BackendError
+from portgnn.testing.gradient_cases import GRADIENT_CASES
+from portgnn.testing.gradient_ties import TIES, at_the_edge
 from portgnn.verification import CHECKS, gaps, run_check, tolerances, verify
 from portgnn.verification.measure import Departure, compare, distance, fetch
 from portgnn_mlx import MLXBackend
@@ -105,6 +107,8 @@ def test_bad_input_exits_with_2(options: list[str], capsys: pytest.CaptureFixtur
 
 def test_check_names_are_unique_and_every_row_of_data_means_one() -> None:
     names = [check.name for check in CHECKS]
+    cases = (*GRADIENT_CASES, *TIES, *at_the_edge("float64"))
+    names += [f"gradient.{case.name}" for case in cases] + ["gradient.slope", "gradient.convention"]
     assert len(set(names)) == len(names)
     for pattern in [row.check for row in (*tolerances.TOLERANCES, *gaps.GAPS)]:
         assert any(fnmatchcase(name, pattern) for name in names), pattern
