@@ -1,6 +1,6 @@
 """Gradients through the array API: slopes of every differentiable function, the conventions where there is none.
 
-An `xp` that says it is the standard's (it has `__array_namespace_info__`) is held to all of it. Another one is held to
+An `xp` that says it is the standard's (it has `__array_api_version__`) is held to all of it. Another one is held to
 what docs/write-a-backend.md asks for.
 """
 
