@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,12 @@ class JAXBackend:
 
     name = "jax"
     xp: Any = array_api
+    # Operators are JAX's own and take no rule of ours.
+    gaps: ClassVar = {
+        "gradient.operator abs, 0": "JAX gives 1 for abs(x) at 0: use xp.abs",
+        "gradient.operator [*][*], base 0": "JAX gives NaN for x**y at 0, 0: use xp.pow",
+        "gradient.operator /, large": "JAX multiplies by the inverse square, 0 where that underflows: use xp.divide",
+    }
 
     def __init__(
         self, device: str = "cpu", dtype: str = "float32", precision: str = "highest", pieces: bool | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -29,6 +29,7 @@ class TorchBackend:
 
     name = "torch"
     xp: Any = array_api
+    gaps: ClassVar = {"gradient.indexing, slices backwards": "torch has no slices of negative step: use xp.flip"}
 
     def __init__(self, device: str = "cpu", dtype: str = "float32", csr: bool | None = None) -> None:
         self.device, self.dtype = device, dtype

@@ -21,23 +21,17 @@ class Gap:
     reason: str
 
 
-_OPERATORS = "an operator is the framework's own and takes no rule of ours; "
-
-GAPS: tuple[Gap, ...] = (
-    Gap("jax", "*", "*", "gradient.operator abs, 0", _OPERATORS + "JAX gives 1 at 0: use xp.abs"),
-    Gap("jax", "*", "*", "gradient.operator [*][*], base 0", _OPERATORS + "JAX gives NaN for x**0 at 0: use xp.pow"),
-    Gap(
-        "jax", "*", "*", "gradient.operator /, large",
-        _OPERATORS + "JAX multiplies with the inverse square, 0 where that underflows: use xp.divide",
-    ),
-    Gap("torch", "*", "*", "gradient.indexing, slices backwards", "torch has no slices of negative step: use xp.flip"),
-)  # fmt: skip
-"""Also of the gradients of `xp`, as "gradient." and the case's name."""
+GAPS: tuple[Gap, ...] = ()
 
 
 def gap(backend: Backend, check: str) -> Gap | None:
-    """The row that expects a check to fail on this backend, if there is one."""
-    for row in GAPS:
+    """The row that expects a check to fail on this backend, if there is one.
+
+    A backend may bring rows of its own as `gaps`, pattern of check names -> reason; those of the gradients of `xp` are
+    "gradient." and the case's name.
+    """
+    own = (Gap(backend.name, "*", "*", pattern, reason) for pattern, reason in getattr(backend, "gaps", {}).items())
+    for row in (*GAPS, *own):
         if (
             row.backend == backend.name
             and row.device in ("*", device_kind(backend.device))
