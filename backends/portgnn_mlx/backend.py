@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, ClassVar
 
 import mlx.core as mx
 import numpy as np
@@ -35,6 +35,17 @@ class MLXBackend:
 
     name = "mlx"
     xp: Any = array_api
+    # Operators are MLX's own and take no rule of ours; decompositions have no gradient in MLX 0.32.
+    gaps: ClassVar = {
+        "gradient.operator [*][*], base 0": "MLX gives NaN for x**y at 0, 0: use xp.pow",
+        "gradient.operator [*][*], 0 to the number 0": "MLX gives NaN for x**0 at 0: use xp.pow",
+        "gradient.operator /, large": "MLX divides by the square, 0 where that overflows: use xp.divide",
+        "gradient.linalg.eigh": "MLX has no gradient of eigh: use linalg.eigvalsh",
+        "gradient.linalg.matrix_norm": "MLX has no gradient of the SVD: use the Frobenius norm",
+        "gradient.linalg.pinv": "MLX has no gradient of the SVD: use linalg.solve",
+        "gradient.linalg.qr": "MLX has no gradient of QR: use linalg.cholesky or linalg.solve",
+        "gradient.linalg.svdvals": "MLX has no gradient of the SVD: use linalg.eigvalsh of x.T @ x",
+    }
 
     def __init__(self, device: str = "cpu", dtype: str = "float32", shared_memory: bool | None = None) -> None:
         self.device, self.dtype = device, dtype

@@ -45,10 +45,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "smooth" in metafunc.fixturenames or "tie" in metafunc.fixturenames:
         what = "smooth" if "smooth" in metafunc.fixturenames else "tie"
         given: tuple[Any, ...] = GRADIENT_CASES if what == "smooth" else (*TIES, *at_the_edge(on.dtype))
-        metafunc.parametrize(what, [_gradient_param(on, case) for case in given if _is_held_to(on, case.name)])
+        metafunc.parametrize(what, [_gradient_param(on, case) for case in given if is_held_to(on, case.name)])
 
 
-def _is_held_to(on: Backend, name: str) -> bool:
+def is_held_to(on: Backend, name: str) -> bool:
     """bfloat16's rounding would hide what these look for."""
     return on.dtype != "bfloat16" and (hasattr(on.xp, "__array_api_version__") or name in LEAST)
 

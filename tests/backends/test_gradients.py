@@ -10,7 +10,7 @@ import pytest
 from portgnn.protocol import Backend
 from portgnn.registry import backend_class
 from portgnn.testing import test_gradients as kit
-from portgnn.testing.conftest import _is_held_to as is_held_to
+from portgnn.testing.conftest import is_held_to
 from portgnn.testing.gradient_cases import GRADIENT_CASES, gradient, reference, slopes
 from portgnn.testing.gradient_ties import TIES, Tie, at_the_edge, gradient_at
 from portgnn.verification.gaps import gap
