@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.errors import CheckpointError, PortgnnError
+from portgnn.errors import CheckpointError, PortgnnError, shown
 from portgnn.features import Moments
 from portgnn.files import is_file, write_atomically
 from portgnn.presets import Config
 from portgnn.text import printable, shortened
+from portgnn.untrusted import opened
 
 FORMAT = "portgnn-model"
 VERSIONS = (1, 2)
@@ -107,7 +108,7 @@ class Model:
         except CheckpointError as error:
             raise CheckpointError(f"{source}: {error}") from None
         except (PortgnnError, KeyError, ValueError, TypeError, RecursionError, OverflowError) as error:
-            raise CheckpointError(f"{source} has a damaged header: {error}") from None
+            raise CheckpointError(f"{source} has a damaged header: {str(error)[:200]}") from None
         return model
 
     def check(self) -> None:
@@ -142,10 +143,10 @@ def check_parameters(params: dict[str, NDArray[Any]], config: Config, num_featur
     wanted = parameter_shapes(config, (num_features, *hidden, num_classes))
     found = {name: value.shape for name, value in params.items()}
     if found != wanted:
-        raise CheckpointError(f"the parameters are {found}, and the recipe needs {wanted}")
+        raise CheckpointError(f"the parameters are {shown(found, 200)}, and the recipe needs {shown(wanted, 200)}")
     for name, value in params.items():
         if value.dtype.kind != "f" or not np.isfinite(value).all():
-            raise CheckpointError(f"parameter {name} is not finite floating numbers")
+            raise CheckpointError(f"parameter {name[:40]} is not finite floating numbers")
 
 
 def read_config(document: Any) -> Config:
@@ -180,7 +181,7 @@ def read_safetensors(
     if not is_file(path, CheckpointError):
         raise CheckpointError(f"there is no {kind} file {path}")
     try:
-        with path.open("rb") as raw:
+        with opened(path, CheckpointError) as raw:
             length = int.from_bytes(raw.read(8), "little")
         if length > MAX_HEADER:
             raise ValueError(f"its header claims {length} bytes, where at most {MAX_HEADER} are admitted")
@@ -188,13 +189,17 @@ def read_safetensors(
             header = file.metadata() or {}
             if header.get("format") == form and header.get("version") in {str(version) for version in versions}:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except CheckpointError:
+        raise
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise CheckpointError(f"{path} is not a readable safetensors file: {error}") from None
+        raise CheckpointError(f"{path} is not a readable safetensors file: {str(error)[:200]}") from None
     found = header.get("format")
     if found != form:
         if found in OTHER_FORMS:
             raise CheckpointError(f"{path} {OTHER_FORMS[found]}")
         raise CheckpointError(f"{path} is a safetensors file, but not one that portgnn wrote")
     if header.get("version") not in {str(version) for version in versions}:
-        raise CheckpointError(f"{path} has format version {header.get('version')}; this portgnn reads {versions[-1]}")
+        raise CheckpointError(
+            f"{path} has format version {str(header.get('version'))[:20]}; this portgnn reads {versions[-1]}"
+        )
     return header, tensors

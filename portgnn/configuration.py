@@ -11,11 +11,15 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from portgnn.errors import ConfigError, nearest
+from portgnn.errors import ConfigError, PortgnnError, nearest, shown
 from portgnn.files import state_of
 from portgnn.presets import PRESETS, Config, preset, synonym
 from portgnn.runs import continued, load_run
+from portgnn.text import printable, shortened
+from portgnn.untrusted import content
 
+MAX_BYTES = 16 << 10
+"""Of a configuration. A key of parts between dots takes time with the square of their number to parse."""
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -81,24 +85,30 @@ def read_options(path: Path) -> dict[str, Any]:
     """All options in a file, checked, by their names in Python. Raises ConfigError as `load_config` does."""
     try:
         state_of(path, ConfigError)  # for what no system call takes, such as a NUL character
-        document = tomllib.loads(path.read_bytes().decode())
+        document = tomllib.loads(content(path, ConfigError, most=MAX_BYTES).decode())
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 (byte {error.start})") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from None
+    except PortgnnError:
+        raise
+    except ValueError as error:  # TOMLDecodeError, or an integer of more digits than Python reads
+        raise ConfigError(f"{path} is not TOML: {str(error)[:200]}") from None
     except RecursionError:
         raise ConfigError(f"{path} is nested too deeply") from None
     given: dict[str, Any] = {}
     for key, value in document.items():
         name = key.replace("-", "_")
+        called = shortened(printable(key), 60)
         if name in given:
-            raise ConfigError(f"{path}: {key} is there twice, with a dash and with an underscore")
+            raise ConfigError(f"{path}: {called} is there twice, with a dash and with an underscore")
         try:
-            given[name] = _checked(name, key, value)
-        except ConfigError as error:
+            given[name] = _checked(name, called, value)
+        except PortgnnError as error:
             raise ConfigError(f"{path}: {error}") from None
+        # A hexadecimal integer may have more digits than Python writes, and a list more levels than it walks.
+        except (ValueError, OverflowError, RecursionError):
+            raise ConfigError(f"{path}: {called} = {shown(value)} cannot be used") from None
     return given
 
 
@@ -117,15 +127,14 @@ def _checked(name: str, key: str, value: Any) -> Any:
     if option.kind is list:
         texts = [value] if isinstance(value, str) else value
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise ConfigError(f"{key} = {_toml(value)} must be a string or a list of strings")
+            raise ConfigError(f"{key} = {shortened(_toml(value))} must be a string or a list of strings")
         return texts
     admitted = {Path: (str,), float: (float, int)}.get(option.kind, (option.kind,))
     if type(value) not in admitted:
-        raise ConfigError(f"{key} = {_toml(value)} must be {_WANTED[option.kind]}")
+        raise ConfigError(f"{key} = {shortened(_toml(value))} must be {_WANTED[option.kind]}")
     if option.choices and value not in option.choices:
-        raise ConfigError(
-            f"{key} = {_toml(value)} is not one of {', '.join(option.choices)}{nearest(value, option.choices) or '.'}"
-        )
+        allowed = f"{', '.join(option.choices)}{nearest(value, option.choices) or '.'}"
+        raise ConfigError(f"{key} = {shortened(_toml(value))} is not one of {allowed}")
     return option.kind(value)
 
 

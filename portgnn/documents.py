@@ -10,8 +10,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from portgnn.errors import ConfigError
+from portgnn.errors import ConfigError, shown
 from portgnn.presets import PRESETS, Config
+from portgnn.untrusted import content
 
 Kind = Literal["train", "verify", "benchmark", "growth"]
 MAKERS = "portgnn train --json, portgnn verify --json or python bench/run_all.py --json"
@@ -86,11 +87,13 @@ def read(path: Path) -> Document:
     if path.suffix == ".safetensors":
         raise ConfigError(f"{path} is a model; what it was trained to is in the output of portgnn train --json")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(content(path, ConfigError).decode())
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}") from None
+    except ConfigError:
+        raise
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is not JSON: {error}. Give what was written by {MAKERS}") from None
+        raise ConfigError(f"{path} is not JSON: {str(error)[:200]}. Give what was written by {MAKERS}") from None
     return recognise(data, str(path))
 
 
@@ -124,17 +127,23 @@ def _kind(data: Any, name: str) -> Kind:
     )
 
 
+def _brief(data: Any) -> str:
+    """The beginning of a value as JSON has it."""
+    try:
+        return json.dumps(data)[:60]
+    except (ValueError, RecursionError):
+        return shown(data, 60)
+
+
 def _check(data: Any, wanted: Any, where: str) -> None:
     """Raises ConfigError unless the data hold what is wanted; see `Fields`."""
     if isinstance(wanted, str):
         if not _CHECKS[wanted](data):
-            raise ConfigError(f"{where} must be {wanted}, and is {json.dumps(data)[:60]}")
+            raise ConfigError(f"{where} must be {wanted}, and is {_brief(data)}")
         return
     many = {"[]": list, "{}": dict}.get(next(iter(wanted), ""))
     if not isinstance(data, many or dict):
-        raise ConfigError(
-            f"{where} must be {'a list' if many is list else 'an object'}, and is {json.dumps(data)[:60]}"
-        )
+        raise ConfigError(f"{where} must be {'a list' if many is list else 'an object'}, and is {_brief(data)}")
     if many:
         for at, item in enumerate(data) if many is list else data.items():
             _check(item, next(iter(wanted.values())), f"{where}[{at}]")

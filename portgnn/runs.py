@@ -98,8 +98,12 @@ def load_run(path: Path) -> tuple[Run, Progress]:
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
     except (PortgnnError, KeyError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        raise CheckpointError(f"{path} has a damaged header: {error}") from None
+        raise CheckpointError(f"{path} has a damaged header: {str(error)[:200]}") from None
     return run, progress
+
+
+def _layout(state: dict[str, NDArray[Any]]) -> dict[str, tuple[Any, ...]]:
+    return {name: (value.dtype, value.shape) for name, value in state.items()}
 
 
 def _progress(tensors: dict[str, NDArray[Any]], config: Config, best_start: int, stopped: bool) -> Progress:
@@ -110,13 +114,13 @@ def _progress(tensors: dict[str, NDArray[Any]], config: Config, best_start: int,
     if set(groups["history"]) != {each.name for each in fields(History)}:
         raise ValueError(f"the history holds {', '.join(sorted(groups['history'])) or 'nothing'}")
     for name, value in groups["history"].items():
-        if value.ndim != 1 or value.dtype != np.float64:
-            raise ValueError(f"the history's {name} is not a list of numbers")
+        if value.ndim != 1 or value.dtype != np.float64 or not np.isfinite(value).all():
+            raise ValueError(f"the history's {name} is not a list of finite numbers")
     history = History(**{name: value.tolist() for name, value in groups["history"].items()})
     lengths = {len(history.train_loss), len(history.epoch_ms), len(history.val_loss) or len(history)}
     if len(lengths) != 1 or len(history.val_loss) != len(history.val_accuracy) or len(history) > config.epochs:
         raise ValueError("the parts of the history have different lengths")
-    if best_start > len(history) or (groups["best"] and set(groups["best"]) != set(groups["state"])):
+    if best_start > len(history) or (groups["best"] and _layout(groups["best"]) != _layout(groups["state"])):
         raise ValueError("the best state does not fit the run")
     if config.restore_best and history.val_loss and not groups["best"]:
         raise ValueError("the best state is missing")

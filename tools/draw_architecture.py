@@ -39,7 +39,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "protocol": ("protocol", "parts", "random", "registry"),
 }
 """Top modules and folders of portgnn/ that are one box; every other folder is a box of its own name."""
-EVERYWHERE = ("errors", "files", "lock", "text", "untrusted", "__init__")
+EVERYWHERE = ("errors", "files", "forks", "lock", "text", "untrusted", "__init__")
 """What is imported all over, or imports all: no box."""
 ADAPTERS = "backends"
 FLOW = {

@@ -17,6 +17,7 @@ from portgnn.errors import ConfigError, DatasetError, DownloadError, near_matche
 from portgnn.files import exists, is_folder
 from portgnn.graph import Graph
 from portgnn.text import shortened
+from portgnn.untrusted import memory_limit
 
 __all__ = ["Dataset", "dataset_names", "describe_datasets", "load_graph"]
 
@@ -33,6 +34,7 @@ def load_graph(
     undirected: bool = False,
     unknown: str | Iterable[str] = (),
     ignore: str | Iterable[str] = (),
+    max_memory: int | str | None = None,
     announce: Callable[[str], None] | None = None,
 ) -> Graph:
     """A graph by name (see `dataset_names`) or by path.
@@ -45,6 +47,8 @@ def load_graph(
     undirected: store each edge in both directions, where the data is directed. The graph's notes say so.
     unknown: labels that stand for none, beside those that always do (empty, NaN, -1 among whole numbers).
     ignore: columns (attributes) that are left out, whatever they hold.
+    max_memory: bytes, or a text such as "2GiB", that reading a file may take however small the file is; 256 MiB, or
+        what the environment's PORTGNN_MAX_MEMORY says. Reading may always take 100 times the file's size.
     announce: called with what a user should know while this goes on: for a file, all that its reader noted.
 
     Raises DatasetError if there is no such dataset or its files are not what they should be, DownloadError (a
@@ -52,7 +56,8 @@ def load_graph(
     cannot be made.
     """
     choice = texts(unknown, "unknown"), texts(ignore, "ignore")
-    graph = _load(None if dataset is None else os.fspath(dataset), announce, *choice)
+    with memory_limit(max_memory):
+        graph = _load(None if dataset is None else os.fspath(dataset), announce, *choice)
     if undirected and not graph.is_undirected:
         graph = graph.symmetrized()
     if split is None:

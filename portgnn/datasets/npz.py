@@ -25,28 +25,26 @@ from portgnn.datasets.labels import doubts, with_bare_classes
 from portgnn.datasets.selection import feature_doubts, selected
 from portgnn.errors import DatasetError, GraphError
 from portgnn.graph import Graph
+from portgnn.untrusted import check_need, opened
 
 Arrays: TypeAlias = "dict[str, NDArray[Any]]"
 
-MAX_RATIO = 100
-"""Arrays may be this many times as large as their file…"""
-ALWAYS_ADMITTED = 256 << 20
-"""…and any file may unpack to this many bytes."""
 _MAX_MEMBERS = 1000
 _MAX_HEADER = 10_000
+# Bytes at the peak of making a graph, measured: for an edge, a stored or a dense feature, a row, a name.
+_EDGE, _STORED, _DENSE, _ROW, _NAME = 100, 50, 18, 60, 250
 
 
 def read_arrays(path: Path, optional: Collection[str] = ()) -> tuple[Arrays, tuple[str, ...]]:
     """The arrays of an `.npz` file and the names of those left out.
 
     optional: names that are left out where they hold objects. Any other object array is refused; none is ever
-    unpickled. Raises DatasetError for a file that is damaged, or would unpack to more than 256 MiB and 100
-    times its own size.
+    unpickled. Raises DatasetError for a file that is damaged, or would unpack to more than `untrusted.admitted`.
     """
     arrays: Arrays = {}
     left_out = []
     try:
-        with zipfile.ZipFile(path) as archive:
+        with opened(path) as content, zipfile.ZipFile(content) as archive:
             members = archive.infolist()
             _check_sizes(path, members)
             for member in members:
@@ -64,23 +62,22 @@ def read_arrays(path: Path, optional: Collection[str] = ()) -> tuple[Arrays, tup
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from None
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise DatasetError(f"{path} is not a readable .npz file: {error}") from None
+        raise DatasetError(f"{path} is not a readable .npz file: {_line(error)}") from None
     # Whatever else the unpacking of damaged bytes raises (struct.error, KeyError, LZMAError…) means the same.
     except Exception as error:
-        raise DatasetError(f"{path} is not a readable .npz file ({type(error).__name__}: {error})") from None
+        raise DatasetError(f"{path} is not a readable .npz file ({type(error).__name__}: {_line(error)})") from None
     return arrays, tuple(left_out)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _check_sizes(path: Path, members: list[zipfile.ZipInfo]) -> None:
     if len(members) > _MAX_MEMBERS:
         raise DatasetError(f"{path} holds {len(members)} arrays, where at most {_MAX_MEMBERS} are admitted")
-    bound = max(ALWAYS_ADMITTED, MAX_RATIO * path.stat().st_size)
-    declared = sum(member.file_size for member in members)
-    if declared > bound:
-        raise DatasetError(
-            f"{path} would unpack to {declared} bytes, where at most {bound} are admitted for a file "
-            "of its size; if you trust it, save it again with numpy.savez, without compression"
-        )
+    # Twice: unpacking joins pieces.
+    check_need(path, 2 * sum(member.file_size for member in members), path.stat().st_size)
 
 
 def _array(where: str, file: Any, size: int, optional: bool) -> NDArray[Any] | None:
@@ -136,8 +133,25 @@ def read_matrix(path: Path, rows: int) -> Any:
             f"{path} holds {_listed(arrays)}; it must hold one array [nodes, features], or what "
             "scipy.sparse.save_npz writes"
         )
+    _check_work(path, arrays, _STORED)
     _check_rows(path, list(matrix.shape), rows)
     return matrix
+
+
+def _check_work(path: Path, arrays: Arrays, sparse: int) -> None:
+    """Raises DatasetError where a graph of the arrays would take too much. sparse: bytes for a stored value."""
+    need = 0
+    for name, array in arrays.items():
+        need += array.nbytes
+        if array.ndim == 1 and array.dtype.kind in "SU":
+            need += _NAME * array.size
+        elif array.ndim == 1 and name.endswith("indices"):
+            need += (_STORED if name.startswith("attr") else sparse) * array.size
+        elif array.ndim == 1:
+            need += 0 if name.endswith("data") else _ROW * array.size
+        else:
+            need += (_DENSE - array.itemsize) * array.size if array.itemsize < _DENSE else 0
+    check_need(path, need, path.stat().st_size)
 
 
 def _check_rows(path: Path, shape: Any, rows: int) -> None:
@@ -168,6 +182,7 @@ def read_npz(path: Path, unknown: Collection[str] = (), ignore: Collection[str] 
     """
     texts = ("node_names", "attr_names", "class_names", "idx_to_node", "idx_to_attr", "idx_to_class", "metadata")
     arrays, left_out = read_arrays(path, texts)
+    _check_work(path, arrays, _EDGE)
     adjacency = _compressed(arrays, ("adj_", "adj_matrix_", "adj_matrix."), str(path))
     if adjacency is None:
         raise DatasetError(

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from portgnn.datasets.download import FileSpec
 from portgnn.datasets.restricted_pickle import load_pickle
-from portgnn.errors import DatasetError, GraphError
+from portgnn.errors import DatasetError, GraphError, shown
 from portgnn.graph import UNLABELLED, Graph
+from portgnn.untrusted import check_need, content
 
 PARTS = ("x", "y", "tx", "ty", "allx", "ally", "graph", "test.index")
 
@@ -35,6 +36,8 @@ _MIRRORS = (
 _VALIDATION_NODES = 500
 # More test nodes than this missing from the files means that test.index is not what it should be.
 _MAX_NODES = 10_000_000
+_NODE_BYTES, _EDGE_BYTES = 120, 200
+"""Bytes of memory at the peak of making a graph, for a node and for a neighbour in the dict."""
 
 _SHA256 = {
     "cora": {
@@ -116,6 +119,7 @@ def read_planetoid(paths: Mapping[str, Path], name: str) -> Graph:
 
     test = _test_index(paths["test.index"], first, len(ty))
     n = int(test.max()) + 1 if len(test) else first
+    check_need(paths["test.index"], _NODE_BYTES * n, paths["allx"].stat().st_size)
     absent = n - first - len(test)
     # Row i of tx is node test[i]: scatter the rows to where they belong, leaving the absent ones empty.
     place = (test - first, np.arange(len(test)))
@@ -180,7 +184,7 @@ def _classes(one_hot: NDArray[Any]) -> NDArray[np.int64]:
 def _test_index(path: Path, first: int, count: int) -> NDArray[np.int64]:
     """[count] distinct node numbers from `first` on, in the order of the file."""
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = content(path).split(b"\n")
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from None
     if lines and not lines[-1]:
@@ -206,10 +210,13 @@ def _edges(path: Path, n: int) -> tuple[NDArray[np.int64], int]:
     graph = load_pickle(path)
     if not isinstance(graph, dict):
         raise DatasetError(f"{path} holds {_kind(graph)}; it must hold a dict from node to neighbours")
+    # One list may be the neighbours of many nodes: what there is to read says little of how many edges there are.
+    edges = sum(len(neighbours) for neighbours in graph.values() if type(neighbours) is list)
+    check_need(path, _EDGE_BYTES * edges, path.stat().st_size)
     for node, neighbours in graph.items():
         # By type, since a bool passes for an int.
         if type(node) is not int or type(neighbours) is not list or not set(map(type, neighbours)) <= {int}:
-            raise DatasetError(f"{path}: the entry of node {node!r:.40} is not a list of node numbers")
+            raise DatasetError(f"{path}: the entry of node {shown(node)} is not a list of node numbers")
         if not 0 <= node < n or any(not 0 <= other < n for other in neighbours):
             bad = node if not 0 <= node < n else next(other for other in neighbours if not 0 <= other < n)
             raise DatasetError(f"{path}: the entry of node {node} names node {bad}; nodes go from 0 to {n - 1}")

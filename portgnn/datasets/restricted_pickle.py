@@ -19,7 +19,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.errors import DatasetError
+from portgnn.errors import DatasetError, shown
+from portgnn.untrusted import check_need, content
 
 _PLAIN_DTYPE = re.compile(r"[biuf][1248]")
 
@@ -77,6 +78,13 @@ class _Dict(dict[Any, Any]):
         raise ValueError("a dict with attributes")
 
 
+class _Factory:
+    """`list` as what a defaultdict is made with: named in the files, and never called."""
+
+    def __init__(self, *_: Any) -> None:
+        raise ValueError("a list made by a call")
+
+
 # Classes throughout, each with a __setstate__: a pickle can set attributes on anything else that it is given.
 _ADMITTED: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): _Dtype,
@@ -84,14 +92,14 @@ _ADMITTED: dict[tuple[str, str], Any] = {
     ("numpy.core.multiarray", "_reconstruct"): _Array,
     ("scipy.sparse.csr", "csr_matrix"): _SparseMatrix,
     ("collections", "defaultdict"): _Dict,
-    ("__builtin__", "list"): list,
+    ("__builtin__", "list"): _Factory,
 }
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, content: bytes, path: Path) -> None:
+    def __init__(self, raw: bytes, path: Path) -> None:
         # Python 2 wrote bytes as str: latin1 gives them back one for one. Names stay as Python 2 had them.
-        super().__init__(io.BytesIO(content), encoding="latin1", fix_imports=False)
+        super().__init__(io.BytesIO(raw), encoding="latin1", fix_imports=False)
         self._path = path
 
     def find_class(self, module: str, name: str) -> Any:
@@ -118,29 +126,57 @@ def load_pickle(path: Path) -> Any:
     Raises DatasetError, naming the file, if it cannot be read, is no such pickle, or asks for any other name.
     """
     try:
-        content = path.read_bytes()
+        raw = content(path)
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from None
     fault = _Fault(path)
     try:
-        _check_memo(content)
-        loaded = _Unpickler(content, path).load()
+        _check_program(raw)
+        loaded = _Unpickler(raw, path).load()
     except DatasetError:
         raise
     except Exception as error:  # a malformed pickle can raise nearly anything
         raise fault.error(f"not a readable pickle ({type(error).__name__}: {error})") from None
     if isinstance(loaded, _SparseMatrix):
-        return _csr(loaded.state or {}, fault)
+        made = _csr(loaded.state or {}, fault)
+        # Products allocate a place for each column.
+        check_need(path, 16 * made.shape[1] + 50 * made.nnz, len(raw))
+        return made
     if isinstance(loaded, _Array):
         return _value(loaded, "the array", fault)
     return loaded
 
 
-def _check_memo(content: bytes) -> None:
-    """A pickle can say "remember this as number 4,000,000,000", and room is made for as many: 32 GB for five bytes."""
+_CALLS = frozenset((
+    "REDUCE", "BUILD", "NEWOBJ", "INST", "OBJ", "GLOBAL", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "EMPTY_TUPLE",
+    "STACK_GLOBAL", "NEWOBJ_EX",
+))  # fmt: skip
+_NEWER = frozenset(("PROTO", "FRAME", "STACK_GLOBAL", "MEMOIZE", "SHORT_BINUNICODE"))
+"""What a newer pickle needs to name what it calls, which is then refused by that name."""
+_MAX_CALLS = 200
+"""Published files have 26. Each call can copy an array of the file's size, and tuples in tuples end the stack."""
+_LARGEST = 2**40
+"""Node numbers are far below; integers that share a hash have to be larger, and make a dict take hours."""
+
+
+def _check_program(content: bytes) -> None:
+    """Raises ValueError for what no published file does, and what takes more than the file's size to do.
+
+    A pickle can say "remember this as number 4,000,000,000", and room is made for as many: 32 GB for five bytes.
+    """
+    calls = 0
     for code, argument, _ in pickletools.genops(content):
-        if code.name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > len(content):
+        name = code.name
+        if name in _CALLS:
+            calls += 1
+            if calls > _MAX_CALLS:
+                raise ValueError(f"more than {_MAX_CALLS} objects")
+        elif code.proto > 2 and name not in _NEWER:
+            raise ValueError(f"the operation {name}, which Python 2 does not have")
+        elif name in ("PUT", "BINPUT", "LONG_BINPUT") and int(argument or 0) > len(content):
             raise ValueError(f"a memo of {argument} entries in {len(content)} bytes")
+        elif type(argument) is int and abs(argument) > _LARGEST:
+            raise ValueError("an integer above 2**40")
 
 
 def _value(array: Any, what: str, fault: _Fault) -> NDArray[Any]:
@@ -153,7 +189,7 @@ def _csr(state: dict[str, Any], fault: _Fault) -> sp.csr_array:
     """The sparse matrix, each part checked first: SciPy's compiled code reads where the indices point."""
     shape = state.get("_shape")
     if not (isinstance(shape, tuple) and len(shape) == 2 and all(type(n) is int and n >= 0 for n in shape)):
-        raise fault.error(f"the sparse matrix has no shape of two numbers but {shape!r}")
+        raise fault.error(f"the sparse matrix has no shape of two numbers but {shown(shape)}")
     parts = ("data", "indices", "indptr")
     data, indices, indptr = (_value(state.get(part), f"the sparse matrix's {part}", fault) for part in parts)
     rows, columns = shape

@@ -17,7 +17,7 @@ from portgnn.datasets.labels import classes_of
 from portgnn.datasets.npz import read_matrix
 from portgnn.datasets.selection import check_ignored, feature_doubts
 from portgnn.errors import DatasetError, GraphError
-from portgnn.files import is_file
+from portgnn.files import exists, is_file
 from portgnn.graph import Graph
 
 NODE_TEXT = ("id", "label", "split")
@@ -142,7 +142,7 @@ def _ends(edges: Table, column: str, index: dict[str, int], nodes_path: Path) ->
 
 def _features(folder: Path, nodes: Table, notes: list[str]) -> tuple[Any, tuple[str, ...]]:
     stored = folder / "features.npz"
-    if is_file(stored):
+    if exists(stored):
         if nodes.numbers:
             raise DatasetError(
                 f"{folder} has features both in {nodes.path.name} (column "

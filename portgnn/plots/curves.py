@@ -35,7 +35,7 @@ def draw_curves(axes: Sequence[Axes], runs: Sequence[dict[str, Any]]) -> None:
             ring = {"marker": "o", "mfc": "none", "mec": val["color"], "ms": 8, "linestyle": "none"}
             losses.plot(best + 1, run["val_loss"][best], label=None if slot else "lowest validation loss", **ring)
             accuracies.plot(epochs, run["val_accuracy"], label=f"{of}validation", **val)
-        if run["test_accuracy"] is not None:
+        if run.get("test_accuracy") is not None:
             dots = {"color": val["color"], "linestyle": ":", "linewidth": 1.0}
             accuracies.axhline(run["test_accuracy"], label=f"{of}test, after training", **dots)
     losses.set(xlabel="epoch", ylabel="loss (nats a node)", title=title(runs))

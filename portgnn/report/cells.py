@@ -47,7 +47,7 @@ def _rows(facts: Sequence[tuple[str, str]]) -> list[Element]:
 
 def run_cell(run: dict[str, Any]) -> str:
     """A training run."""
-    accuracy = "–" if run["test_accuracy"] is None else f"{run['test_accuracy']:.4f}"
+    accuracy = "–" if run.get("test_accuracy") is None else f"{run['test_accuracy']:.4f}"
     ended = f"{run['epochs_run']}" + (", stopped early" if run.get("stopped_early") else "")
     facts = [
         ("graph", f"{run['dataset']}: {run['nodes']:,} nodes, {run['edges']:,} edges"),
@@ -79,7 +79,7 @@ def _checks(checks: Sequence[dict[str, Any]]) -> Element:
     head = E("tr", *(E("th", name, scope="col", style=LEFT) for name in ("check", "", "error", "tolerance", "hint")))
     rows = []
     for check in checks:
-        error = "–" if check["max_error"] is None else f"{check['max_error']:.1e}"
+        error = "–" if check.get("max_error") is None else f"{check['max_error']:.1e}"
         cells = ((check["name"], LEFT), (state(check)[1], LEFT), (error, RIGHT), (f"{check['tolerance']:.0e}", RIGHT),
                  (check["hint"], LEFT))  # fmt: skip
         rows.append(E("tr", *(E("td", text, style=style) for text, style in cells)))

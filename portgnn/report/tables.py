@@ -65,7 +65,7 @@ def runs_table(runs: Sequence[dict[str, Any]]) -> Element:
             figure(len(run["train_loss"]), "d"),
             figure(run["best_epoch"] + 1, "d"),
             figure(run["train_loss"][-1], ".6f"),
-            figure(run["test_accuracy"], ".4f"),
+            figure(run.get("test_accuracy"), ".4f"),
             figure(run["median_train_ms"]),
             figure(run["first_epoch_ms"]),
         ]
@@ -95,7 +95,9 @@ def verification_table(reports: Sequence[dict[str, Any]]) -> Element:
         checks = report["checks"]
         passed = sum(check["passed"] for check in checks)
         first = next((check for check in checks if not check["passed"]), None)
-        shares = [(c["max_error"] / c["tolerance"], c["name"]) for c in checks if c["max_error"] and c["tolerance"] > 0]
+        shares = [
+            (c["max_error"] / c["tolerance"], c["name"]) for c in checks if c.get("max_error") and c["tolerance"] > 0
+        ]
         share, name = max(shares, default=(None, "–"))
         rows.append(
             [
@@ -136,7 +138,7 @@ def matrix(dtype: str, reports: Sequence[dict[str, Any]]) -> Element:
                 cells.append(E("td", "not run", class_="none"))
                 continue
             kind, word = state(check)
-            error = "" if check["max_error"] is None else f" {check['max_error']:.0e}".replace("0e+00", "0")
+            error = "" if check.get("max_error") is None else f" {check['max_error']:.0e}".replace("0e+00", "0")
             cells.append(E("td", word + error, class_=kind))
         words = name.split(".")  # where a narrow page may break the name
         broken = [part for word in words[:-1] for part in (f"{word}.", E("wbr"))]

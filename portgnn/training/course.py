@@ -99,7 +99,7 @@ class Course:
         self.history, self.stopped = History(), False
         self._best_start, self._best_state = 0, None
         if progress is not None:
-            _check_layout(engine.backend.name, self._state, progress.state)
+            _check_layout(engine.backend.name, self._host(self._state), progress.state)
             self._state = self._on_device(progress.state)
             self.history, self.stopped = progress.history.copy(), progress.stopped
             self._best_start, self._best_state = progress.best_start, progress.best_state
@@ -179,10 +179,10 @@ class Course:
         return {name: self._engine.backend.asarray(value) for name, value in host.items()}
 
 
-def _check_layout(backend: str, fresh: State, kept: Host) -> None:
-    """An adapter may bring an optimizer of its own, with a state of its own."""
-    needed = {name: tuple(value.shape) for name, value in fresh.items()}
-    found = {name: value.shape for name, value in kept.items()}
+def _check_layout(backend: str, fresh: Host, kept: Host) -> None:
+    """An adapter may bring an optimizer of its own, with a state of its own; and a file may hold any dtype."""
+    needed = {name: (value.shape, value.dtype) for name, value in fresh.items()}
+    found = {name: (value.shape, value.dtype) for name, value in kept.items()}
     if needed != found:
         differing = sorted(name for name in {*needed, *found} if needed.get(name) != found.get(name))
         raise CheckpointError(

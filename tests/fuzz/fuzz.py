@@ -1,17 +1,24 @@
 """Damages valid inputs of every reader at random: each must load into something valid or raise a PortgnnError.
 
-    python tests/fuzz/fuzz.py --mutations 24000
+    python tests/fuzz/fuzz.py --mutations 105000 --json bench/results/fuzz.json
 
-No other exception, no call that takes longer than a time limit, and no memory beyond a limit that the operating
-system enforces (where it can: Linux). A finding is written to a folder and named. Exits with 1 after a finding.
+No other exception, no death of the process, no call that takes longer than a time limit, and no memory beyond a limit
+that the operating system enforces. Inputs are read in forked processes; after one that ended its process, the next
+goes on. A finding is named by reader and number, and with --keep written to a folder. Exits with 1 after a finding.
+Needs Linux.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import os
+import platform
 import random
 import re
+import select
+import shutil
 import signal
 import sys
 import tempfile
@@ -19,9 +26,11 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import IO, Any
 
 HERE = Path(__file__).parent
 for folder in (HERE, HERE.parent / "portgnn" / "datasets"):
@@ -36,22 +45,47 @@ SECONDS = 10
 MEMORY = 1 << 30
 """Bytes that reading may add to the process. Valid inputs here have a few kilobytes."""
 
+HANGS = 60
+"""Seconds without a word after which compiled code is taken to hang."""
+LONGEST = 1000
+"""Letters of a message."""
+
 _INTERESTING = (0, 1, 0x7F, 0x80, 0xFF)
 _NUMBERS = (b"0", b"1", b"2", b"3", b"7", b"-1", b"100", b"2147483648", b"99999999999999999999", b"1e308", b"0.5")
 
 
-@dataclass
-class Report:
-    """What happened, reader by reader."""
+@dataclass(frozen=True)
+class Outcome:
+    """Of one input. kind: loaded, refused, finding or death. seconds: on the processor. peak: bytes resident."""
 
-    loaded: Counter[str] = field(default_factory=Counter)
-    refused: Counter[str] = field(default_factory=Counter)
+    kind: str
+    finding: str
+    seconds: float
+    peak: int
+
+
+@dataclass
+class Tally:
+    """What happened to one reader's inputs."""
+
+    kinds: Counter[str] = field(default_factory=Counter)
     findings: list[str] = field(default_factory=list)
     slowest: float = 0.0
+    largest: int = 0
 
-    @property
-    def inputs(self) -> int:
-        return self.loaded.total() + self.refused.total() + len(self.findings)
+    def add(self, outcome: Outcome) -> None:
+        self.kinds[outcome.kind] += 1
+        if outcome.finding:
+            self.findings.append(outcome.finding)
+        self.slowest = max(self.slowest, outcome.seconds)
+        self.largest = max(self.largest, outcome.peak)
+
+    def row(self) -> dict[str, Any]:
+        return {
+            "inputs": self.kinds.total(), "loaded": self.kinds["loaded"], "refused": self.kinds["refused"],
+            "foreign": self.kinds["finding"], "deaths": self.kinds["death"], "slowest_s": round(self.slowest, 3),
+            "largest_bytes": self.largest,
+        }  # fmt: skip
 
 
 class _TooSlowError(BaseException):
@@ -121,92 +155,211 @@ def _change_bytes(data: bytearray, draw: random.Random, words: tuple[bytes, ...]
         data[at : at + size] = value.to_bytes(size, "little")
 
 
-def attempt(name: str, reader: Reader, files: Files, folder: Path, report: Report) -> None:
-    """Reads one input and counts what happened."""
+def attempt(reader: Reader, files: Files, folder: Path) -> Outcome:
+    """Reads one input in this process, and says what happened."""
+    shutil.rmtree(folder, ignore_errors=True)
     for file, content in files.items():
-        (folder / file).write_bytes(content)
-    started = time.monotonic()
-    alarm = hasattr(signal, "setitimer")
-    if alarm:
-        signal.setitimer(signal.ITIMER_REAL, SECONDS)
+        place = folder / file
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content)
+    Path("/proc/self/clear_refs").write_text("5")
+    started = time.process_time()
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    finding = ""
     try:
         reader.read(folder)
-        report.loaded[name] += 1
+        kind = "loaded"
     except PortgnnError as error:
-        if str(error):
-            report.refused[name] += 1
-        else:
-            report.findings.append(f"{name}: an error without a message")
+        kind, text = "refused", str(error)
+        if not text or "\n" in text or len(text) > LONGEST:
+            kind, finding = "finding", f"a message of {len(text)} letters: {text[:60]!r}"
     except _TooSlowError:
-        report.findings.append(f"{name}: took longer than {SECONDS} s")
-    except Exception as error:
+        kind, finding = "finding", f"took longer than {SECONDS} s"
+    # PanicException of Rust's libraries is no Exception.
+    except BaseException as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
-        report.findings.append(f"{name}: {type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})")
+        kind = "finding"
+        finding = f"{type(error).__name__}: {str(error)[:200]} ({Path(last.filename).name}:{last.lineno})"
     finally:
-        if alarm:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-    report.slowest = max(report.slowest, time.monotonic() - started)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    return Outcome(kind, finding, time.process_time() - started, _peak())
 
 
-def fuzz(mutations: int, seed: int = 0, only: str | None = None, keep: Path | None = None) -> Report:
-    """Tries `mutations` damaged inputs, shared among the readers. keep: a folder for inputs that are findings."""
-    report = Report()
+def _peak() -> int:
+    """Bytes that this process had resident at most since /proc/self/clear_refs was written."""
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
+
+
+def damaged(name: str, reader: Reader, seed: int, number: int) -> Files:
+    """The input of a number: the same wherever and whenever it is made."""
+    draw = random.Random(f"{seed} {name} {number}")
+    files = dict(reader.files)
+    if reader.damage and draw.random() < 0.6:
+        for _ in range(draw.choice((1, 1, 1, 2))):
+            try:
+                files = draw.choice(reader.damage)(files, draw)
+            # What has been damaged once may be more than the second damage can take apart.
+            except Exception:
+                break
+        return files
+    target = draw.choice(sorted(files))
+    inside = reader.inside.get(target)
+    if inside is not None and draw.random() < 0.8:
+        files[target] = inside(files[target], lambda content: mutated(content, draw, reader.words))
+    else:
+        files[target] = mutated(files[target], draw, reader.words)
+    return files
+
+
+def _work(name: str, reader: Reader, seed: int, numbers: range, folder: Path, pipe: IO[str]) -> None:
+    """A child's life: two lines on the pipe for each input, before and after it is read."""
+    signal.signal(signal.SIGALRM, _too_slow)
+    warnings.simplefilter("ignore")
+    limit_memory()
+    for number in numbers:
+        files = damaged(name, reader, seed, number)
+        pipe.write(f"{number}\n")
+        pipe.flush()
+        outcome = attempt(reader, files, folder)
+        pipe.write(json.dumps([outcome.kind, outcome.finding, outcome.seconds, outcome.peak]) + "\n")
+
+
+def _forked(work: Callable[[IO[str]], None]) -> tuple[int, IO[str]]:
+    down, up = os.pipe()
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            os.close(down)
+            with os.fdopen(up, "w") as pipe:
+                work(pipe)
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+        finally:
+            os._exit(code)
+    os.close(up)
+    return child, os.fdopen(down)
+
+
+def run_range(name: str, reader: Reader, seed: int, numbers: range, folder: Path) -> Iterator[tuple[int, Outcome]]:
+    """Outcomes of some inputs, read in a child; after a death, in another one from the next input on."""
+    left = numbers
+    while left:
+        child, pipe = _forked(lambda out, left=left: _work(name, reader, seed, left, folder, out))  # type: ignore[misc]
+        before, begun = left, None
+        with pipe:
+            for line in _lines(pipe):
+                if begun is None:
+                    begun = int(line)
+                else:
+                    yield begun, Outcome(*json.loads(line))
+                    left, begun = range(begun + 1, numbers.stop), None
+        if begun is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)  # where it hangs
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if begun is not None:
+            yield begun, Outcome("death", f"the process ended with {code}", 0.0, 0)
+            left = range(begun + 1, numbers.stop)
+        elif left == before:
+            # The library that writes the damaged file ended the process: no reader has seen it.
+            print(f"{name} {left.start}: no input was made, {code}")
+            left = range(left.start + 1, numbers.stop)
+
+
+def _lines(pipe: IO[str]) -> Iterator[str]:
+    """Whole lines, until the writer ends or says nothing for a while; unbuffered, so that the wait sees each byte."""
+    rest = b""
+    while select.select([pipe.fileno()], [], [], HANGS)[0] and (piece := os.read(pipe.fileno(), 1 << 16)):
+        *whole, rest = (rest + piece).split(b"\n")
+        yield from (line.decode() for line in whole)
+
+
+def fuzz(
+    mutations: int,
+    seed: int = 0,
+    only: str | None = None,
+    keep: Path | None = None,
+    say: Callable[[str], None] = print,
+    share: tuple[int, int] = (0, 1),
+) -> dict[str, Tally]:
+    """Tries `mutations` damaged inputs, shared among the readers. keep: a folder for inputs that are findings.
+
+    share: (i, n) reads the i-th of n parts of each reader's inputs.
+    """
+    tallies: dict[str, Tally] = {}
     with tempfile.TemporaryDirectory() as scratch:
         known = readers(Path(scratch) / "valid")
         chosen = {name: reader for name, reader in known.items() if only in (None, name)}
-        limit = _limit_memory()
-        before = signal.signal(signal.SIGALRM, _too_slow) if hasattr(signal, "SIGALRM") else None
-        try:
-            for name, reader in chosen.items():
-                folder = Path(scratch) / name
-                folder.mkdir()
-                attempt(name, reader, reader.files, folder, report)
-                if report.loaded[name] != 1:
-                    raise AssertionError(f"the valid input of {name} does not load: {report.findings}")
-                draw = random.Random(f"{seed} {name}")
-                for number in range(mutations // len(chosen)):
-                    files = dict(reader.files)
-                    target = draw.choice(sorted(files))
-                    inside = reader.inside.get(target)
-                    if inside is not None and draw.random() < 0.8:
-                        files[target] = inside(files[target], lambda c, d=draw, w=reader.words: mutated(c, d, w))
-                    else:
-                        files[target] = mutated(files[target], draw, reader.words)
-                    found = len(report.findings)
-                    attempt(name, reader, files, folder, report)
-                    if keep is not None and len(report.findings) > found:
-                        place = keep / f"{name}-{seed}-{number}"
-                        place.mkdir(parents=True, exist_ok=True)
-                        for file, content in files.items():
-                            (place / file).write_bytes(content)
-        finally:
-            if before is not None:
-                signal.signal(signal.SIGALRM, before)
-            _restore_memory(limit)
-    return report
+        for name, reader in chosen.items():
+            tally = tallies[name] = Tally()
+            folder = Path(scratch) / name
+            _check_valid(name, reader, folder)
+            for number, outcome in run_range(name, reader, seed, _part(mutations // len(chosen), *share), folder):
+                tally.add(outcome)
+                if not outcome.finding:
+                    continue
+                say(f"FINDING {name} {number}: {outcome.finding}")
+                if keep is not None:
+                    for file, content in damaged(name, reader, seed, number).items():
+                        place = keep / f"{name}-{seed}-{number}" / file
+                        place.parent.mkdir(parents=True, exist_ok=True)
+                        place.write_bytes(content)
+    return tallies
+
+
+def _part(count: int, i: int, n: int) -> range:
+    return range(count * i // n, count * (i + 1) // n)
+
+
+def _together(given: argparse.Namespace) -> dict[str, Tally]:
+    """The tallies of some processes, each with a part of the inputs."""
+
+    def work(pipe: IO[str], i: int) -> None:
+        found = fuzz(given.mutations, given.seed, given.only, given.keep, share=(i, given.jobs))
+        sys.stdout.flush()
+        pipe.write(json.dumps({name: asdict(tally) for name, tally in found.items()}))
+
+    children = [_forked(lambda pipe, i=i: work(pipe, i)) for i in range(given.jobs)]  # type: ignore[misc]
+    tallies: dict[str, Tally] = {}
+    for child, pipe in children:
+        with pipe:
+            said = json.loads(pipe.read())
+        os.waitpid(child, 0)
+        for name, each in said.items():
+            tally = tallies.setdefault(name, Tally())
+            tally.kinds.update(each["kinds"])
+            tally.findings += each["findings"]
+            tally.slowest, tally.largest = max(tally.slowest, each["slowest"]), max(tally.largest, each["largest"])
+    return tallies
+
+
+def _check_valid(name: str, reader: Reader, folder: Path) -> None:
+    def work(pipe: IO[str]) -> None:
+        signal.signal(signal.SIGALRM, _too_slow)
+        outcome = attempt(reader, reader.files, folder)
+        pipe.write(outcome.kind + outcome.finding)
+
+    child, pipe = _forked(work)
+    with pipe:
+        said = pipe.read()
+    os.waitpid(child, 0)
+    if said != "loaded":
+        raise AssertionError(f"the valid input of {name} does not load: {said}")
 
 
 def _too_slow(number: int, frame: FrameType | None) -> None:
     raise _TooSlowError
 
 
-def _limit_memory() -> tuple[int, int] | None:
-    """Holds the process to its present size and MEMORY more, where the system can. Returns the limit before."""
-    if sys.platform != "linux":
-        return None
+def limit_memory() -> None:
+    """Holds the process to its present size and MEMORY more."""
     import resource
 
-    before = resource.getrlimit(resource.RLIMIT_AS)
     size = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, before[1]))
-    return before
-
-
-def _restore_memory(limit: tuple[int, int] | None) -> None:
-    if limit is not None:
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, limit)
+    resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 def main() -> int:
@@ -214,20 +367,28 @@ def main() -> int:
     parser.add_argument("--mutations", type=int, default=24_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="One reader.")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--keep", type=Path, help="Folder for the inputs that are findings.")
+    parser.add_argument("--json", type=Path, help="File for the figures.")
     given = parser.parse_args()
-    warnings.simplefilter("ignore")
     started = time.monotonic()
-    report = fuzz(given.mutations, given.seed, given.only, given.keep)
-    for name in sorted({*report.loaded, *report.refused}):
-        print(f"{name:14} {report.loaded[name]:6} loaded {report.refused[name]:6} refused")
-    for finding, count in Counter(report.findings).most_common(40):
-        print(f"FINDING x{count}: {finding}")
-    print(
-        f"{report.inputs} inputs in {time.monotonic() - started:.0f} s, {len(report.findings)} findings, slowest "
-        f"{report.slowest:.2f} s"
-    )
-    return 1 if report.findings else 0
+    rows = {name: tally.row() for name, tally in _together(given).items()}
+    counts = ("inputs", "loaded", "refused", "foreign", "deaths")
+    total = {key: sum(row[key] for row in rows.values()) for key in counts}
+    total |= {key: max(row[key] for row in rows.values()) for key in ("slowest_s", "largest_bytes")}
+    for name, row in (rows | {"all": total}).items():
+        print(f"{name:24} " + "  ".join(f"{key} {value}" for key, value in row.items()))
+    print(f"{time.monotonic() - started:.0f} s")
+    if given.json is not None:
+        import portgnn
+
+        document = {
+            "format": "portgnn-fuzz", "seed": given.seed, "portgnn": portgnn.__version__,
+            "python": platform.python_version(), "seconds_limit": SECONDS, "memory_limit_bytes": MEMORY,
+            "total": total, "readers": rows,
+        }  # fmt: skip
+        given.json.write_text(json.dumps(document, indent=1) + "\n")
+    return 1 if total["foreign"] or total["deaths"] else 0
 
 
 if __name__ == "__main__":

@@ -5,6 +5,9 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import io
+import json
+import random
+import shutil
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -13,13 +16,19 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
+import structured
 
-from portgnn import Graph, Model, train
+from portgnn import Graph, Model, load_config, train
 from portgnn.datasets.graphml import read_markup
 from portgnn.datasets.linqs import read_linqs
 from portgnn.datasets.npz import read_npz
 from portgnn.datasets.planetoid import PARTS, read_planetoid
 from portgnn.datasets.tables import read_folder
+from portgnn.documents import read as read_document
+from portgnn.loaders.neighbor import sample
+from portgnn.outofcore import DiskGraph, OnDisk, write_graph
+from portgnn.presets import Config
+from portgnn.report import page
 from portgnn.runs import load_run
 
 Files = Mapping[str, bytes]
@@ -36,6 +45,8 @@ class Reader:
     read: Callable[[Path], object]
     words: tuple[bytes, ...] = ()
     inside: Mapping[str, Callable[[bytes, Damage], bytes]] = field(default_factory=dict)
+    damage: tuple[Callable[[dict[str, bytes], random.Random], dict[str, bytes]], ...] = ()
+    """Damage that knows the format; see `structured`."""
 
 
 def damage_zip(content: bytes, damage: Damage) -> bytes:
@@ -174,6 +185,90 @@ def _checkpoints(folder: Path) -> tuple[Files, Files]:
 _JSON = (b'"shape"', b"[]", b"{", b"999999999999", b"F64", b"BF16", b"null", b"-1", b"1e999", b"[" * 3000, b"NaN")
 
 
+def _disk(folder: Path, sparse: bool) -> Files:
+    draw = np.random.default_rng(0)
+    adjacency = sp.random_array((30, 30), density=0.15, rng=draw, format="csr")
+    features = sp.random_array((30, 40), density=0.05, rng=draw, format="csr") if sparse else draw.random((30, 5))
+    graph = Graph(adjacency.maximum(adjacency.T), features, np.arange(30) % 3, [0, 1, 2], [3, 4], [5, 6],
+                  node_ids=[f"n{i}" for i in range(30)], feature_names=() if sparse else tuple("abcde"))  # fmt: skip
+    path = folder / f"{sparse}.graph"
+    shutil.rmtree(path, ignore_errors=True)
+    write_graph(graph, path)
+    return {f"g.graph/{file.name}": file.read_bytes() for file in path.iterdir()}
+
+
+def _batches(path: Path) -> None:
+    """Batches of a folder whose checksums are not looked at, as if it had been changed after they were."""
+    graph = DiskGraph(path)
+    graph.checksums = None if graph.checksums is None else {}
+    source = OnDisk(graph, Config(loader="neighbor", fanout="3,2", undirected=False))
+    for nodes in (np.arange(graph.num_nodes), np.array([0, graph.num_nodes - 1])):
+        for fanout in (2, None):
+            block = sample(source, np.unique(nodes), (fanout, fanout), np.random.default_rng(0))
+            features, _ = source.features(block.levels[0])
+            assert features.shape[0] == len(block.levels[0])
+
+
+def _documents() -> dict[str, bytes]:
+    result = train("karate", hidden=2, epochs=4, preset="pyg").to_dict()
+    check = {"name": "ops.matmul", "max_error": 1e-7, "tolerance": 1e-5, "passed": True, "hint": ""}
+    checks = [check, check | {"name": "ops.add", "passed": False, "hint": "known: a gap", "max_error": None}]
+    said = {"backend": "numpy", "device": "cpu", "dtype": "float32", "passed": True, "checks": checks}
+    timed = {
+        "status": "timed", "title": "portgnn", "kind": "own", "contender": "numpy", "device": "cpu", "dataset": "cora",
+        "recipe": "kipf", "train_ms": {"median": 1.0, "q1": 0.9, "q3": 1.1}, "graph": {"stored_edges": 100},
+        "options": {"form": "csr", "rows": "all"}, "recipe_values": {"hidden": 16}, "test_accuracy": 0.8,
+        "evaluate_ms": {"median": 0.5}, "first_epoch_ms": 3.0, "others_cores": 0.1,
+    }  # fmt: skip
+    bench = {
+        "format": "portgnn-bench", "made": "2026-01-01T00:00:00", "machine": {"processor": "x", "cores": 2},
+        "options": {"datasets": ["cora"], "hidden": 16}, "plan": {"rounds": 3}, "git": {"commit": "abc"},
+        "workers": {"numpy": {"environment": {"numpy": "2"}}},
+        "rows": [timed, timed | {"title": "other", "kind": "peer"}, {"status": "failed", "label": "x", "reason": "y"}],
+    }  # fmt: skip
+    grown = bench | {"kind": "growth", "rows": [timed | {"series": "growth", "peak_bytes": 5e6}]}
+    found = {"run": result, "verification": said, "benchmark": bench, "growth": grown}
+    return {name: json.dumps(value).encode() for name, value in found.items()}
+
+
+def _page(path: Path) -> None:
+    document = read_document(path)
+    page([document])
+    page([document, document])
+
+
+_TOML = b"""preset = "pyg"
+epochs = 20
+hidden = 8
+learning-rate = 0.01
+dataset = "karate"
+logger = []
+seed = 3
+dropout = 0.5
+"""
+
+
+def _others(folder: Path) -> dict[str, Reader]:
+    """What is no graph in one file."""
+    dense, sparse = _disk(folder, False), _disk(folder, True)
+    numbers = (b"9" * 30, b"-1", b"null", b"1e400", b"[]", b'"a"')
+    signs = (b"=", b"[", b"]", b".", b'"', b"\\", b"{", b"}", b"''", b"\n", b"0x", b"nan", b"\xff")
+    found = {"toml": Reader({"run.toml": _TOML}, lambda at: load_config(at / "run.toml"), signs,
+                            damage=(structured.toml,))}  # fmt: skip
+    for name, files in (("sparse", sparse), ("dense", dense)):
+        for what, read, kept in (
+            ("folder", lambda at: _checked(DiskGraph(at / "g.graph").load()), 0.15),
+            ("batches", lambda at: _batches(at / "g.graph"), 0.0),
+        ):
+            damage = (structured.graph_folder("g.graph", kept),)
+            found[f".graph {what}, {name}"] = Reader(files, read, numbers, damage=damage)
+    for name, content in _documents().items():
+        found[f"report, {name}"] = Reader(
+            {"r.json": content}, lambda at: _page(at / "r.json"), _JSON, damage=(structured.document("r.json"),)
+        )
+    return found
+
+
 def readers(folder: Path) -> dict[str, Reader]:
     """Every reader by name. folder: where checkpoints are made."""
     model, run = _checkpoints(folder)
@@ -197,12 +292,14 @@ def readers(folder: Path) -> dict[str, Reader]:
                 b"]",
                 b"}",
             ),
+            damage=(structured.planetoid,),
         ),
         "linqs": Reader(
             _linqs(),
             lambda at: _checked(read_linqs(at / "cora.tgz")),
             (b"../", b"\t", b"0", b"\n", b"1"),
             {"cora.tgz": damage_gzip},
+            (structured.tgz("cora.tgz"),),
         ),
         "csv": Reader(
             {"nodes.csv": _NODES, "edges.csv": _EDGES},
@@ -232,15 +329,25 @@ def readers(folder: Path) -> dict[str, Reader]:
             lambda at: _checked(read_npz(at / "graph.npz")),
             (b"|O", b"\x93NUMPY", b"PK\x01\x02", b"99999999", b"<i8", b"<f8", b"True", b"()", b"<U0"),
             {"graph.npz": damage_zip},
+            (structured.npz("graph.npz"),),
         ),
         "features.npz": Reader(
             {"nodes.csv": b"id,label\na,x\nb,y\nc,x\n", "edges.csv": b"source,target\na,b\n", "features.npz": _saved()},
             lambda at: _checked(read_folder(at)),
             (b"<f8", b"|O8", b"csc", b"99999999"),
             {"features.npz": damage_zip},
+            (structured.npz("features.npz"),),
         ),
-        "model": Reader(model, lambda at: Model.load(at / "model").check(), _JSON, {"model": damage_header}),
-        "run": Reader(run, lambda at: load_run(at / "run"), _JSON, {"run": damage_header}),
+        "model": Reader(
+            model,
+            lambda at: Model.load(at / "model").check(),
+            _JSON,
+            {"model": damage_header},
+            (structured.safetensors("model"),),
+        ),
+        "run": Reader(
+            run, lambda at: load_run(at / "run"), _JSON, {"run": damage_header}, (structured.safetensors("run"),)
+        ),
     }
     if importlib.util.find_spec("networkx"):
         words = (
@@ -261,8 +368,10 @@ def readers(folder: Path) -> dict[str, Reader]:
         words = (b"[", b"]", b"node [ id 0 ]", b"&#99999999;", b"&#55296;", b"multigraph 1", b"INF", b"NAN")
         found["gml"] = Reader({"g.gml": _GML}, lambda at: _checked(read_markup(at / "g.gml")), words)
     if importlib.util.find_spec("pyarrow"):
-        found["parquet"] = Reader(_parquet(), lambda at: _checked(read_folder(at)), (b"PAR1",))
-    return found
+        found["parquet"] = Reader(
+            _parquet(), lambda at: _checked(read_folder(at)), (b"PAR1",), damage=(structured.parquet,)
+        )
+    return found | _others(folder)
 
 
 def _saved() -> bytes:

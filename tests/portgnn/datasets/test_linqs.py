@@ -133,7 +133,7 @@ def test_too_large_a_member_is_refused(tmp_path: Path) -> None:
         info.size = 65 << 20
         tar.addfile(info, io.BytesIO(bytes(info.size)))
     assert file.stat().st_size < 1 << 20
-    with pytest.raises(DatasetError, match="bytes, where at most"):
+    with pytest.raises(DatasetError, match="of memory to read"):
         read_linqs(file)
 
 
@@ -195,7 +195,7 @@ def test_a_bomb_is_refused_within_its_bound(tmp_path: Path) -> None:
             file.write(bytes(1 << 20))
     assert path.stat().st_size < 1 << 20
     tracemalloc.start()
-    with pytest.raises(DatasetError, match="unpacks to more than 134217728 bytes"):
+    with pytest.raises(DatasetError, match=r"would take 4\.0 GiB of memory"):
         read_linqs(path)
     assert tracemalloc.get_traced_memory()[1] < 300 << 20
     tracemalloc.stop()
