@@ -87,7 +87,7 @@ jax.tree_util.register_dataclass(JaxCSR, data_fields=["forward", "backward"], me
 
 def place(matrix: sp.csr_array, index: NDArray[np.uint32] | None, dtype: Any, put: Any, pieces: bool) -> JaxCSR:
     """A canonical SciPy matrix on a device. put: moves a NumPy array there. pieces: as `Pieces`, else `Segments`."""
-    numbers = np.arange(matrix.nnz, dtype=np.uint32) if index is None else np.asarray(index, dtype=np.uint32)
+    numbers = np.arange(matrix.nnz, dtype=np.uint32) if index is None else np.array(index, dtype=np.uint32)
     order = np.argsort(matrix.indices, kind="stable")
     rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
     data = matrix.data.astype(dtype)

@@ -105,7 +105,7 @@ class MLXBackend:
 
     def csr(self, matrix: sp.csr_array, index: NDArray[np.uint32] | None = None) -> Any:
         if self._on_host:
-            return host_csr(matrix.astype(self.dtype), index)
+            return host_csr(matrix.astype(self.dtype), None if index is None else np.array(index, dtype=np.uint32))
         with mx.stream(self._device):
             place = kernel_csr if self._has_kernel and matrix.nnz else edge_csr
             # Stored values are few beside the sums: in float32 they cost little, and the sums need it.

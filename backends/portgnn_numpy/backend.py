@@ -95,7 +95,7 @@ class TapeBackend(ABC):
         return self._from_host(np.array(host, dtype=kind, copy=True))
 
     def csr(self, matrix: sp.csr_array, index: NDArray[np.uint32] | None = None) -> Sparse:
-        ids = None if index is None else self._from_host(np.asarray(index, dtype=np.uint32))
+        ids = None if index is None else self._from_host(np.array(index, dtype=np.uint32))
         return Sparse(self._sparse(matrix), self._transpose, ids)
 
     def matmul(self, a: Any, b: Any) -> Any:

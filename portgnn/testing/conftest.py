@@ -10,10 +10,11 @@ import pytest
 from portgnn.protocol import Backend
 from portgnn.testing.gradient_cases import GRADIENT_CASES, LEAST
 from portgnn.testing.gradient_ties import TIES, at_the_edge
-from portgnn.testing.plugin import BACKEND
+from portgnn.testing.plugin import BACKEND, DRAW
 from portgnn.verification import CHECKS
 from portgnn.verification.cases import Recipe
 from portgnn.verification.check import Check
+from portgnn.verification.draw import Draw
 from portgnn.verification.gaps import gap
 
 
@@ -27,6 +28,11 @@ def examples(pytestconfig: pytest.Config) -> int:
     return int(pytestconfig.getoption("--examples"))
 
 
+@pytest.fixture(scope="session")
+def draw(pytestconfig: pytest.Config) -> Draw:
+    return pytestconfig.stash[DRAW]
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test for each check that means something in this dtype; a known gap is a strict expected failure."""
     on = metafunc.config.stash.get(BACKEND, None)
@@ -36,10 +42,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "drawn" in metafunc.fixturenames:
         metafunc.parametrize("drawn", [_param(on, check) for check in checks if check.full is None])
     if "fixed" in metafunc.fixturenames:
+        drawn = metafunc.config.stash[DRAW]
         epochs = int(metafunc.config.getoption("--epochs"))
         metafunc.parametrize(
             ("fixed", "case"),
-            [_param(on, check, case, epochs) for check in checks for case in check.full or ()],
+            [_param(on, check, case, epochs) for check in checks for case in check.all_of(drawn)],
         )
 
     if "smooth" in metafunc.fixturenames or "tie" in metafunc.fixturenames:

@@ -8,8 +8,10 @@ import pytest
 
 if TYPE_CHECKING:
     from portgnn.protocol import Backend
+    from portgnn.verification.draw import Draw
 
 BACKEND: pytest.StashKey[Backend] = pytest.StashKey()
+DRAW: pytest.StashKey[Draw] = pytest.StashKey()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -24,6 +26,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Pa
     group.addoption("--device", help="device; by default the fastest that works")
     group.addoption("--dtype", default="float32", help="float64, float32 (default) or bfloat16")
     group.addoption("--examples", type=int, default=20, help="drawn cases a check (default 20)")
+    group.addoption("--draw", type=int, help="seed of all that is drawn, to repeat a run (default: a fresh one)")
     group.addoption("--epochs", type=int, default=200, help="epochs of a trajectory (default 200)")
 
 
@@ -33,14 +36,20 @@ def pytest_configure(config: pytest.Config) -> None:
     if name is None or not hasattr(config.option, "examples"):
         return
     from portgnn.errors import BackendError
+    from portgnn.verification.draw import Draw, fresh_seed
     from portgnn.verification.resolve import resolve
 
+    given = config.getoption("--draw")
     try:
         config.stash[BACKEND] = resolve(name, config.getoption("--device"), config.getoption("--dtype"))
     except BackendError as error:
         raise pytest.UsageError(str(error)) from None
+    config.stash[DRAW] = Draw(fresh_seed() if given is None else given, config.stash[BACKEND].dtype)
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
     backend = config.stash.get(BACKEND, None)
-    return None if backend is None else f"portgnn: {backend.name} on {backend.device}, {backend.dtype}"
+    if backend is None:
+        return None
+    again = f"to repeat this run: --draw {config.stash[DRAW].seed}"
+    return f"portgnn: {backend.name} on {backend.device}, {backend.dtype}; {again}"

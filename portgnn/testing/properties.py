@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import HealthCheck, Phase, example, given, seed, settings
 from hypothesis import strategies as st
 
 from portgnn.protocol import Backend
 from portgnn.verification.cases import ADJACENCIES, FORMS, PRESETS, Case, Recipe
 from portgnn.verification.check import Check
+from portgnn.verification.draw import Draw
 from portgnn.verification.tolerances import tolerance
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -17,9 +18,9 @@ SEEDS = st.integers(0, 2**32 - 1)
 # Sizes come from a short list: frameworks that compile for each shape would spend the run compiling.
 CASES = st.builds(
     Case,
-    rows=st.sampled_from((1, 2, 3, 8, 33)),
+    rows=st.sampled_from((1, 2, 3, 8, 33, 63, 64, 65, 127, 128, 129)),
     inner=st.sampled_from((1, 2, 5, 8, 40)),
-    columns=st.sampled_from((1, 2, 7, 16)),
+    columns=st.sampled_from((1, 2, 7, 16, 63, 64, 65, 127, 128, 129)),
     density=st.sampled_from((0.0, 0.05, 0.3, 1.0)),
     seed=SEEDS,
 )
@@ -61,15 +62,16 @@ def require(backend: Backend, check: Check, case: Any) -> None:
         )
 
 
-def hold(backend: Backend, check: Check, examples: int, *, shrink: bool = True) -> None:
-    """Requires a check on its own cases, on edge cases, and on `examples` drawn ones, the same in every run."""
-    recipes = isinstance(check.cases[0], Recipe)
+def hold(backend: Backend, check: Check, examples: int, draw: Draw, *, shrink: bool = True) -> None:
+    """Requires a check on its own cases, on edge cases, and on `examples` drawn ones; all follow from the draw."""
+    own = check.of(draw)
+    recipes = isinstance(own[0], Recipe)
     phases = (Phase.explicit, Phase.generate, *((Phase.shrink,) if shrink else ()))
 
+    @seed(draw.seed)
     @settings(
         max_examples=examples,
         deadline=None,
-        derandomize=True,
         database=None,
         report_multiple_bugs=False,
         phases=phases,
@@ -79,6 +81,6 @@ def hold(backend: Backend, check: Check, examples: int, *, shrink: bool = True) 
     def holds(case: Any) -> None:
         require(backend, check, case)
 
-    for case in (*(RECIPE_EXAMPLES if recipes else CASE_EXAMPLES), *check.cases):
+    for case in (*(RECIPE_EXAMPLES if recipes else CASE_EXAMPLES), *own):
         holds = example(case)(holds)
     holds()

@@ -7,10 +7,11 @@ from typing import Any
 from portgnn.protocol import Backend
 from portgnn.testing.properties import hold, require
 from portgnn.verification.check import Check
+from portgnn.verification.draw import Draw
 
 
-def test_drawn(drawn: Check, backend: Backend, examples: int) -> None:
-    hold(backend, drawn, examples)
+def test_drawn(drawn: Check, backend: Backend, examples: int, draw: Draw) -> None:
+    hold(backend, drawn, examples, draw)
 
 
 def test_fixed(fixed: Check, case: Any, backend: Backend) -> None:

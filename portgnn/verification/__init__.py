@@ -1,6 +1,7 @@
 """`portgnn verify`: what a backend computes on this machine, held against an independent float64 statement of it.
 
-A check runs on fixed inputs here and on drawn ones in the conformance kit, `portgnn.testing`.
+Inputs are drawn from a seed, another one in each run unless it is given; edge sizes are always among them. The
+conformance kit, `portgnn.testing`, draws more of them.
 """
 
 from __future__ import annotations
@@ -12,8 +13,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from portgnn.protocol import Backend
-from portgnn.verification import gradients, network, optimizer, randomness, reductions, verbs, waiting
+from portgnn.verification import (
+    batches,
+    gradients,
+    leaks,
+    library,
+    loop,
+    namespace,
+    network,
+    optimizer,
+    randomness,
+    reductions,
+    verbs,
+    waiting,
+    whole,
+)
 from portgnn.verification.check import Check, checks_of
+from portgnn.verification.draw import Draw, fresh_seed
 from portgnn.verification.gaps import gap
 from portgnn.verification.measure import Departure, Measured
 from portgnn.verification.resolve import resolve
@@ -22,8 +38,12 @@ from portgnn.verification.tolerances import tolerance
 __all__ = ["CHECKS", "CheckResult", "VerifyReport", "run_check", "verify"]
 
 CHECKS: tuple[Check, ...] = (
-    *(one for module in (verbs, reductions, gradients, randomness, optimizer, network) for one in checks_of(module)),
-    *checks_of(waiting),
+    *(
+        one
+        for module in (verbs, reductions, namespace, gradients, randomness, optimizer, library, network, loop, whole, batches)
+        for one in checks_of(module)
+    ),
+    *(one for module in (leaks, waiting) for one in checks_of(module)),
     *network.TRAJECTORIES,
 )
 """All checks, in the order in which one builds on another: the first that fails is nearest to the cause."""
@@ -49,6 +69,8 @@ class VerifyReport:
     device: str
     dtype: str
     checks: tuple[CheckResult, ...]
+    draw: int = 0
+    """The seed from which the inputs were drawn."""
 
     def __repr__(self) -> str:
         """One line; `to_dict` and notebooks have every check."""
@@ -71,6 +93,7 @@ class VerifyReport:
             "backend": self.backend,
             "device": self.device,
             "dtype": self.dtype,
+            "draw": self.draw,
             "passed": self.passed,
             "first_failure": self.first_failure,
             "checks": [
@@ -99,39 +122,45 @@ def verify(
     dtype: str = "float32",
     only: Callable[[str], bool] | None = None,
     stop_at_first: bool = False,
+    draw: int | None = None,
     on_check: Callable[[CheckResult], None] | None = None,
 ) -> VerifyReport:
-    """Runs every check on fixed inputs, in seconds.
+    """Runs every check on drawn inputs, in seconds.
 
     backend: a registered name, "package.module:Class" of one that is not registered, or a Backend.
     only: whether to run the check of a name. stop_at_first: leave out what follows the first failure.
+    draw: the seed that sizes, rates, hyperparameters and values are drawn from; None takes a fresh one, which the
+    report holds, so that a run can be repeated.
     on_check: called with each result as it comes.
 
     Raises BackendError for a backend, device or dtype that cannot be had. What the backend itself raises in a
     check is that check's failure.
     """
     on = resolve(backend, device, dtype)
+    drawn = Draw(fresh_seed() if draw is None else draw, on.dtype)
     results: list[CheckResult] = []
     for check in CHECKS:
-        if not check.cases or on.dtype not in check.dtypes or not (only is None or only(check.name)):
+        cases = check.of(drawn) if only is None or only(check.name) else ()
+        if not cases:
             continue
-        results.append(run_check(on, check, check.cases))
+        results.append(run_check(on, check, cases))
         if on_check:
             on_check(results[-1])
         if stop_at_first and not results[-1].passed:
             break
-    return VerifyReport(on.name, on.device, on.dtype, tuple(results))
+    return VerifyReport(on.name, on.device, on.dtype, tuple(results), drawn.seed)
 
 
 def run_check(backend: Backend, check: Check, cases: tuple[Any, ...]) -> CheckResult:
     """One check on some cases: the largest error of them; ends at the first case that fails."""
     allowed = tolerance(check.name, backend.dtype, backend.device).value
     clock = time.perf_counter()
-    largest, hint, number = 0.0, "", True
+    largest, hint, note, number = 0.0, "", "", True
     for case in cases:
         try:
             measured = check(backend, case)
             largest = max(largest, measured.error)
+            note = measured.note or note
             if not measured.error <= allowed:
                 hint = _explained(measured)
                 break
@@ -146,6 +175,7 @@ def run_check(backend: Backend, check: Check, cases: tuple[Any, ...]) -> CheckRe
     expected = None if passed else gap(backend, check.name)
     if expected is not None:
         hint = f"known: {expected.reason}"
+    hint = note if passed else hint
     finite = number and math.isfinite(largest)
     return CheckResult(
         check.name, largest if finite else None, allowed, passed, hint, time.perf_counter() - clock

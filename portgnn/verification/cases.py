@@ -1,10 +1,11 @@
-"""What checks compute on: shapes and seeds, from which all arrays follow. `verify` fixes them, the kit draws them."""
+"""What checks compute on: shapes and seeds, from which all arrays follow. `portgnn.verification.draw` draws them."""
 
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -76,7 +77,11 @@ class Case:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A preset on a graph. nodes: 0 for the bundled graph of Cora's size, else a random directed one."""
+    """A preset on a graph. nodes: 0 for the bundled graph of Cora's size, else a random directed one.
+
+    options: hyperparameters that replace the preset's. rows: as in `Config`, empty for the preset's. sparse_graph:
+    few edges, so that a loss does not read every node. signed: features of both signs, dense.
+    """
 
     preset: str = "kipf"
     adjacency: str = "csr"
@@ -87,16 +92,33 @@ class Recipe:
     hidden: int = 16
     epochs: int = 20
     seed: int = 0
+    options: tuple[tuple[str, Any], ...] = ()
+    rows: str = ""
+    sparse_graph: bool = False
+    signed: bool = False
+
+    def but(self, **changes: Any) -> Recipe:
+        """Another recipe. Fields that are no field of a recipe are options."""
+        own = {name: value for name, value in changes.items() if name in self.__dataclass_fields__}
+        options = dict(self.options) | {name: value for name, value in changes.items() if name not in own}
+        return replace(self, **own, options=tuple(options.items()))
 
     @property
     def config(self) -> Config:
-        return preset(
-            self.preset, adjacency=self.adjacency, features=self.features, hidden=self.hidden, epochs=self.epochs
-        )
+        given: dict[str, Any] = {
+            "adjacency": self.adjacency,
+            "features": self.features,
+            "hidden": self.hidden,
+            "epochs": self.epochs,
+            "rows": self.rows or None,
+        }
+        return preset(self.preset, **(given | dict(self.options)))
 
     @property
     def graph(self) -> Graph:
-        return _graph(self.nodes, self.width, self.classes, self.seed if self.nodes else 0)
+        if not self.nodes:
+            return _bundled()
+        return _graph(self.nodes, self.width, self.classes, self.seed, self.sparse_graph, self.signed)
 
     @property
     def prepared(self) -> Prepared:
@@ -104,56 +126,73 @@ class Recipe:
 
     @property
     def oracle(self) -> Network:
-        # Without dropout on the features their form changes no number, and the sparse one is faster.
-        sparse = self.features == "sparse" or not self.config.input_dropout
-        return Network(self.graph, self.config, sparse)
+        return _network(self._stated)
 
     @property
     def course(self) -> Course:
+        return _course(self._stated)
+
+    @property
+    def margin(self) -> float:
+        """How near 0 an input of ReLU comes in training, as a share of the largest of its layer."""
+        return self.course.margin
+
+    @property
+    def _stated(self) -> Recipe:
+        """The recipe without what changes no number."""
+        # Without dropout on the features their form changes no number, and the sparse one is faster.
         sparse = self.features == "sparse" or not self.config.input_dropout
-        shape = (self.nodes, self.width, self.classes, self.hidden, self.epochs, self.seed)
-        return _course(self.preset, sparse, shape)
+        return replace(self, adjacency="csr", rows="", features="sparse" if sparse else "dense")
 
 
-def recipes(**fields: int) -> tuple[Recipe, ...]:
+def recipes(**fields: Any) -> tuple[Recipe, ...]:
     """Every preset in every form."""
     return tuple(
         Recipe(name, adjacency, form, **fields) for name in PRESETS for adjacency in ADJACENCIES for form in FORMS
     )
 
 
-@lru_cache(maxsize=32)
-def _course(name: str, sparse: bool, shape: tuple[int, int, int, int, int, int]) -> Course:
-    nodes, width, classes, hidden, epochs, seed = shape
-    form = "sparse" if sparse else "dense"
-    recipe = Recipe(name, "csr", form, nodes, width, classes, hidden, epochs, seed)
-    return recipe.oracle.train(seed, epochs)
+@lru_cache(maxsize=64)
+def _network(recipe: Recipe) -> Network:
+    return Network(recipe.graph, recipe.config, recipe.features == "sparse")
 
 
-@lru_cache(maxsize=32)
-def _graph(nodes: int, width: int, classes: int, seed: int) -> Graph:
-    if not nodes:
-        from portgnn.datasets.bundled import csbm_cora
+@lru_cache(maxsize=64)
+def _course(recipe: Recipe) -> Course:
+    return _network(recipe).train(recipe.seed, recipe.epochs)
 
-        return csbm_cora()
+
+@lru_cache(maxsize=1)
+def _bundled() -> Graph:
+    from portgnn.datasets.bundled import csbm_cora
+
+    return csbm_cora()
+
+
+@lru_cache(maxsize=64)
+def _graph(nodes: int, width: int, classes: int, seed: int, sparse_graph: bool, signed: bool) -> Graph:
     random = np.random.default_rng([seed, nodes, width, classes])
-    count = 3 * nodes
+    count = nodes if sparse_graph else 3 * nodes
     source, target = random.integers(0, nodes, (2, count))
     linked = (target != nodes - 1) & (source != nodes - 1)  # the last node is isolated
     weights = random.integers(1, 4, count) / 2.0
     adjacency = sp.coo_array((weights[linked], (target[linked], source[linked])), shape=(nodes, nodes))
     present = random.random((nodes, width)) < 0.3
     features = np.where(present, random.integers(1, 9, (nodes, width)) / 4.0, 0.0)
+    if signed:
+        features = np.where(present, features - random.integers(0, 2, (nodes, width)) * 3.0, features)
     labels = random.integers(0, classes, nodes)
     order = random.permutation(nodes)
-    third = max(nodes // 3, 1)
-    val = order[third : 2 * third] if nodes > 1 else None
+    part = max(nodes // (5 if sparse_graph else 3), 1)
+    if sparse_graph:  # and some nodes whose class nobody knows
+        labels[order[4 * part :]] = -1
     return Graph(
         adjacency=adjacency,
         features=sp.csr_array(features),
         labels=labels,
-        train=order[:third],
-        val=val,
+        train=order[:part],
         name=f"random-{nodes}",
+        val=order[part : 2 * part] if nodes > 1 else None,
+        test=order[2 * part : 3 * part] if sparse_graph and nodes > 2 else None,
         class_names=tuple(f"class {c}" for c in range(classes)),
     )

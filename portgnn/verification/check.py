@@ -8,33 +8,38 @@ from types import ModuleType
 from typing import Any, TypeAlias
 
 from portgnn.protocol import Backend
-from portgnn.verification.cases import Case, Recipe
+from portgnn.verification.draw import Cases, Draw, shapes
 from portgnn.verification.measure import Measured
 
 Function: TypeAlias = Callable[[Backend, Any], Measured]
-
-SHAPES = (
-    Case(7, 5, 3, seed=1),
-    Case(30, 30, 8, density=0.1, seed=2),
-    Case(1, 1, 1, density=1.0, seed=3),
-    Case(300, 120, 16, density=0.05, seed=5),
-)
-"""What `verify` computes the verbs on: rectangular, square, one of everything, one column, and a larger one."""
 
 
 @dataclass(frozen=True)
 class Check:
     """`function(backend, case)` measures an error, or raises Departure.
 
-    cases: what `verify` runs. full: what the conformance kit runs; None where it draws cases of the same type.
+    cases: what `verify` runs, or what makes it of a draw. full: what the conformance kit runs; None where it draws
+    cases of the same type.
     dtypes: where the check means something.
     """
 
     name: str
     function: Function
-    cases: tuple[Any, ...]
-    full: tuple[Any, ...] | None
+    cases: Cases
+    full: Cases | None
     dtypes: tuple[str, ...]
+
+    def of(self, draw: Draw) -> tuple[Any, ...]:
+        """The cases of a draw; none where the check means nothing in its dtype."""
+        if draw.dtype not in self.dtypes:
+            return ()
+        return self.cases(draw) if callable(self.cases) else self.cases
+
+    def all_of(self, draw: Draw) -> tuple[Any, ...]:
+        """What the conformance kit runs of a draw, where it draws no cases itself."""
+        if self.full is None or draw.dtype not in self.dtypes:
+            return ()
+        return self.full(draw) if callable(self.full) else self.full
 
     def __call__(self, backend: Backend, case: Any) -> Measured:
         return self.function(backend, case)
@@ -42,8 +47,8 @@ class Check:
 
 def check(
     name: str,
-    cases: tuple[Case | Recipe | int, ...] = SHAPES,
-    full: tuple[Case | Recipe | int, ...] | None = None,
+    cases: Cases = shapes,
+    full: Cases | None = None,
     dtypes: tuple[str, ...] = ("float64", "float32", "bfloat16"),
 ) -> Callable[[Function], Check]:
     """Makes a Check of a function."""

@@ -21,7 +21,49 @@ class Gap:
     reason: str
 
 
+@dataclass(frozen=True)
+class NameGap:
+    """Functions of `Backend.xp` that depart from the standard. Strict as well: one that is right fails the check."""
+
+    backend: str
+    dtype: str
+    """A dtype or "*"."""
+    check: str
+    names: tuple[str, ...]
+    reason: str
+
+
 GAPS: tuple[Gap, ...] = ()
+_METHODS = "tinygrad's methods are not the standard's functions"
+NAMES: tuple[NameGap, ...] = (
+    NameGap(
+        "tinygrad",
+        "*",
+        "xp.elementwise",
+        ("abs", "asin", "asinh", "atan", "atanh", "clip", "copysign", "cos", "logaddexp", "maximum", "minimum", "pow",
+         "round", "sign", "sin", "sinh", "tanh"),
+        f"{_METHODS}: zeros lose their signs, NaN and infinities their rules, sin and cos digits at large arguments",
+    ),
+    NameGap(
+        "tinygrad",
+        "*",
+        "xp.reductions",
+        ("sum", "prod", "max", "min", "mean", "var", "std"),
+        f"{_METHODS}: what the standard calls keepdims is keepdim there",
+    ),
+)  # fmt: skip
+
+
+def name_gap(backend: Backend, check: str) -> NameGap | None:
+    """The row of names that one of the checks of the namespace passes over on this backend, if there is one."""
+    return next(
+        (
+            row
+            for row in NAMES
+            if (row.backend, row.check) == (backend.name, check) and row.dtype in ("*", backend.dtype)
+        ),
+        None,
+    )
 
 
 def gap(backend: Backend, check: str) -> Gap | None:

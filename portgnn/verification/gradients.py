@@ -10,7 +10,8 @@ import numpy as np
 
 from portgnn.protocol import Backend
 from portgnn.verification.cases import Case
-from portgnn.verification.check import SHAPES, check
+from portgnn.verification.check import check
+from portgnn.verification.draw import small_shapes
 from portgnn.verification.measure import Departure, Floats, Measured, Suspects, compare, fetch, worst
 from portgnn.verification.oracle import log_softmax
 from portgnn.verification.verbs import lost_precision, product_scale, single_inside
@@ -175,7 +176,7 @@ def rules(backend: Backend, case: Case) -> Measured:
     return worst(*measured, inputs, compare("the gradient of a constant", nothing, np.zeros_like(a), 1.0))
 
 
-@check("value_and_grad.finite-differences", cases=SHAPES[:2], dtypes=("float64",))
+@check("value_and_grad.finite-differences", cases=small_shapes, dtypes=("float64",))
 def finite_differences(backend: Backend, case: Case) -> Measured:
     """A small network's gradient against central differences of the backend's own forward pass."""
     x = backend.asarray(case.array("x", case.rows, case.inner))

@@ -29,10 +29,14 @@ class Departure(AssertionError):
 
 @dataclass(frozen=True)
 class Measured:
-    """The largest error of a check, and how to find its cause; `explain` is called where the error is too large."""
+    """The largest error of a check, and how to find its cause; `explain` is called where the error is too large.
+
+    note: what to say where it is not.
+    """
 
     error: float
     explain: Callable[[], str] = field(default=lambda: "")
+    note: str = ""
 
 
 def distance(got: Floats, want: Floats, scale: float | None = None) -> float:

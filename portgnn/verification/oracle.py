@@ -184,6 +184,10 @@ class Network:
 
     def gradient(self, params: Values, keys: Any, nodes: Any) -> tuple[float, Values]:
         """The training loss and its gradient, by hand."""
+        loss, grads, _ = self._pulled(params, keys, nodes)
+        return loss, grads
+
+    def _pulled(self, params: Values, keys: Any, nodes: Any) -> tuple[float, Values, list[tuple[Any, Any, Floats]]]:
         config, labels = self.config, self.graph.labels
         assert labels is not None
         logits, trace = self.forward(params, keys)
@@ -204,7 +208,7 @@ class Network:
                 grad = grad @ params[f"weight{layer}"].T
                 grad = (grad if kept is None else grad * kept) * (trace[layer - 1][2] > 0)
         grads["weight0"] = grads["weight0"] + config.l2 * params["weight0"]
-        return self.loss(logits, params, nodes), grads
+        return self.loss(logits, params, nodes), grads, trace
 
     def train(self, seed: int, epochs: int) -> Course:
         """Training from a seed without early stopping."""
@@ -215,7 +219,8 @@ class Network:
         course = Course([], [], [])
         for epoch in range(epochs):
             keys = epoch_keys(seed, epoch, config.layers)
-            loss, grads = self.gradient(params, keys, graph.train)
+            loss, grads, trace = self._pulled(params, keys, graph.train)
+            course.margin = min([course.margin, *(_nearest_to_zero(out) for _, _, out in trace[:-1])])
             params = optimizer.step(params, grads)
             row, close = [loss], 0
             if graph.val is not None:
@@ -230,8 +235,43 @@ class Network:
 
 @dataclass
 class Course:
-    """What training did: metrics a row an epoch, validation nodes near a tie, and parameters after each epoch."""
+    """What training did: metrics a row an epoch, validation nodes near a tie, and parameters after each epoch.
+
+    margin: how near 0 an input of ReLU came, as a share of the largest of its layer; inputs that are 0 aside.
+    """
 
     metrics: list[list[float]]
     close: list[int]
     params: list[Values]
+    margin: float = float("inf")
+
+
+def _nearest_to_zero(x: Floats) -> float:
+    sizes = np.abs(x[x != 0])
+    return float(sizes.min() / sizes.max()) if sizes.size else float("inf")
+
+
+def ending(losses: list[float], config: Config) -> int | None:
+    """The epoch after which the recipe ends training, by its validation losses; None where it goes to the last.
+
+    "window" is tkipf/gcn's rule (train.py): the loss exceeds its mean over the `patience` epochs before. "patience":
+    none of `patience` epochs in a row was better than all before it.
+    """
+    best, without = float("inf"), 0
+    for epoch, loss in enumerate(losses):
+        without = 0 if loss < best else without + 1
+        best = min(best, loss)
+        if not config.patience or epoch < int(config.stop_after * config.epochs):
+            continue
+        if config.stopping == "patience":
+            ends = without >= config.patience
+        else:
+            ends = epoch > config.patience and loss > sum(losses[epoch - config.patience : epoch]) / config.patience
+        if ends:
+            return epoch
+    return None
+
+
+def best(losses: list[float]) -> int:
+    """The first epoch of the lowest loss."""
+    return min(enumerate(losses), key=lambda pair: (pair[1], pair[0]))[0]

@@ -13,13 +13,13 @@ from portgnn.protocol import Backend
 from portgnn.random import dropout_keys
 from portgnn.verification.cases import Case
 from portgnn.verification.check import check
+from portgnn.verification.draw import Draw, rates
 from portgnn.verification.gradients import pulled
 from portgnn.verification.measure import Departure, Floats, Measured, Suspects, compare, fetch, worst
 from portgnn.verification.oracle import epoch_keys, hash_bits, mask, signed
 from portgnn.verification.verbs import product_scale
 
 KEYS = ((0, 0), (1, 2), (2**31 - 1, 2**31), (2**32 - 1, 2**32 - 1), (0xDEADBEEF, 0x9E3779B9))
-RATES = (0.5, 0.1, 0.9)
 
 
 @check("dropout.bits")
@@ -38,7 +38,11 @@ def bits(backend: Backend, case: Case) -> Measured:
     return worst(*wrong)
 
 
-@check("dropout.keys", cases=(0, 7, 123456789), full=(0, 1, 2, 7, 2**31, 2**40))
+def _seeds(draw: Draw) -> tuple[int, ...]:
+    return (0, int(draw.stream("seeds").integers(2**32)), int(draw.stream("seeds").integers(2**62)))
+
+
+@check("dropout.keys", cases=_seeds, full=(0, 1, 2, 7, 2**31, 2**40))
 def keys(backend: Backend, seed: int) -> Measured:
     """The keys of epochs: the same whether drawn together or one by one, and none twice."""
     together = dropout_keys(seed, range(20), 3)
@@ -68,7 +72,7 @@ def dense(backend: Backend, case: Case) -> Measured:
     numbers = case.element_numbers("numbers", case.rows, case.columns)
     placed, index = backend.asarray(x), backend.asarray(numbers)
     measured = [compare("dropout at rate 0", backend.to_numpy(backend.dropout(placed, 0.0, case.key)), x)]
-    for rate in RATES:
+    for rate in rates(case.random("rates")):
         for key in (case.key, KEYS[3]):
             got = fetch(backend, backend.dropout(placed, rate, key), "dropout")
             want = x * mask(key, np.arange(x.size), rate).reshape(x.shape)
@@ -105,7 +109,7 @@ def handle(backend: Backend, case: Case) -> Measured:
     scale = 2 * product_scale(case.dense, x)
     measured = []
     for what, whole, ids in _handles(backend, case):
-        for rate in (0.5, 0.9):
+        for rate in rates(case.random("rates")):
             lighter: Any = backend.dropout(whole, rate, case.key)
             if tuple(lighter.shape) != case.matrix.shape or lighter.nnz != case.matrix.nnz:
                 raise Departure(f"dropout on {what} changes its shape or number of stored values")
@@ -126,10 +130,15 @@ def handle(backend: Backend, case: Case) -> Measured:
 def gradient(backend: Backend, case: Case) -> Measured:
     """Through a dense mask, and through products with a handle whose stored values were dropped."""
     x, c = case.array("x", case.rows, case.columns), case.array("c", case.rows, case.columns)
-    kept = mask(case.key, np.arange(x.size), 0.5).reshape(x.shape)
-    _, grads = pulled(backend, lambda p: backend.dropout(p["x"], 0.5, case.key), {"x": x}, c)
-    unscaled = {"what is kept is not scaled by 1/(1 - rate)": lambda: c * kept / 2, "the mask is lost": lambda: c}
-    measured = [compare("the gradient", grads["x"], c * kept, float(np.abs(c).max()), unscaled)]
+    measured = []
+    for rate in rates(case.random("rates"))[:2]:
+        kept = mask(case.key, np.arange(x.size), rate).reshape(x.shape)
+        _, grads = pulled(backend, lambda p, rate=rate: backend.dropout(p["x"], rate, case.key), {"x": x}, c)  # type: ignore[misc]
+        unscaled: Suspects = {
+            "what is kept is not scaled by 1/(1 - rate)": lambda kept=kept, rate=rate: c * kept * (1 - rate),  # type: ignore[misc]
+            "the mask is lost": lambda: c,
+        }
+        measured.append(compare("the gradient", grads["x"], c * kept, float(np.abs(c).max()), unscaled))
     w = case.array("w", case.inner, case.columns)
     for what, whole, ids in _handles(backend, case):
         a = _dropped(case, case.matrix.data * mask(case.key, ids, 0.5))

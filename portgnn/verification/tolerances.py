@@ -46,6 +46,13 @@ TOLERANCES = (
     Tolerance("gradient.slope", "float32", "*", 1e-4, "of decompositions, which multiply rounding by their condition"),
     Tolerance("gradient.convention", "float64", "*", 1e-14, "exact but for the last digits"),
     Tolerance("gradient.convention", "float32", "*", 1e-6, "exact but for the last digits"),
+    Tolerance(
+        "adam.1100-steps",
+        "float32",
+        "*",
+        1e-4,
+        "a parameter is rounded at each step, 6e-8 of its size, and one gradient lets them all go one way: 6.6e-5",
+    ),
     Tolerance("csr", "*", "*", 0.0, "exact or wrong"),
     Tolerance("xp.argmax", "*", "*", 0.0, "exact or wrong"),
     Tolerance("dropout.bits", "*", "*", 0.0, "the share of bits that differ: none may"),

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from portgnn.protocol import CSR, Backend
 from portgnn.verification.cases import Case
 from portgnn.verification.check import check
-from portgnn.verification.measure import Departure, Floats, Measured, compare, dtype_name, fetch, worst
-from portgnn.verification.oracle import log_softmax
+from portgnn.verification.measure import Departure, Floats, Measured, Suspects, compare, dtype_name, fetch, worst
+from portgnn.verification.oracle import log_softmax, mask
 
 
 def product_scale(a: Floats, b: Floats) -> float:
@@ -41,10 +43,13 @@ def lost_precision(backend: Backend, product: Callable[[Floats, Floats], Floats]
     if error(11) < 3e-6:
         return (
             "products round their inputs to 11 bits: TF32. Switch it off (MLX: MLX_ENABLE_TF32=0; JAX: "
-            'jax_default_matmul_precision="highest"; torch: torch.backends.cuda.matmul.allow_tf32 = False)'
+            'jax_default_matmul_precision="highest"; torch: torch.set_float32_matmul_precision("highest"))'
         )
     if error(8) < 3e-6:
-        return "products round their inputs to 8 bits: bfloat16"
+        return (
+            "products round their inputs to 8 bits: bfloat16. Switch it off (torch: type "
+            'torch.set_float32_matmul_precision("highest"); JAX: jax_default_matmul_precision="highest")'
+        )
     return "products accumulate in less than single precision"
 
 
@@ -56,15 +61,19 @@ def single_inside(backend: Backend, measured: Measured) -> Measured:
     return Measured(measured.error, lambda: measured.explain() or reason)
 
 
+def _layouts(x: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """One array as memory may hold it."""
+    apart = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)
+    apart[..., ::2] = x
+    return {"in C order": x.copy(), "in Fortran order": x.copy(order="F"), "with gaps": apart[..., ::2]}
+
+
 @check("asarray")
 def asarray(backend: Backend, case: Case) -> Measured:
-    """Floats take the instance's dtype, integers int32, booleans stay; later writes to the source do not show."""
+    """Floats take the instance's dtype, integers int32, booleans stay; later writes on either side do not show."""
     floats = case.array("floats", case.rows, case.columns)
     integers = case.random("integers").integers(-(2**31), 2**31, (case.rows, case.columns))
     words = case.element_numbers("words", case.rows)
-    source, scalar = floats.copy(), np.array(2.5)
-    placed, first = backend.asarray(source), backend.asarray(case.array("first", case.rows, case.columns))
-    source[:] = -1.0
     exact = [
         compare("asarray", fetch(backend, backend.asarray(integers), "asarray of integers", "int32"), integers),
         compare("asarray", fetch(backend, backend.asarray(words), "asarray of words", "int32"), words.view(np.int32)),
@@ -72,22 +81,35 @@ def asarray(backend: Backend, case: Case) -> Measured:
     ]
     if any(one.error for one in exact):
         raise Departure("asarray changes integers or booleans")
-    host = fetch(backend, placed, "asarray of floats")
-    host_again = backend.to_numpy(placed)
-    host_again[:] = -1.0
-    return worst(
-        compare("asarray", host, floats, suspects={"asarray keeps the caller's memory": lambda: source}),
-        compare("asarray", fetch(backend, placed, "asarray"), floats),
+    first, scalar = backend.asarray(case.array("first", case.rows, case.columns)), np.array(2.5)
+    measured = [
         compare("asarray", fetch(backend, first, "asarray"), case.array("first", case.rows, case.columns)),
         compare("asarray", fetch(backend, backend.asarray(scalar), "asarray of a scalar"), scalar),
-    )
+    ]
+    # Where the dtypes agree there is nothing to convert, and no copy is made by the way.
+    for kind in ("float64", "float32", "int32", "bool"):
+        values = (floats if kind.startswith("float") else integers if kind == "int32" else floats > 0).astype(kind)
+        for layout, source in _layouts(values).items():
+            placed = backend.asarray(source)
+            source[...] = values[::-1, ::-1] if kind == "bool" else np.ones((), kind)
+            name = "float" if kind.startswith("float") else kind
+            suspects: Suspects = {"asarray keeps the caller's memory": lambda source=source: source.astype(np.float64)}  # type: ignore[misc]
+            host = fetch(backend, placed, f"asarray of {kind} {layout}", name)
+            measured.append(compare("asarray", host, values, 1.0, suspects))
+            host[...] = np.zeros((), host.dtype)
+            measured.append(compare("asarray", backend.to_numpy(placed), values, 1.0))
+    return worst(*measured)
 
 
 @check("csr")
 def csr(backend: Backend, case: Case) -> Measured:
-    """The handle's shape and nnz, with and without element numbers."""
+    """The handle's shape and nnz; neither the matrix nor element numbers of the caller are kept, or changed."""
     numbers = case.element_numbers("numbers", case.matrix.nnz)
-    for handle in (backend.csr(case.matrix), backend.csr(case.matrix, numbers)):
+    x = case.array("x", case.inner, case.columns)
+    placed = backend.asarray(x)
+    for given in (None, numbers):
+        matrix, index = case.matrix.copy(), None if given is None else given.copy()
+        handle = backend.csr(matrix, index)
         if not isinstance(handle, CSR):
             raise Departure("csr gives no handle with shape and nnz")
         if tuple(handle.shape) != case.matrix.shape or handle.nnz != case.matrix.nnz:
@@ -95,6 +117,25 @@ def csr(backend: Backend, case: Case) -> Measured:
                 f"a handle says {tuple(handle.shape)} with {handle.nnz} stored values, "
                 f"not {case.matrix.shape} with {case.matrix.nnz}"
             )
+        parts = {"values": matrix.data, "columns": matrix.indices, "row pointers": matrix.indptr}
+        for (what, part), own in zip(
+            parts.items(), (case.matrix.data, case.matrix.indices, case.matrix.indptr), strict=True
+        ):
+            if not np.array_equal(part, own):
+                raise Departure(f"csr changes the {what} of the caller's matrix")
+        if index is not None and not np.array_equal(index, numbers):
+            raise Departure("csr changes the element numbers that it is given")
+        ids = np.arange(matrix.nnz, dtype=np.uint32) if given is None else given
+        want = case.matrix.copy()
+        want.data = want.data * mask(case.key, ids, 0.5)
+        for part in (*parts.values(), *(() if index is None else (index,))):
+            part[...] = 0
+        dropped: Any = backend.dropout(handle, 0.5, case.key)
+        got = fetch(backend, backend.spmm(dropped, placed), "a product after the caller wrote to its arrays")
+        size = 2 * product_scale(case.dense, x) or 1.0
+        measured = compare("a product", got, want @ x, size)
+        if measured.error > 0.01:
+            raise Departure("csr keeps the caller's arrays: what the caller writes to them later shows in products")
     return Measured(0.0)
 
 
