@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from functools import wraps
+from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -19,6 +20,21 @@ from portgnn_torch.graphs import GraphRun
 from portgnn_torch.optim import FusedAdam, KernelAdam
 from portgnn_torch.recording import RecordedKey, RecordedRun
 from portgnn_torch.sparse import Form, SpMM, TorchCSR, best_form, place, stored_dtype
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def recordable(function: Function) -> Function:
+    """The function outside a caller's `torch.inference_mode`, in which nothing has a gradient and arrays never will."""
+
+    @wraps(function, assigned=("__doc__", "__name__"), updated=())
+    def called(*args: Any, **options: Any) -> Any:
+        if not torch.is_inference_mode_enabled():
+            return function(*args, **options)
+        with torch.inference_mode(False):
+            return function(*args, **options)
+
+    return cast(Function, called)
 
 
 class TorchBackend:
@@ -76,6 +92,7 @@ class TorchBackend:
             facts |= {"cuda": torch.version.cuda, "gpu": torch.cuda.get_device_name()}
         return facts
 
+    @recordable
     def asarray(self, x: NDArray[Any]) -> torch.Tensor:
         host = np.asarray(x)
         kind = {"f": self._float, "i": torch.int32, "u": torch.int32, "b": torch.bool}[host.dtype.kind]
@@ -87,6 +104,7 @@ class TorchBackend:
         host = x.detach().to("cpu", torch.float32 if x.dtype == torch.bfloat16 else x.dtype)
         return np.array(host.numpy(), copy=True)
 
+    @recordable
     def csr(self, matrix: sp.csr_array, index: NDArray[np.uint32] | None = None) -> TorchCSR:
         return place(matrix, index, stored_dtype(self._float), self._device, self._form)
 
@@ -164,6 +182,7 @@ class TorchBackend:
         return torch.from_numpy(dropout_mask(_words(key, np.ndim(ids) or 1), ids, rate, self.dtype))
 
     def value_and_grad(self, fn: LossFn) -> Callable[..., tuple[tuple[torch.Tensor, Any], Params]]:
+        @recordable
         def wrapped(params: Params, *args: Any) -> tuple[tuple[torch.Tensor, Any], Params]:
             leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
             with torch.enable_grad():
@@ -200,7 +219,7 @@ class TorchBackend:
         if self._device.type == "cuda":
             return GraphRun(step, self._device, self._float)
         plain = plain_loop(step, fetch, lambda *_: None)
-        return RecordedRun(step, plain, fetch) if self._on_host else plain
+        return recordable(RecordedRun(step, plain, fetch) if self._on_host else plain)
 
     def synchronize(self, *arrays: torch.Tensor) -> None:
         if self._device.type == "cuda":

@@ -20,8 +20,10 @@ class FusedAdam:
         self._rate, self._beta1, self._beta2, self._eps = rate, beta1, beta2, eps
         self._decay = dict(decay or {})
 
+    @torch.inference_mode(False)
     def init(self, params: Params) -> State:
-        state: State = {"steps": torch.zeros((), device=next(iter(params.values())).device)}
+        # float32 by name: what the fused call takes, whatever torch's default is.
+        state: State = {"steps": torch.zeros((), dtype=torch.float32, device=next(iter(params.values())).device)}
         for name, value in params.items():
             state[f"m.{name}"] = torch.zeros_like(value)
             state[f"v.{name}"] = torch.zeros_like(value)

@@ -76,7 +76,7 @@ def stored_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def _csr_tensor(indptr: Any, indices: Any, values: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
     # The parts come from a canonical SciPy matrix: checking them again costs more than the product.
-    return torch.sparse_csr_tensor(indptr, indices, values, shape, check_invariants=False)
+    return torch.sparse_csr_tensor(indptr, indices, values, shape, device=values.device, check_invariants=False)
 
 
 def place(
@@ -86,7 +86,8 @@ def place(
     wide = torch.int32 if matrix.nnz < 2**31 else torch.int64
 
     def to(x: NDArray[Any], kind: torch.dtype) -> torch.Tensor:
-        return torch.tensor(x).to(device=device, dtype=kind)
+        # On the CPU first, by name: a default device may be another, or none that holds numbers.
+        return torch.tensor(x, device="cpu").to(device=device, dtype=kind)
 
     def half(csr: sp.csr_array, **links: Any) -> TorchCSR:
         indptr, indices, values = to(csr.indptr, wide), to(csr.indices, wide), to(csr.data, dtype)

@@ -193,6 +193,10 @@ def verify(
     backend: BackendName = "numpy",
     device: DeviceName = None,
     dtype: DtypeName = "float32",
+    draw: Annotated[
+        int | None,
+        typer.Option(metavar="SEED", min=0, help="Of sizes, rates and values of the checks; a fresh one each time."),
+    ] = None,
     seeds: Annotated[
         int | None,
         typer.Option(metavar="N", help="Instead of single operations: whole trainings of the seeds 0 to N-1."),
@@ -224,9 +228,13 @@ def verify(
         "features": features,
     }
     if seeds is not None:
+        if draw is not None:
+            from portgnn.errors import ConfigError
+
+            raise ConfigError("--draw is of the checks of single operations; leave it or --seeds out")
         raise typer.Exit(trainings.run(backend, device, dtype, seeds, as_json, **recipe))
     trainings.refuse(recipe)
-    raise typer.Exit(verification.run(backend, device, dtype, as_json))
+    raise typer.Exit(verification.run(backend, device, dtype, draw, as_json))
 
 
 @app.command()

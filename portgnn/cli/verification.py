@@ -7,7 +7,7 @@ import shlex
 from portgnn.cli.output import announce, print_json, print_line, print_table
 
 
-def run(backend: str, device: str | None, dtype: str, as_json: bool) -> int:
+def run(backend: str, device: str | None, dtype: str, draw: int | None, as_json: bool) -> int:
     """Returns the exit status: 0 where every check passed, else 1."""
     from portgnn.verification import CheckResult, verify
 
@@ -15,7 +15,7 @@ def run(backend: str, device: str | None, dtype: str, as_json: bool) -> int:
         if not check.passed:
             announce(f"{check.name} departs")
 
-    report = verify(backend, device=device, dtype=dtype, on_check=None if as_json else tell)
+    report = verify(backend, device=device, dtype=dtype, draw=draw, on_check=None if as_json else tell)
     if as_json:
         print_json(report.to_dict())
         return 0 if report.passed else 1
@@ -32,6 +32,7 @@ def run(backend: str, device: str | None, dtype: str, as_json: bool) -> int:
     print_table(
         ("check", "largest error", "tolerance", "state", "hint"), rows, give_up=("tolerance", "hint", "largest error")
     )
+    print_line(f"Inputs were drawn from {report.draw}; to repeat this: --draw {report.draw}")
     where = f"{report.backend} on {report.device} in {report.dtype}"
     if report.passed:
         print_line(f"{where}: all {len(report.checks)} checks pass.")

@@ -60,7 +60,7 @@ def leaks(backend: Backend, _: int) -> Measured:
         blocks.append(sys.getallocatedblocks() - before[0])
         pages.append(_resident() - before[1])
     kept, size = min(blocks[1:]), min(pages[1:])
-    if kept >= EPOCHS:
+    if kept >= 2 * EPOCHS:
         raise Departure(
             f"{EPOCHS} epochs leave {kept} blocks of Python's memory behind in every round: something is kept"
         )

@@ -10,10 +10,11 @@ import pytest
 import scipy.sparse as sp
 from plant import library
 
-from portgnn import evaluation, graph, model, objective, operands, parts, presets, runs, training
+from portgnn import evaluation, features, graph, model, objective, operands, parts, runs
 from portgnn.loaders import batch, cluster, inference, neighbor
 from portgnn.loaders.source import InMemory
 from portgnn.presets import Config
+from portgnn.training import History, course, step, whole
 
 Patch = pytest.MonkeyPatch
 
@@ -23,9 +24,6 @@ Patch = pytest.MonkeyPatch
 def _normalized(monkeypatch: Patch, wrong: Any) -> None:
     for module in (graph, operands, cluster):
         monkeypatch.setattr(module, "normalized_adjacency", wrong)
-    from portgnn.verification import library as checked
-
-    monkeypatch.setattr(checked, "normalized_adjacency", wrong)
 
 
 @library("self-loops counted twice", "host.normalisation")
@@ -50,19 +48,39 @@ def unweighted(monkeypatch: Patch) -> None:
     _normalized(monkeypatch, wrong)
 
 
+def _scaled(monkeypatch: Patch, wrong: Any) -> None:
+    right = features.row_scaled
+
+    def row_scaled(given: Any) -> Any:
+        same, scale = right(given)
+        return same, wrong(given, scale)
+
+    for module in (features, operands):
+        monkeypatch.setattr(module, "row_scaled", row_scaled)
+
+
 @library("row scales by absolute values", "host.normalisation")
 def absolute(monkeypatch: Patch) -> None:
-    def row_scales(features: Any) -> Any:
-        sums = np.asarray(abs(features).sum(axis=1)).ravel()
+    def wrong(given: Any, scale: Any) -> Any:
+        sums = np.asarray(abs(given).sum(axis=1)).ravel()
         return np.divide(1.0, sums, out=np.ones_like(sums), where=sums != 0)
 
-    monkeypatch.setattr(graph, "row_scales", row_scales)
+    _scaled(monkeypatch, wrong)
 
 
 @library("rows with a negative sum left as they are", "host.normalisation")
 def negative(monkeypatch: Patch) -> None:
-    right = graph.row_scales
-    monkeypatch.setattr(graph, "row_scales", lambda features: np.where(right(features) < 0, 1.0, right(features)))
+    _scaled(monkeypatch, lambda given, scale: np.where(scale < 0, 1.0, scale))
+
+
+@library("dense features multiplied by scales of other rows", "model.logits|model.loss|compile.epochs|fit|train")
+def other_rows(monkeypatch: Patch) -> None:
+    right = operands._dense_product
+
+    def product(block: Any, prepared: Any, rows: Any, dtype: str) -> Any:
+        return right(block, prepared, np.roll(rows, 1), dtype)
+
+    monkeypatch.setattr(operands, "_dense_product", product)
 
 
 @library("element numbers of a part of the rows counted from 0", "model.loss|model.gradient|compile.epochs|fit|train")
@@ -127,7 +145,7 @@ def no_bias_decay(monkeypatch: Patch) -> None:
         names = {f"weight{i}": config.weight_decay for i in range(config.layers)} if config.weight_decay else {}
         return backend.adam(config.learning_rate, config.beta1, config.beta2, config.eps, names)
 
-    monkeypatch.setattr(training, "make_optimizer", make_optimizer)
+    monkeypatch.setattr(step, "make_optimizer", make_optimizer)
 
 
 @library("Adam by its defaults", "compile.epochs")
@@ -137,7 +155,7 @@ def defaults(monkeypatch: Patch) -> None:
         decay = dict.fromkeys(names, config.weight_decay) if config.weight_decay else {}
         return backend.adam(config.learning_rate, weight_decay=decay)
 
-    monkeypatch.setattr(training, "make_optimizer", make_optimizer)
+    monkeypatch.setattr(step, "make_optimizer", make_optimizer)
 
 
 @library("the last layer without dropout", "model.loss")
@@ -194,36 +212,50 @@ def _zero(right: Any, config: Config, losses: Any) -> bool:
     return True if not config.patience else right(config, losses)
 
 
+def _best(monkeypatch: Patch, wrong: Any) -> None:
+    monkeypatch.setattr(course.Course, "best_epoch", property(lambda self: wrong(self.history)))
+
+
 @library("the last of equal losses is the best", "loop|fit")
 def last_best(monkeypatch: Patch) -> None:
-    def wrong(history: Any) -> int:
-        return max((i for i, loss in enumerate(history.val_loss) if loss == min(history.val_loss)), default=0)
-
-    monkeypatch.setattr(training, "_best_epoch", wrong)
+    _best(monkeypatch, lambda h: max((i for i, loss in enumerate(h.val_loss) if loss == min(h.val_loss)), default=0))
 
 
 @library("the best by accuracy", "loop|fit")
 def by_accuracy(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(training, "_best_epoch", lambda h: int(np.argmax(h.val_accuracy)) if h.val_accuracy else 0)
+    _best(monkeypatch, lambda h: int(np.argmax(h.val_accuracy)) if h.val_accuracy else len(h) - 1)
 
 
-@library("replay begins an epoch late", "loop|fit")
+@library("what is run again begins an epoch late", "loop|fit")
 def replay(monkeypatch: Patch) -> None:
-    right = training._replay
-    monkeypatch.setattr(training, "_replay", lambda b, run, before, seed, epochs, layers: right(
-        b, run, before, seed, range(epochs.start + 1, epochs.stop) if len(epochs) > 1 else epochs, layers))  # fmt: skip
+    right = course.Course._again
+
+    def again(self: Any, before: Any, epochs: range) -> Any:
+        return right(self, before, range(epochs.start + 1, epochs.stop) if len(epochs) > 1 else epochs)
+
+    monkeypatch.setattr(course.Course, "_again", again)
 
 
 @library("keys counted from the chunk", "loop|fit|train")
 def chunk_keys(monkeypatch: Patch) -> None:
-    right = training.dropout_keys
-    monkeypatch.setattr(training, "dropout_keys", lambda seed, epochs, layers: right(seed, range(len(epochs)), layers))
+    right = course.dropout_keys
+    monkeypatch.setattr(course, "dropout_keys", lambda seed, epochs, layers: right(seed, range(len(epochs)), layers))
 
 
 @library("history cut an epoch late", "loop|fit")
 def uncut(monkeypatch: Patch) -> None:
-    right = training.History.cut
-    monkeypatch.setattr(training.History, "cut", lambda self, epochs: right(self, epochs + 1))
+    right = History.cut
+    monkeypatch.setattr(History, "cut", lambda self, epochs: right(self, epochs + 1))
+
+
+@library("what ran too far is kept", "loop|fit")
+def too_far(monkeypatch: Patch) -> None:
+    right = course.Course._again
+
+    def again(self: Any, before: Any, epochs: range) -> Any:
+        return self._state if self.stopped else right(self, before, epochs)
+
+    monkeypatch.setattr(course.Course, "_again", again)
 
 
 @library("moments lost in a run's file", "loop.resume")
@@ -281,8 +313,12 @@ def first_taken(monkeypatch: Patch) -> None:
 @library("the last batch of an epoch left out", "batches.samples")
 def dropped(monkeypatch: Patch) -> None:
     right = neighbor.batches
-    monkeypatch.setattr(neighbor, "batches", lambda source, nodes, draw: iter(list(right(source, nodes, draw))[:-1] or
-                                                                              list(right(source, nodes, draw))))  # fmt: skip
+
+    def batches(source: Any, nodes: Any, draw: Any) -> Any:
+        made = list(right(source, nodes, draw))
+        return iter(made[:-1] or made)
+
+    monkeypatch.setattr(neighbor, "batches", batches)
 
 
 @library("the same order in every epoch", "batches.samples")
@@ -366,6 +402,12 @@ def by_number(monkeypatch: Patch) -> None:
     monkeypatch.setattr(evaluation, "labels_for", lambda given, names: given.labels)
 
 
+@library("test nodes among the others", "host.evaluation")
+def mixed(monkeypatch: Patch) -> None:
+    right = evaluation.split_codes
+    monkeypatch.setattr(evaluation, "split_codes", lambda given: np.where(right(given) == 3, 0, right(given)))
+
+
 @library("a split without its seed", "host.splits")
 def seedless(monkeypatch: Patch) -> None:
     from portgnn.datasets import splits
@@ -383,10 +425,10 @@ def ordered(monkeypatch: Patch) -> None:
 
 @library("predictions with dropout's scale", "train")
 def scaled(monkeypatch: Patch) -> None:
-    from portgnn import api
+    from portgnn import prediction
 
-    right = api._logits
-    monkeypatch.setattr(api, "_logits", lambda on, trained, prepared: right(on, trained, prepared) * 1.01)
+    right = prediction.logits
+    monkeypatch.setattr(prediction, "logits", lambda on, task, params: right(on, task, params) * 1.01)
 
 
 @library("models saved in half precision", "train")
@@ -400,18 +442,11 @@ def half(monkeypatch: Patch) -> None:
 
 @library("test accuracy over validation nodes", "train")
 def wrong_nodes(monkeypatch: Patch) -> None:
-    from portgnn import api
+    right = whole.WholeGraph.accuracy
 
-    right = api._logits
+    def accuracy(self: Any, params: Any, nodes: Any) -> float:
+        graph = self.task.graph
+        other = graph.train if graph.val is None else np.concatenate([graph.val, graph.train])
+        return 1.0 - right(self, params, other)
 
-    def logits(on: Any, trained: Any, prepared: Any) -> Any:
-        found, nodes = right(on, trained, prepared), prepared.graph
-        if nodes.test is not None and nodes.val is not None:
-            found = found.copy()
-            found[nodes.test] = found[nodes.val[: len(nodes.test)]]
-        return found
-
-    monkeypatch.setattr(api, "_logits", logits)
-
-
-assert presets  # the recipes whose rules are patched above
+    monkeypatch.setattr(whole.WholeGraph, "accuracy", accuracy)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -15,6 +17,7 @@ from portgnn.errors import BackendError
 from portgnn.testing.gradient_cases import GRADIENT_CASES
 from portgnn.testing.gradient_ties import TIES, at_the_edge
 from portgnn.verification import CHECKS, gaps, run_check, tolerances, verify
+from portgnn.verification.draw import EDGE_ROWS, Draw, shapes
 from portgnn.verification.measure import Departure, compare, distance, fetch
 from portgnn_mlx import MLXBackend
 from portgnn_numpy import NumPyBackend
@@ -46,7 +49,8 @@ def test_a_right_backend_passes(make: Any, dtype: str) -> None:
     report = verify(make(dtype))
     assert report.passed, [check for check in report.checks if not check.passed]
     assert report.first_failure is None
-    assert len(report.checks) == sum(bool(check.cases) and dtype in check.dtypes for check in CHECKS)
+    drawn = Draw(report.draw, dtype)
+    assert len(report.checks) == sum(bool(check.of(drawn)) for check in CHECKS)
 
 
 def test_what_a_backend_raises_is_a_failure_and_not_a_crash() -> None:
@@ -59,7 +63,7 @@ def test_what_a_backend_raises_is_a_failure_and_not_a_crash() -> None:
 
 def test_the_dictionary_is_what_json_can_hold() -> None:
     report = verify(Raises("cpu", "float32"), **QUICK).to_dict()
-    assert list(report) == ["backend", "device", "dtype", "passed", "first_failure", "checks"]
+    assert list(report) == ["backend", "device", "dtype", "draw", "passed", "first_failure", "checks"]
     assert set(report["checks"][0]) == {"name", "max_error", "tolerance", "passed", "hint"}
     assert json.loads(json.dumps(report, allow_nan=False)) == report
 
@@ -110,7 +114,7 @@ def test_check_names_are_unique_and_every_row_of_data_means_one() -> None:
     cases = (*GRADIENT_CASES, *TIES, *at_the_edge("float64"))
     names += [f"gradient.{case.name}" for case in cases] + ["gradient.slope", "gradient.convention"]
     assert len(set(names)) == len(names)
-    for pattern in [row.check for row in (*tolerances.TOLERANCES, *gaps.GAPS)]:
+    for pattern in [row.check for row in (*tolerances.TOLERANCES, *gaps.GAPS, *gaps.NAMES)]:
         assert any(fnmatchcase(name, pattern) for name in names), pattern
     assert len([name for name in names if name.startswith("trajectory.")]) == 12
 
@@ -139,11 +143,11 @@ def test_a_gap_explains_a_failure_and_excuses_none(monkeypatch: pytest.MonkeyPat
     backend = Raises("cpu", "float32")
     monkeypatch.setattr(gaps, "GAPS", (gaps.Gap("numpy", "cpu", "*", "relu", "no relu before version 9"),))
     relu = next(check for check in CHECKS if check.name == "relu")
-    result = run_check(backend, relu, relu.cases)
+    result = run_check(backend, relu, relu.of(Draw(1)))
     assert not result.passed
     assert result.hint == "known: no relu before version 9"
     monkeypatch.setattr(gaps, "GAPS", (gaps.Gap("numpy", "gpu", "*", "relu", "elsewhere"),))
-    assert run_check(backend, relu, relu.cases).hint.startswith("MemoryError")
+    assert run_check(backend, relu, relu.of(Draw(1))).hint.startswith("MemoryError")
 
 
 def test_distance_is_normwise_and_no_nan_is_close_to_anything() -> None:
@@ -170,3 +174,91 @@ def test_fetch_refuses_other_dtypes_and_devices() -> None:
     backend.to_numpy = lambda x: x.tolist()  # type: ignore[method-assign]
     with pytest.raises(Departure, match="gives list"):
         fetch(backend, torch.zeros(1), "x")
+
+
+def test_every_draw_holds_edge_sizes_and_another_seed_draws_others() -> None:
+    for seed in range(20):
+        drawn = shapes(Draw(seed))
+        assert any(case.rows in EDGE_ROWS for case in drawn)
+        assert any(case.columns > 64 for case in drawn)
+        assert any((case.rows, case.inner, case.columns) == (1, 1, 1) for case in drawn)
+    assert len({shapes(Draw(seed)) for seed in range(20)}) == 20
+    assert shapes(Draw(7)) == shapes(Draw(7))
+
+
+def test_a_run_says_how_to_repeat_it(capsys: pytest.CaptureFixture[str]) -> None:
+    first, again = verify("numpy", **QUICK), verify("numpy", **QUICK)
+    assert first.draw != again.draw
+    repeated = verify("numpy", draw=first.draw, **QUICK)
+    numeric = [check for check in first.checks if check.name not in ("synchronize", "compile.leaks")]
+    same = [check for check in repeated.checks if check.name not in ("synchronize", "compile.leaks")]
+    assert [check.max_error for check in numeric] == [check.max_error for check in same]
+    assert main(["verify", "--draw", "5", "--backend", f"{__name__}:Raises"]) == 1
+    assert "to repeat this: --draw 5" in capsys.readouterr().out
+
+
+def test_a_name_that_xp_lacks_is_said_and_one_that_is_wrong_fails() -> None:
+    class Namespace:
+        def __init__(self, inner: Any) -> None:
+            self._inner = inner
+
+        def __getattr__(self, name: str) -> Any:
+            if name in ("hypot", "tan"):
+                raise AttributeError(name)
+            return getattr(self._inner, name)
+
+    backend = NumPyBackend("cpu", "float32")
+    backend.xp = Namespace(backend.xp)  # type: ignore[assignment]
+    walk = {"only": lambda name: name == "xp.elementwise"}
+    found = verify(backend, **walk).checks[0]
+    assert found.passed
+    assert found.hint == "xp lacks tan, hypot"
+    backend.xp.cosh = np.sinh
+    found = verify(backend, **walk).checks[0]
+    assert not found.passed
+    assert "xp.cosh at " in found.hint
+
+
+def test_a_gap_of_names_is_strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = gaps.NameGap("numpy", "*", "xp.elementwise", ("tan",), "no tangent before version 9")
+    monkeypatch.setattr(gaps, "NAMES", (row,))
+    found = verify("numpy", only=lambda name: name == "xp.elementwise").checks[0]
+    assert not found.passed
+    assert "tan of xp: right by now" in found.hint
+
+
+@pytest.mark.parametrize("setting", ["raise", "ignore"])
+def test_numpys_error_settings_raise_no_false_alarm(setting: str) -> None:
+    with np.errstate(all=setting):  # type: ignore[arg-type]
+        report = verify("numpy", only=lambda name: not name.startswith("trajectory"))
+    assert report.passed, report
+
+
+SETTINGS = {
+    "device": "torch.set_default_device('meta')",
+    "dtype": "torch.set_default_dtype(torch.float64)",
+    "deterministic": "torch.use_deterministic_algorithms(True)",
+    "inference": "torch.inference_mode().__enter__()",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_torchs_settings_raise_no_false_alarm(setting: str) -> None:
+    """In a process of their own: they are the process's."""
+    program = f"""
+import torch
+{SETTINGS[setting]}
+from portgnn.verification import verify
+report = verify("torch", device="cpu", only=lambda name: not name.startswith("trajectory"))
+assert report.passed, [check for check in report.checks if not check.passed]
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_what_to_type_where_products_are_rounded() -> None:
+    from planted_verbs import BFloat16Products
+
+    found = verify(BFloat16Products("cpu", "float32"), only=lambda name: name == "matmul").checks[0]
+    assert 'torch.set_float32_matmul_precision("highest")' in found.hint
