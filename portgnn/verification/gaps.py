@@ -47,7 +47,7 @@ NAMES: tuple[NameGap, ...] = (
     NameGap(
         "tinygrad",
         "*",
-        "xp.reductions",
+        "xp.statistics",
         ("sum", "prod", "max", "min", "mean", "var", "std"),
         f"{_METHODS}: what the standard calls keepdims is keepdim there",
     ),

@@ -97,7 +97,13 @@ class Scripted:
                     raise Departure("the loop asks for an epoch with dropout keys of no epoch of this run")
                 weight = 0.25 * weight + _kick(epoch)
                 rows.append(metrics[epoch])
-            return state | {WEIGHT: self.backend.asarray(weight)}, np.array(rows)[:, : 3 if validate else 1]
+            # Moments of another size than 0, so that what forgets them shows.
+            others = {
+                name: self.backend.asarray(np.full(value.shape, float(len(rows))))
+                for name, value in state.items()
+                if name.startswith("m.") and not str(value.dtype).rpartition(".")[2].startswith("int")
+            }
+            return state | others | {WEIGHT: self.backend.asarray(weight)}, np.array(rows)[:, : 3 if validate else 1]
 
         return run
 
@@ -227,7 +233,15 @@ def _through_a_file(script: Script, progress: Progress) -> Progress:
         read, back = runs.load_run(path)
     if read != run:
         raise Departure("a run read from its file is another one")
-    for name, value in progress.state.items():
-        if not np.array_equal(back.state[name], value) or back.state[name].dtype != value.dtype:
-            raise Departure(f"{name} read from a run's file is another one")
+    for what, states in (("state", (progress.state, back.state)), ("best state", (progress.best_state, back.best_state))):
+        before, after = (one or {} for one in states)
+        for name in {*before, *after}:
+            if name not in after or name not in before or not _same(before[name], after[name]):
+                raise Departure(f"{name} of the {what} is another one when it is read from the run's file")
+    if (back.best_start, back.stopped) != (progress.best_start, progress.stopped) or back.history != progress.history:
+        raise Departure("a run's file holds another history, another best epoch or another end")
     return back
+
+
+def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    return a.dtype == b.dtype and np.array_equal(a, b)

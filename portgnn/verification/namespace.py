@@ -244,10 +244,10 @@ def _reductions(x: Floats) -> Iterator[tuple[str, dict[str, Any], Floats, Floats
             yield name, {"axis": 0, "correction": 1}, want, want
 
 
-@check("xp.reductions", cases=_case, full=_case)
-def reductions(backend: Backend, case: Case) -> Measured:
+@check("xp.statistics", cases=_case, full=_case)
+def statistics(backend: Backend, case: Case) -> Measured:
     """Sums, products, extremes, moments and positions, over all axes and over some; of many terms; of NaN."""
-    walk = Walk(backend, "xp.reductions")
+    walk = Walk(backend, "xp.statistics")
     placed, x = _placed(backend, case.array("x", 5, 33))
     grown, positive = _placed(backend, np.exp(x / 8))
 

@@ -254,7 +254,7 @@ _function("round halves upwards", "round", lambda x: np.floor(x + np.float32(0.5
 _function("expm1 as exp minus 1", "expm1", lambda x: np.exp(x) - np.float32(1))
 _function("sqrt of minus zero is zero", "sqrt", lambda x: np.sqrt(value_of(x)) + np.float32(0))
 _function("std with a correction of 1 always", "std", lambda x, *, axis=None, keepdims=False, correction=0:
-          np.std(x, axis=axis, keepdims=keepdims, ddof=1), "xp.reductions")  # fmt: skip
+          np.std(x, axis=axis, keepdims=keepdims, ddof=1), "xp.statistics")  # fmt: skip
 _function("remainder with the dividend's sign", "remainder", np.fmod)
 _function("max passes over NaN", "max", lambda x, *, axis=None, keepdims=False: np.fmax.reduce(x, axis=axis,
-          keepdims=keepdims), "xp.reductions")  # fmt: skip
+          keepdims=keepdims), "xp.statistics")  # fmt: skip
