@@ -42,7 +42,19 @@ __all__ = ["CHECKS", "CheckResult", "VerifyReport", "run_check", "verify"]
 CHECKS: tuple[Check, ...] = (
     *(
         one
-        for module in (verbs, reductions, namespace, gradients, randomness, optimizer, library, network, loop, whole, batches)
+        for module in (
+            verbs,
+            reductions,
+            namespace,
+            gradients,
+            randomness,
+            optimizer,
+            library,
+            network,
+            loop,
+            whole,
+            batches,
+        )
         for one in checks_of(module)
     ),
     *(one for module in (leaks, waiting) for one in checks_of(module)),

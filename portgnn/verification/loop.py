@@ -233,7 +233,10 @@ def _through_a_file(script: Script, progress: Progress) -> Progress:
         read, back = runs.load_run(path)
     if read != run:
         raise Departure("a run read from its file is another one")
-    for what, states in (("state", (progress.state, back.state)), ("best state", (progress.best_state, back.best_state))):
+    for what, states in (
+        ("state", (progress.state, back.state)),
+        ("best state", (progress.best_state, back.best_state)),
+    ):
         before, after = (one or {} for one in states)
         for name in {*before, *after}:
             if name not in after or name not in before or not _same(before[name], after[name]):
