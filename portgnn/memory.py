@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ import scipy.sparse as sp
 from portgnn.errors import OutOfMemoryError
 from portgnn.features import SPARSE_BELOW
 from portgnn.operands import Prepared
+from portgnn.protocol import Backend
 from portgnn.training.engine import Task
 
 _SIGNS = re.compile(
@@ -112,8 +114,19 @@ def _stored(prepared: Prepared) -> int:
     return int(features.nnz if isinstance(features, sp.csr_array) else np.count_nonzero(features))
 
 
-def translated(error: BaseException, task: Task, where: str, dtype: str) -> OutOfMemoryError:
-    """The error to raise in place of a framework's own. where: backend and device, for the message."""
+@contextmanager
+def told(task: Task, on: Backend) -> Iterator[None]:
+    """Raises OutOfMemoryError, with what would need less, in place of a framework's own error of the block."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_exhaustion(error):
+            raise
+        raise _translated(error, task, f"{on.name} ({on.device}, {on.dtype})", on.dtype) from error
+
+
+def _translated(error: BaseException, task: Task, where: str, dtype: str) -> OutOfMemoryError:
+    """where: backend and device, for the message."""
     reason = " ".join(str(error).split())[:200] or type(error).__name__
     if task.config.loader != "full":
         less = f"less would do: --batch-size {max(task.config.batch_size // 2, 1)}, or a smaller --fanout"

@@ -225,12 +225,8 @@ def trained_model(given: Trained) -> Model:
 def _logits_of(trained: Model, graph: Graph, on: Backend) -> NDArray[Any]:
     check_fit(trained, graph)
     prepared = Prepared.of(oriented(graph, trained.config)[0], trained.config, trained.moments)
-    try:
+    with memory.told(prepared, on):
         return logits(on, prepared, trained.params)
-    except (MemoryError, RuntimeError) as error:
-        if not memory.is_exhaustion(error):
-            raise
-        raise memory.translated(error, prepared, f"{on.name} ({on.device}, {on.dtype})", on.dtype) from error
 
 
 def _columns(own: Sequence[str], wanted: Sequence[str]) -> list[int]:

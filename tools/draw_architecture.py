@@ -27,7 +27,7 @@ DRAWING = ROOT / "docs" / "architecture.svg"
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "command line": ("cli", "__main__"),
-    "calls": ("api", "prediction", "configuration", "sklearn"),
+    "calls": ("api", "request", "prediction", "configuration", "sklearn"),
     "pictures": ("plots", "documents", "report"),
     "logging": ("loggers", "logs"),
     "checks": ("verification", "testing"),
