@@ -269,6 +269,17 @@ def test_linear_algebra(dtype: str) -> None:
     assert xp.linalg.matrix_rank(xp.ones((4, 3))).tolist() == 1
 
 
+def test_shapes_of_stacks_shifts_and_empty_matrices() -> None:
+    """A determinant of MLX loses axes of length 1; a shift by the width of a dtype leaves its bits."""
+    x = xp.ones((1, 2, 1, 1), dtype=xp.float64)
+    assert xp.linalg.det(x).shape == xp.linalg.slogdet(x).logabsdet.shape == (1, 2)
+    assert xp.linalg.solve(xp.zeros((0, 0), dtype=xp.float64), xp.zeros((0, 2), dtype=xp.float64)).dtype == xp.float64
+    assert xp.bitwise_left_shift(xp.asarray([1, 1]), xp.asarray([32, 31])).tolist() == [0, -(2**31)]
+    assert xp.bitwise_right_shift(xp.asarray([-8, 8]), xp.asarray([40, 40])).tolist() == [-1, 0]
+    with pytest.raises(ValueError, match="lengths differ"):
+        xp.vecdot(xp.ones((2, 3)), xp.ones((2, 1)))
+
+
 def test_complex_linear_algebra_by_numpy() -> None:
     draw = np.random.default_rng(4)
     a = (draw.normal(size=(3, 3)) + 1j * draw.normal(size=(3, 3))).astype(np.complex64)

@@ -44,7 +44,8 @@ def expm1(x: mx.array) -> mx.array:
     a, b = mx.real(x), mx.imag(x)
     half = mx.sin(b * 0.5)
     real, imag = mx.expm1(a) * mx.cos(b) - 2.0 * half * half, mx.exp(a) * mx.sin(b)
-    real, imag = mx.where(b == 0, mx.expm1(a), real), mx.where(b == 0, b, imag)
+    # A real number stays one; a -0 becomes +0, as the standard has it for complex numbers alone.
+    real, imag = mx.where(b == 0, mx.expm1(a) + 0.0, real), mx.where(b == 0, b, imag)
     nowhere = mx.isinf(a) & ~mx.isfinite(b)  # e^±∞ times a direction that is not known
     real = mx.where(nowhere, mx.expm1(a), real)
     return joined(real, mx.where(nowhere & (a < 0), mx.zeros_like(b), imag))

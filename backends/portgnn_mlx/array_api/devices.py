@@ -36,7 +36,7 @@ def devices() -> list[mx.Device]:
 
 def on_gpu(device: mx.Device | None = None) -> bool:
     """Whether an operation on the device (None: the default, which `mx.stream` changes) runs on a GPU."""
-    return bool((mx.default_device() if device is None else device) == mx.gpu)
+    return (mx.default_device() if device is None else device).type is mx.gpu
 
 
 def linalg_stream() -> mx.Device | None:

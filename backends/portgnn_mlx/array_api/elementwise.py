@@ -37,8 +37,24 @@ logical_xor = _binary("logical_xor", mx.not_equal, "Whether exactly one is true.
 bitwise_and = _binary("bitwise_and", mx.bitwise_and, "The bits that both have.")
 bitwise_or = _binary("bitwise_or", mx.bitwise_or, "The bits that one or both have.")
 bitwise_xor = _binary("bitwise_xor", mx.bitwise_xor, "The bits that exactly one has.")
-bitwise_left_shift = _binary("bitwise_left_shift", mx.left_shift, "x1 · 2**x2, in the bits that the dtype has.")
-bitwise_right_shift = _binary("bitwise_right_shift", mx.right_shift, "floor(x1 / 2**x2).")
+
+
+def _beyond(x1: mx.array, x2: mx.array) -> mx.array:
+    """Whether a shift leaves no bit in its place. The processor counts modulo the width."""
+    return x2 >= 8 * x1.itemsize
+
+
+def bitwise_left_shift(x1: Operand, x2: Operand, /) -> mx.array:
+    """x1 · 2**x2, in the bits that the dtype has."""
+    left, right = pair(x1, x2)
+    return mx.where(_beyond(left, right), mx.zeros_like(left), mx.left_shift(left, right))
+
+
+def bitwise_right_shift(x1: Operand, x2: Operand, /) -> mx.array:
+    """floor(x1 / 2**x2)."""
+    left, right = pair(x1, x2)
+    gone = mx.where(left < 0, mx.full((), -1), mx.full((), 0)).astype(left.dtype)
+    return mx.where(_beyond(left, right), gone, mx.right_shift(left, right))
 
 
 def bitwise_invert(x: mx.array, /) -> mx.array:

@@ -12,6 +12,7 @@ import numpy as np
 
 from portgnn_mlx.array_api import dtypes as dt
 from portgnn_mlx.array_api import slopes
+from portgnn_mlx.array_api.creation import asarray
 from portgnn_mlx.array_api.devices import linalg_stream
 from portgnn_mlx.array_api.manipulation import Axes, axis_numbers
 from portgnn_mlx.array_api.products import matmul, matrix_transpose, outer, tensordot, vecdot
@@ -86,7 +87,7 @@ def _by_numpy(function: Callable[..., Any], *arrays: mx.array) -> Any:
 
 
 def _placed(host: Any) -> mx.array:
-    return mx.array(np.ascontiguousarray(host))
+    return asarray(np.ascontiguousarray(host))
 
 
 def _on_host(x: mx.array) -> Any:
@@ -176,7 +177,7 @@ def det(x: mx.array, /) -> mx.array:
     _matrices(x)
     if _on_host(x):
         return _placed(_by_numpy(np.linalg.det, x)).astype(x.dtype)
-    return mx.linalg.det(x, stream=linalg_stream())
+    return mx.linalg.det(x, stream=linalg_stream()).reshape(x.shape[:-2])
 
 
 def slogdet(x: mx.array, /) -> SlogdetResult:
@@ -184,7 +185,7 @@ def slogdet(x: mx.array, /) -> SlogdetResult:
     _matrices(x)
     if _on_host(x):
         return SlogdetResult(*(_placed(each) for each in _by_numpy(np.linalg.slogdet, x)))
-    return SlogdetResult(*mx.linalg.slogdet(x, stream=linalg_stream()))
+    return SlogdetResult(*(each.reshape(x.shape[:-2]) for each in mx.linalg.slogdet(x, stream=linalg_stream())))
 
 
 def _lower(x: mx.array) -> mx.array:

@@ -65,6 +65,11 @@ def tensordot(x1: mx.array, x2: mx.array, /, *, axes: int | tuple[Sequence[int],
 def vecdot(x1: mx.array, x2: mx.array, /, *, axis: int = -1) -> mx.array:
     """The sum along an axis of x1, conjugated, times x2."""
     left, right = dt.pair(x1, x2)
+    if (
+        not (-left.ndim <= axis < left.ndim and -right.ndim <= axis < right.ndim)
+        or left.shape[axis] != right.shape[axis]
+    ):
+        raise ValueError(f"vecdot of shapes {left.shape} and {right.shape} along axis {axis}: the lengths differ")
     product = conj(left) * right
     return _sum(product, axis=axis, dtype=product.dtype)
 
