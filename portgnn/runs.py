@@ -95,6 +95,8 @@ def load_run(path: Path) -> tuple[Run, Progress]:
         check_parameters(parameters_of(progress.state), config, run.num_features, len(run.class_names))
         if progress.best_state is not None:
             check_parameters(parameters_of(progress.best_state), config, run.num_features, len(run.class_names))
+            if _layout(progress.best_state) != _layout(progress.state):
+                raise ValueError("the best state does not fit the run")
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
     except (PortgnnError, KeyError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
@@ -120,7 +122,7 @@ def _progress(tensors: dict[str, NDArray[Any]], config: Config, best_start: int,
     lengths = {len(history.train_loss), len(history.epoch_ms), len(history.val_loss) or len(history)}
     if len(lengths) != 1 or len(history.val_loss) != len(history.val_accuracy) or len(history) > config.epochs:
         raise ValueError("the parts of the history have different lengths")
-    if best_start > len(history) or (groups["best"] and _layout(groups["best"]) != _layout(groups["state"])):
+    if best_start > len(history) or (groups["best"] and set(groups["best"]) != set(groups["state"])):
         raise ValueError("the best state does not fit the run")
     if config.restore_best and history.val_loss and not groups["best"]:
         raise ValueError("the best state is missing")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from portgnn.datasets.download import FileSpec
 from portgnn.datasets.labels import classes_of
-from portgnn.errors import DatasetError, GraphError
+from portgnn.errors import DatasetError, GraphError, shown
 from portgnn.graph import Graph
 from portgnn.untrusted import admitted, check_need, opened
 
@@ -103,7 +103,7 @@ def _members(archive: Path, wanted: tuple[str, str]) -> dict[str, bytes]:
                     fault = f"there are more than {_MAX_MEMBERS} members"
                 if fault is not None:
                     raise DatasetError(
-                        f"{archive}, member {member.name!r}: {fault}. The archive is not the "
+                        f"{archive}, member {shown(member.name)}: {fault}. The archive is not the "
                         "published one and was not read."
                     )
                 if member.name in wanted and (file := tar.extractfile(member)) is not None:
