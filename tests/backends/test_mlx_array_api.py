@@ -286,6 +286,7 @@ def test_complex_linear_algebra_by_numpy() -> None:
     z = xp.asarray(a)
     np.testing.assert_allclose(np.array(xp.linalg.inv(z)), np.linalg.inv(a), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(np.array(xp.linalg.det(z)), np.linalg.det(a), rtol=1e-4)
+    assert xp.linalg.det(z).shape == xp.linalg.slogdet(z).sign.shape == ()
     q, r = xp.linalg.qr(z)
     np.testing.assert_allclose(np.array(xp.matmul(q, r)), a, rtol=1e-4, atol=1e-5)
 

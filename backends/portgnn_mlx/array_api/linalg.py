@@ -87,7 +87,7 @@ def _by_numpy(function: Callable[..., Any], *arrays: mx.array) -> Any:
 
 
 def _placed(host: Any) -> mx.array:
-    return asarray(np.ascontiguousarray(host))
+    return asarray(np.asarray(host))
 
 
 def _on_host(x: mx.array) -> Any:
