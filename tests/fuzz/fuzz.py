@@ -27,7 +27,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
@@ -320,7 +320,7 @@ def _together(given: argparse.Namespace) -> dict[str, Tally]:
     def work(pipe: IO[str], i: int) -> None:
         found = fuzz(given.mutations, given.seed, given.only, given.keep, share=(i, given.jobs))
         sys.stdout.flush()
-        pipe.write(json.dumps({name: asdict(tally) for name, tally in found.items()}))
+        pipe.write(json.dumps({name: vars(tally) for name, tally in found.items()}))
 
     children = [_forked(lambda pipe, i=i: work(pipe, i)) for i in range(given.jobs)]  # type: ignore[misc]
     tallies: dict[str, Tally] = {}
