@@ -112,15 +112,17 @@ def of_array_api(backend: Backend, case: Case) -> Measured:
     a, b = case.array("a", case.rows, case.columns), case.array("b", case.columns)
     c = case.array("c", case.rows, case.columns)
     xp = backend.xp
-    _, grads = pulled(backend, lambda p: (p["a"] + p["b"]) - p["a"] * 0.25, {"a": a, "b": b}, c)
+    # Whole numbers of one sign: what a bias gathers over many rows neither cancels nor is rounded.
+    whole = np.asarray(case.random("whole").integers(1, 4, c.shape), dtype=np.float64)
+    _, grads = pulled(backend, lambda p: (p["a"] + p["b"]) - p["a"] * 0.25, {"a": a, "b": b}, whole)
     _, mixed = pulled(backend, lambda p: p["a"] * p["b"] + p["a"] * p["a"] * 0.5, {"a": a, "b": b}, c)
     _, penal = pulled(backend, lambda p: p["a"] + xp.sum(p["b"] * p["b"]) * 0.5, {"a": a, "b": b}, c)
     _, minus = pulled(backend, lambda p: -p["a"], {"a": a}, c)
     total = float(np.abs(c).sum())
     largest = float(max(np.abs(a).max(), np.abs(b).max(), 1.0))
     return worst(
-        compare("the gradient of a - a/4", grads["a"], 0.75 * c, float(np.abs(c).max())),
-        compare("the gradient of a bias", grads["b"], c.sum(axis=0), float(np.abs(c).sum(axis=0).max())),
+        compare("the gradient of a - a/4", grads["a"], 0.75 * whole),
+        compare("the gradient of a bias", grads["b"], whole.sum(axis=0)),
         compare("the gradient of a product", mixed["a"], c * (b + a), float(np.abs(c).max()) * largest),
         compare("the gradient of a broadcast factor", mixed["b"], (c * a).sum(axis=0), float(np.abs(c * a).sum())),
         compare("the gradient of a penalty", penal["b"], b * c.sum(), total * largest),

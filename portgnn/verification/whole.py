@@ -11,6 +11,7 @@ import numpy as np
 import portgnn
 from portgnn.graph import Graph
 from portgnn.protocol import Backend
+from portgnn.training import WholeGraph
 from portgnn.verification.cases import Recipe
 from portgnn.verification.check import check
 from portgnn.verification.draw import drawn_recipes
@@ -47,6 +48,7 @@ def whole(backend: Backend, recipe: Recipe) -> Measured:
         raise Departure("there is a test accuracy without a test split")
     if result.best_epoch != (int(np.argmin(history.val_loss)) if losses else recipe.epochs - 1):
         raise Departure(f"the best epoch is said to be {result.best_epoch}")
+    _check_accuracy(backend, recipe, params)
     size = max(float(np.abs(want).max()), 1.0)
     trained = np.array([row[0] for row in course.metrics])
     return worst(
@@ -55,3 +57,17 @@ def whole(backend: Backend, recipe: Recipe) -> Measured:
         compare("predictions of a model read from its file", logits, want, size),
         compare("predictions without splits", again, want, size),
     )
+
+
+def _check_accuracy(backend: Backend, recipe: Recipe, params: Any) -> None:
+    """Shares of right answers on several sets of nodes: on one alone, another set may have as many."""
+    graph, want = recipe.graph, recipe.oracle.forward(params)[0]
+    assert graph.labels is not None
+    known, random = np.flatnonzero(graph.labels >= 0), np.random.default_rng(recipe.seed)
+    engine = WholeGraph(backend, recipe.prepared)
+    for share in (0.2, 0.4, 0.6, 0.8, 1.0):
+        nodes = np.sort(random.choice(known, max(round(share * len(known)), 1), replace=False))
+        right, close = recipe.oracle.correct(want, nodes)
+        found = engine.accuracy(params, nodes) * len(nodes)
+        if abs(found - right) > close + 0.01:
+            raise Departure(f"{found:.1f} of {len(nodes)} nodes are said to be right, and {right} are")

@@ -51,3 +51,13 @@ def with_value(product: Any, value: Any) -> Any:
         return value
     product.value = value
     return product
+
+
+class Replaced:
+    """A namespace with some functions in place of its own."""
+
+    def __init__(self, inner: Any, **replaced: Any) -> None:
+        self.__dict__ = replaced | {"_inner": inner}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)

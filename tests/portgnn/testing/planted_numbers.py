@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from plant import adapter
+from plant import Replaced, adapter
 
 from portgnn_numpy import NumPyBackend
 from portgnn_numpy.backend import Sparse
-from portgnn_numpy.tape import TapeNamespace, unary, value_of
+from portgnn_numpy.tape import unary, value_of
 
 # Doors.
 
@@ -38,7 +38,7 @@ class KeptNumbers(NumPyBackend):
         return Sparse(self._sparse(matrix), self._transpose, index)
 
 
-@adapter("a caller's columns kept by csr", "csr", "caller's arrays")
+@adapter("a caller's columns kept by csr", "csr")
 class KeptColumns(NumPyBackend):
     def _sparse(self, matrix: Any) -> Any:
         import scipy.sparse as sp
@@ -232,15 +232,10 @@ class OldState(NumPyBackend):
 
 
 def _function(name: str, replaced: str, wrong: Any, first: str = "xp.elementwise", dtype: str = "float32") -> None:
-    class Namespace(TapeNamespace):
-        pass
-
-    setattr(Namespace, replaced, staticmethod(wrong))
-
     class Backend(NumPyBackend):
         def __init__(self, device: str, dtype: str) -> None:
             super().__init__(device, dtype)
-            self.xp = Namespace(self._ns)
+            self.xp = Replaced(self.xp, **{replaced: wrong})  # type: ignore[assignment]
 
     adapter(name, first, f"xp.{replaced}", dtype)(Backend)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from plant import adapter, with_value
+from plant import Replaced, adapter, with_value
 
 from portgnn_numpy import NumPyBackend
 from portgnn_numpy.backend import Sparse
@@ -148,14 +148,6 @@ class SingleExp(NumPyBackend):
         return unary(x, value, lambda g: g - np.exp(value) * g.sum(axis=-1, keepdims=True))
 
 
-class _Namespace:
-    def __init__(self, inner: Any, **replaced: Any) -> None:
-        self.__dict__ = replaced | {"_inner": inner}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-
 @adapter("argmax breaks ties the other way", "xp.argmax", "last of equal")
 class Ties(NumPyBackend):
     def __init__(self, device: str, dtype: str) -> None:
@@ -165,7 +157,7 @@ class Ties(NumPyBackend):
             raw = value_of(x)
             return raw.shape[-1] - 1 - np.flip(raw, -1).argmax(axis=axis)
 
-        self.xp = _Namespace(self.xp, argmax=argmax)  # type: ignore[assignment]
+        self.xp = Replaced(self.xp, argmax=argmax)  # type: ignore[assignment]
 
 
 @adapter("sum leaves float32 in a float64 backend", "xp", "float32", "float64")
@@ -178,7 +170,7 @@ class SingleSum(NumPyBackend):
             found = inner.sum(x, **axes)
             return np.float32(found) if isinstance(found, np.floating) else found
 
-        self.xp = _Namespace(inner, sum=total)  # type: ignore[assignment]
+        self.xp = Replaced(inner, sum=total)  # type: ignore[assignment]
 
 
 @adapter("float32 leaks into float64", "asarray", "float32", "float64")
