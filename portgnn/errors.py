@@ -6,17 +6,24 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
-from portgnn.text import printable
+from portgnn.text import printable, shortened
+
+_LONGEST_MESSAGE = 1000
 
 
 class PortgnnError(ValueError):
     """Base of all errors that a user's input, machine or network can cause. The shell exits with 2.
 
-    Messages quote names, paths and servers, so what a terminal would obey is written as escapes.
+    Messages quote names, paths and servers, so what a terminal would obey is written as escapes, and of what is too
+    long for a reader the beginning and the end are shown.
     """
 
     def __init__(self, *arguments: Any) -> None:
-        super().__init__(*(printable(each, lines=True) if isinstance(each, str) else each for each in arguments))
+        super().__init__(*(_fit_to_show(each) if isinstance(each, str) else each for each in arguments))
+
+
+def _fit_to_show(text: str) -> str:
+    return shortened(printable(text, lines=True), _LONGEST_MESSAGE)
 
 
 class BackendError(PortgnnError):

@@ -48,9 +48,9 @@ def leaks(backend: Backend, _: int) -> Measured:
     run = backend.compile(step)
     w = backend.asarray(np.ones((ELEMENTS // 8, 8)))
     state = {"param.w": w, **optimizer.init({"w": w})}
-    keys = dropout_keys(0, range(EPOCHS), 1)
     blocks, pages = [], []
-    for _ in range(ROUNDS + 1):
+    for number in range(ROUNDS + 1):
+        keys = dropout_keys(0, range(number * EPOCHS, (number + 1) * EPOCHS), 1)  # what is kept by key grows, too
         gc.collect()
         before = sys.getallocatedblocks(), _resident()
         state, metrics = run(state, keys)

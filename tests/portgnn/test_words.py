@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from portgnn import Graph, cli, get_backend, load_graph, predict, train, verify
-from portgnn.errors import BackendError, GraphError
+from portgnn.errors import BackendError, ConfigError, GraphError
 from portgnn.prediction import classify
 from portgnn.text import inert, original
 
@@ -177,3 +177,10 @@ def test_predictions_hold_no_formula_for_a_spreadsheet(tmp_path: Path, capsys: p
         cells = [*head, *(cell for row in rows for at, cell in enumerate(row) if at not in numbers)]
         assert any(re.match(r"[=@]", cell) for cell in cells) != safe
         assert [original(row[0]) for row in rows] == ids.tolist()
+
+
+def test_a_message_that_quotes_too_much_keeps_its_beginning_and_its_end() -> None:
+    message = str(ConfigError(f"normalize_features={'x' * 9000!r} is not one of auto, row"))
+    assert len(message) <= 1000
+    assert message.startswith("normalize_features='xxx")
+    assert message.endswith("is not one of auto, row")
