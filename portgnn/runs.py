@@ -75,6 +75,8 @@ def load_run(path: Path) -> tuple[Run, Progress]:
     header, tensors = read_safetensors(path, FORMAT, VERSIONS, "run")
     try:
         document = json.loads(header["run"])
+        if header["version"] == "1":
+            tensors = _counts_as_floats(tensors, document["dtype"])
         config = read_config(document["config"])
         texts = {name: document[name] for name in ("backend", "dtype", "dataset", "split", "fingerprint")}
         numbers = {name: document[name] for name in ("seed", "num_features", "best_start")}
@@ -102,6 +104,16 @@ def load_run(path: Path) -> tuple[Run, Progress]:
     except (PortgnnError, KeyError, ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise CheckpointError(f"{path} has a damaged header: {str(error)[:200]}") from None
     return run, progress
+
+
+def _counts_as_floats(tensors: dict[str, NDArray[Any]], dtype: str) -> dict[str, NDArray[Any]]:
+    """Format 1 may hold an optimizer's count of steps in float32 in a float64 run, in one of its states or both."""
+    if dtype != "float64":
+        return tensors
+    return {
+        name: value.astype(np.float64) if value.ndim == 0 and value.dtype == np.float32 else value
+        for name, value in tensors.items()
+    }
 
 
 def _layout(state: dict[str, NDArray[Any]]) -> dict[str, tuple[Any, ...]]:

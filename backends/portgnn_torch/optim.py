@@ -22,8 +22,9 @@ class FusedAdam:
 
     @torch.inference_mode(False)
     def init(self, params: Params) -> State:
-        # float32 by name: what the fused call takes, whatever torch's default is.
-        state: State = {"steps": torch.zeros((), dtype=torch.float32, device=next(iter(params.values())).device)}
+        first = next(iter(params.values()))
+        # Of the parameters' dtype, which a backend's doors give every float: a state comes back as it was.
+        state: State = {"steps": torch.zeros((), dtype=first.dtype, device=first.device)}
         for name, value in params.items():
             state[f"m.{name}"] = torch.zeros_like(value)
             state[f"v.{name}"] = torch.zeros_like(value)
@@ -35,6 +36,7 @@ class FusedAdam:
         for name in params:
             groups.setdefault(self._decay.get(name, 0.0), []).append(name)
         state["steps"].add_(1)
+        steps = state["steps"].float()  # what the fused call takes, in any dtype; exact up to 2**24
         for decay, names in groups.items():
             # What torch.optim.adam calls. It would count the steps of each parameter apart, in one more call a step.
             torch._fused_adam_(
@@ -43,7 +45,7 @@ class FusedAdam:
                 [state[f"m.{name}"] for name in names],
                 [state[f"v.{name}"] for name in names],
                 [],
-                [state["steps"]] * len(names),
+                [steps] * len(names),
                 lr=self._rate,
                 beta1=self._beta1,
                 beta2=self._beta2,

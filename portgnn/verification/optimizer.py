@@ -100,6 +100,7 @@ def _steps(
         params, state = optimizer.step(params, grads, state)
         if through_host:
             optimizer = fresh()
+            _same_through_the_doors(backend, state)
             params, state = (
                 {name: backend.asarray(backend.to_numpy(value)) for name, value in part.items()}
                 for part in (params, state)
@@ -107,6 +108,18 @@ def _steps(
     if set(params) != set(SIZES):
         raise Departure(f"a step gives {sorted(params)}, not {sorted(SIZES)}")
     return params
+
+
+def _same_through_the_doors(backend: Backend, state: Any) -> None:
+    """Raises Departure for a part of the state that a kept run would bring back in another dtype."""
+    for name, value in state.items():
+        host = backend.to_numpy(value)
+        back = backend.to_numpy(backend.asarray(host))
+        if back.dtype != host.dtype:
+            raise Departure(
+                f"{name} of the optimizer's state is {host.dtype}, and {back.dtype} when it comes back from the host: "
+                "keep it in the backend's dtype, or as int32"
+            )
 
 
 def _measure(

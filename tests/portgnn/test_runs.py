@@ -157,6 +157,39 @@ def test_other_backends_resume_too(tmp_path: Path, backend: str) -> None:
         np.testing.assert_allclose(resumed.model.params[name], value, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("backend", ["numpy", "torch", "mlx"])
+def test_a_run_that_stopped_or_was_resumed_can_be_resumed_again(tmp_path: Path, backend: str) -> None:
+    pytest.importorskip(backend if backend != "mlx" else "mlx.core")
+    options = RECIPE | RULES["patience, restored"] | {"backend": backend, "device": "cpu"}
+    whole = train("karate", checkpoint=tmp_path / "run", every=5, **options)
+    assert whole.stopped_early
+    again = train(resume=tmp_path / "run", device="cpu")
+    assert again.history.val_loss == whole.history.val_loss
+    _cut_off(tmp_path / "other", 4, **options)
+    for _ in range(2):
+
+        def stop(history: training.History) -> None:
+            raise Cut
+
+        with pytest.raises(Cut):
+            train(resume=tmp_path / "other", device="cpu", on_chunk=stop, checkpoint=tmp_path / "other", every=1)
+    resumed = train(resume=tmp_path / "other", device="cpu")
+    np.testing.assert_allclose(resumed.history.val_loss, whole.history.val_loss, rtol=1e-12)
+
+
+def test_a_count_of_steps_in_float32_of_the_first_format_is_read(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    path = tmp_path / "run"
+    options = RECIPE | RULES["patience, restored"] | {"backend": "torch", "device": "cpu"}
+    whole = train("karate", checkpoint=path, every=5, **options)
+    with safe_open(path, framework="numpy") as file:
+        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        metadata = file.metadata()
+    found["best.steps"] = found["best.steps"].astype(np.float32)
+    path.write_bytes(save(found, metadata | {"version": "1"}))
+    assert train(resume=path, device="cpu").history.val_loss == whole.history.val_loss
+
+
 # what is not believed
 
 

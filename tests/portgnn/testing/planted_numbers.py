@@ -154,6 +154,22 @@ _adam("Adam ignores eps", "ignores eps", eps=1e-8)
 _adam("Adam has a rate of its own", "", learning_rate=0.01)
 
 
+@adapter("Adam keeps a part of its state in another dtype", "adam.state", "comes back from the host", "float64")
+class NarrowState(NumPyBackend):
+    def adam(self, *args: Any, **options: Any) -> Any:
+        optimizer = super().adam(*args, **options)
+        right, step = optimizer.init, optimizer.step
+
+        def counting(params: Any, grads: Any, state: Any) -> Any:
+            count = state.pop("count")
+            params, state = step(params, grads, state)
+            return params, state | {"count": count + np.float32(1)}
+
+        optimizer.init = lambda params: right(params) | {"count": np.zeros((), np.float32)}  # type: ignore[method-assign]
+        optimizer.step = counting  # type: ignore[method-assign]
+        return optimizer
+
+
 @adapter("Adam forgets its moments after 1,000 steps", "adam.1100-steps")
 class Forgets(NumPyBackend):
     def adam(self, *args: Any, **options: Any) -> Any:
