@@ -19,6 +19,7 @@ from portgnn.errors import GraphError
 from portgnn.graph_checks import UNLABELLED as UNLABELLED
 from portgnn.graph_checks import Features as Features
 from portgnn.graph_checks import (
+    check_distinct,
     check_edge_range,
     check_text,
     check_weights,
@@ -26,6 +27,8 @@ from portgnn.graph_checks import (
     checked_features,
     checked_ids,
     checked_labels,
+    checked_names,
+    checked_size,
     checked_splits,
 )
 from portgnn.text import printable, shortened
@@ -40,9 +43,9 @@ class Graph:
     features: [n, f], dense or sparse, finite.
     labels: [n] integers in [0, c), or floats that are whole; -1, NaN, None or masked where unknown; None if all are.
     train, val, test: node numbers, without repetition and disjoint, or masks [n]; None where there is no such split.
-    class_names: c names; by default "0", "1", ….
-    node_ids: n names of nodes, an array of Python's own texts; by default their numbers. (NumPy's texts are all as
-        long as the longest: among 30,000 names, one of 60,000 letters would take 7 GB.)
+    class_names: c names, each once; by default "0", "1", ….
+    node_ids: n names of nodes, each once, an array of Python's own texts; by default their numbers. (NumPy's texts are
+        all as long as the longest: among 30,000 names, one of 60,000 letters would take 7 GB.)
     notes: what was done to the data on the way in (symmetrised, duplicates merged…), for people to read.
     feature_names: f names of features; empty where they have none.
 
@@ -65,22 +68,25 @@ class Graph:
         def put(name: str, value: Any) -> None:
             object.__setattr__(self, name, value)
 
+        for name in ("class_names", "feature_names", "notes"):
+            put(name, checked_names(getattr(self, name), name))
+        put("name", str(self.name))
         put("adjacency", checked_adjacency(self.adjacency))
         put("features", checked_features(self.features, self.num_nodes))
         labels = checked_labels(self.labels, self.num_nodes, len(self.class_names))
         put("labels", labels)
         if not self.class_names and labels is not None:
             put("class_names", tuple(str(c) for c in range(int(labels.max(initial=-1)) + 1)))
-        put("class_names", tuple(str(name) for name in self.class_names))
         splits = {name: getattr(self, name) for name in ("train", "val", "test")}
         for name, index in checked_splits(splits, self.num_nodes, labels).items():
             put(name, index)
         if self.node_ids is not None:
             put("node_ids", checked_ids(self.node_ids, self.num_nodes))
-        put("feature_names", tuple(str(name) for name in self.feature_names))
         check_text("class_names", self.class_names)
         check_text("feature_names", self.feature_names)
         check_text("node_ids", () if self.node_ids is None else self.node_ids)
+        check_distinct("class_names", self.class_names)
+        check_distinct("node_ids", () if self.node_ids is None else self.node_ids.tolist())
         if self.feature_names and len(self.feature_names) != self.num_features:
             raise GraphError(f"feature_names holds {len(self.feature_names)} names for {self.num_features} features")
 
@@ -164,9 +170,10 @@ class Graph:
             raise GraphError(
                 f"edges must be integers of shape [edges, 2], not {pairs.dtype} of shape {list(pairs.shape)}"
             )
-        if num_nodes is None and not np.shape(features):
+        features = host(features, "features")
+        if not features.shape:
             raise GraphError("features must have shape [nodes, features]")
-        n = int(num_nodes if num_nodes is not None else np.shape(features)[0])
+        n = checked_size(features.shape[0] if num_nodes is None else num_nodes, features.shape[0])
         check_edge_range(pairs, n)
         values = np.ones(len(pairs)) if weights is None else as_float64(real(weights, "weights"))
         if values.shape != (len(pairs),):

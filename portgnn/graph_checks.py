@@ -6,7 +6,8 @@ before they are cast.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,7 +15,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.arrays import as_float64, canonical_csr, host, real, real_sparse, unmasked
-from portgnn.errors import GraphError
+from portgnn.errors import GraphError, shown
 
 Features: TypeAlias = "NDArray[np.float64] | NDArray[np.float32] | sp.csr_array"
 
@@ -27,6 +28,29 @@ def check_text(what: str, names: Iterable[str]) -> None:
         "".join(names).encode()
     except (UnicodeEncodeError, ValueError):
         raise GraphError(f"{what} holds a name that is not valid Unicode text") from None
+
+
+def check_distinct(what: str, names: Sequence[str]) -> None:
+    """Two classes or nodes of one name could not be told apart in any result. Raises GraphError."""
+    if len(set(names)) < len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        raise GraphError(f"{what} holds {shown(twice)} more than once; give each a name of its own")
+
+
+def checked_names(names: Any, what: str) -> tuple[str, ...]:
+    """Names as a tuple of texts. A text alone is a name and no list of letters."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise GraphError(f"{what}={shown(names)} must be a list of texts")
+    return tuple(str(name) for name in names)
+
+
+def checked_size(num_nodes: Any, rows: int) -> int:
+    """The number of nodes, which is that of the features' rows: known before an array of that size is made."""
+    if isinstance(num_nodes, bool) or not isinstance(num_nodes, int | np.integer) or num_nodes < 0:
+        raise GraphError(f"num_nodes={shown(num_nodes)} must be a whole number of 0 or more")
+    if num_nodes != rows:
+        raise GraphError(f"features have {rows} rows, the graph has {shown(int(num_nodes))} nodes")
+    return rows
 
 
 def checked_ids(ids: Any, num_nodes: int) -> NDArray[np.object_]:

@@ -134,7 +134,8 @@ def _line_of(path: Path, before: int, number: int) -> int:
 def _numbers(table: Table, name: str, values: Sequence[str]) -> NDArray[np.float64]:
     try:
         numbers = np.array(values, dtype=object).astype(np.float64)
-        if np.isfinite(numbers).all():
+        # Python takes 1_0 for ten, where a file rather has a part of a name or a slip.
+        if np.isfinite(numbers).all() and not any("_" in value for value in values):
             return numbers
     except ValueError:
         pass
@@ -144,7 +145,7 @@ def _numbers(table: Table, name: str, values: Sequence[str]) -> NDArray[np.float
 
 def _finite(value: str) -> bool:
     try:
-        return bool(np.isfinite(float(value)))
+        return bool(np.isfinite(float(value))) and "_" not in value
     except ValueError:
         return False
 

@@ -151,7 +151,7 @@ def _number(value: Any, what: str) -> float:
 def to_networkx(graph: Graph) -> Any:
     """A networkx Graph (DiGraph where the graph is directed): nodes under their ids with `label` (class name),
     `split` and `features` (list of floats), edges with `weight`; the graph with `class_names` and `feature_names`.
-    Needs networkx.
+    Needs networkx. Its `write_gml` leaves `label` out, which in GML names the node: copy it to `class` before.
     """
     library = _library("networkx", "data")
     made = library.Graph(name=graph.name) if graph.is_undirected else library.DiGraph(name=graph.name)

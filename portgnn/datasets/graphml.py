@@ -104,6 +104,9 @@ def _graph(path: Path, graph: Any, label: str, unknown: Collection[str], ignore:
         for name in ignore:
             data.pop(name, None)
     features = [name for name in names if name not in (label, "split", *ignore)]
+    if features == ["features"] and all(isinstance(graph.nodes[node].get("features"), list) for node in nodes):
+        # What `to_networkx` made and networkx wrote: one list a node.
+        return from_networkx(graph, "features", label, unknown=unknown, name=path.stem)
     for name in features:
         for node in nodes:
             value = graph.nodes[node].get(name)

@@ -133,7 +133,9 @@ def doubts(labels: NDArray[np.int64] | None, names: Sequence[str]) -> list[str]:
     ]
     alike: dict[str, list[str]] = {}
     for name in names:
-        alike.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
+        # 1 and 01, 1000 and 1e3 are one number.
+        plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+        alike.setdefault(str(float(plain)) if _is_number(plain) else plain, []).append(name)
     same = [group for group in alike.values() if len(group) > 1]
     if same:
         more = f" (and {len(same) - _SHOWN} more such)" if len(same) > _SHOWN else ""

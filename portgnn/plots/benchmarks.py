@@ -36,7 +36,10 @@ def draw_bars(axes: Sequence[Axes], run: dict[str, Any]) -> None:
     one.set_xscale("log")
     one.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
     one.margins(x=0.15)
-    one.set(xlabel="ms per training epoch, median and quartiles (logarithmic)", title=f"{dataset}, recipe {recipe}")
+    one.set(
+        xlabel="ms per training epoch, median and quartiles (logarithmic)",
+        title=style.words(f"{dataset}, recipe {recipe}"),
+    )
     one.tick_params(axis="y", labelsize=8)
 
 

@@ -19,7 +19,7 @@ HEADS = ("dataset", "preset", "seed")
 def draw_curves(axes: Sequence[Axes], runs: Sequence[dict[str, Any]]) -> None:
     """Losses in the first Axes, validation accuracy in the second; the lowest validation loss is ringed."""
     losses, accuracies = axes
-    names = labels_of(runs)
+    names = [style.words(name) for name in labels_of(runs)]
     for slot, (name, run) in enumerate(zip(names, runs, strict=True)):
         epochs = range(1, len(run["train_loss"]) + 1)
         of = f"{name}: " if len(runs) > 1 else ""
@@ -59,7 +59,7 @@ def draw_comparison(axes: Sequence[Axes], runs: Sequence[dict[str, Any]]) -> Non
         if other:
             raise ConfigError(f"these runs are not meant to give the same numbers: they differ in {other}")
     above, below = axes
-    names = labels_of(runs)
+    names = [style.words(name) for name in labels_of(runs)]
     for slot, (name, run) in enumerate(zip(names, runs, strict=True)):
         epochs = range(1, len(run["train_loss"]) + 1)
         above.plot(epochs, run["train_loss"], label=name, **style.line(slot, len(runs)))
@@ -87,4 +87,4 @@ def title(runs: Sequence[dict[str, Any]]) -> str:
     """What all runs have in common of dataset, recipe and seed."""
     shared = {head: str(runs[0][head]) for head in HEADS if len({str(run[head]) for run in runs}) == 1}
     words = [shared.get("dataset", ""), shared.get("preset", ""), f"seed {shared['seed']}" if "seed" in shared else ""]
-    return ", ".join(word for word in words if word)
+    return style.words(", ".join(word for word in words if word))

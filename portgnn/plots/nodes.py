@@ -72,7 +72,7 @@ def draw_confusion(axes: Axes, model: Model, graph: Graph) -> None:
         for row, column in np.ndindex(counts.shape):
             ink = "black" if shares[row, column] > 0.55 else "white"
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=ink, fontsize=size)
-    title = f"{graph.name}: {scores.nodes} {WORDS[scores.part]} nodes, accuracy {scores.accuracy:.3f}"
+    title = f"{style.words(graph.name)}: {scores.nodes} {WORDS[scores.part]} nodes, accuracy {scores.accuracy:.3f}"
     axes.set(xlabel="predicted class", ylabel="class", title=title)
 
 
@@ -100,7 +100,7 @@ def draw_map(axes: Axes, model: Model, graph: Graph, how: str) -> None:
                 "rasterized": len(labels) > 5000,
             } | style.point(number)
             axes.scatter(chosen[:, 0], chosen[:, 1], label=f"{_short(name)} ({len(chosen)})", **look)
-    axes.set(xlabel=first, ylabel=second, title=f"{graph.name}: hidden layer before the output")
+    axes.set(xlabel=first, ylabel=second, title=f"{style.words(graph.name)}: hidden layer before the output")
     _frame(axes, places)
     handles, names = axes.get_legend_handles_labels()
     if len(handles) > MOST_NAMED:
@@ -131,6 +131,4 @@ def _frame(axes: Axes, places: NDArray[np.float64]) -> None:
 
 
 def _short(name: str) -> str:
-    # A dollar sign would begin a formula.
-    shown = name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
-    return shown.replace("$", r"\$")
+    return style.words(name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…")

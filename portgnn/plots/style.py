@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from portgnn.text import printable
+
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """M. Okabe and K. Ito, "Color universal design", 2008; without their yellow, which white paper swallows."""
 DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1.5, 2)), (0, (3, 1.5)), (0, (8, 2, 1, 2, 1, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 OURS, PEER = COLOURS[0], "#9aa0a6"
+
+
+def words(text: str) -> str:
+    """Names out of files as a picture takes them: no control characters, and a dollar sign begins no formula."""
+    return printable(text).replace("$", r"\$")
 
 
 def line(slot: int, count: int = 1) -> dict[str, Any]:

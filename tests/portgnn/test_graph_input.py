@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -286,3 +287,25 @@ def test_any_weights_give_the_exact_sum_or_are_refused(data: st.DataObject) -> N
             graph = Graph.from_edges(pairs, np.ones((n, 1)), weights=weights, undirected=undirected)
             wanted = np.maximum(directed, directed.T) if undirected else directed
             np.testing.assert_array_equal(graph.adjacency.toarray(), wanted)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"labels": [0, 1, 0], "class_names": ("a", "a")}, "class_names holds 'a' more than once"),
+        ({"node_ids": ["a", "b", "a"]}, "node_ids holds 'a' more than once"),
+        ({"labels": [0, 1, 0], "class_names": 5}, "class_names=5 must be a list of texts"),
+        ({"labels": [0, 1, 0], "class_names": "ab"}, "class_names='ab' must be a list of texts"),
+        ({"notes": "done"}, "notes='done' must be a list of texts"),
+        ({"num_nodes": -3}, "num_nodes=-3 must be a whole number"),
+        ({"num_nodes": 10**12}, "features have 3 rows, the graph has 1000000000000 nodes"),
+        ({"num_nodes": "a"}, "num_nodes='a' must be a whole number"),
+    ],
+)
+def test_names_and_sizes_that_are_none(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(GraphError, match=re.escape(message)):
+        Graph.from_edges([[0, 1], [1, 2]], np.eye(3), **fields)
+
+
+def test_a_name_that_is_no_text_is_shown_as_one() -> None:
+    assert "'5'" in repr(Graph.from_edges([[0, 1]], np.eye(3), name=5))

@@ -235,7 +235,11 @@ def test_random_state(graph: Graph, y: Any) -> None:
         ([0, -1], ["a", "b"], "X names node -1"),
         ([0, 1, 2], ["a", "b"], "X holds 3 nodes and y 2 labels"),
         ([0, 1], None, "y is missing"),
-        ([1, 1], ["a", "b"], "the train split names a node twice"),
+        (
+            [1, 1],
+            ["a", "b"],
+            "X names node 1 more than once, and a graph has it once; BaggingClassifier needs bootstrap=False",
+        ),
         ([1, 2], [0.5, 0.25], "Unknown label type"),
     ],
 )

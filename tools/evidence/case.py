@@ -1,5 +1,7 @@
 """A snippet, what it should say, and the table of all of them."""
 
+# ruff: noqa: E501 (shell lines and files stand as they are typed)
+
 from __future__ import annotations
 
 import os

@@ -1,7 +1,10 @@
 """Words that could not be typed, tracebacks, deaths and gigabytes."""
 
+# ruff: noqa: E501 (shell lines and files stand as they are typed)
+
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -73,7 +76,9 @@ def _(folder: Path) -> object:
 
 command("B12", "portgnn train karate", r"exit 2: .*--dataset karate", "portgnn train karate")
 command("B12", "help that an option's error points to", r"portgnn train --help", "portgnn train --epohcs 3")
-command("B12", "a question mark and a full stop", r"^(?!.*\?\. )exit 2", "portgnn train --dataset karate --backend nunpy")
+command(
+    "B12", "a question mark and a full stop", r"^(?!.*\?\. )exit 2", "portgnn train --dataset karate --backend nunpy"
+)
 
 
 @case("B12", "seed=np.int64(3), dtype=np.float32, dtype=torch.float32", r"^float32 float32 float32$")
@@ -186,9 +191,9 @@ command("C14", "stderr closed: the training is not lost", r"exit 0: .*accuracy",
         "portgnn train --dataset karate --epochs 2 2>&-")  # fmt: skip
 command("C14", "stdout /dev/full", r"^(?!.*TRACEBACK)exit [12]: .*(full|space)",
         "portgnn train --dataset karate --epochs 2 >/dev/full")  # fmt: skip
-command("C14", "a log file on a full disk: lines said", r"^(?!.*TRACEBACK)exit 2: .*(space|full)",
+command("C14", "a log file on a full disk: lines said", r"^(?!.*TRACEBACK)exit 2: [12]$",
         "portgnn train --dataset karate --epochs 50 --patience 0 --log-file /dev/full --log-level debug 2>err >/dev/null;"
-        " s=$?; wc -l < err; grep -i log err; exit $s")  # fmt: skip
+        " s=$?; grep -c full err; exit $s")  # fmt: skip
 command("C14", "class names that stdout's encoding lacks (ascii)", r"exit 0: .*\\u0142",
         "sed -i 's/,p,/,\u0142,/' g/nodes.csv; portgnn train --dataset g --split random:1:1 --epochs 2 --save m >/dev/null;"
         " PYTHONIOENCODING=ascii PYTHONUTF8=0 portgnn predict m --dataset g", last=3)  # fmt: skip
@@ -245,7 +250,7 @@ def run_file(folder: Path, change: Callable[[dict[str, Any], dict[str, str]], No
 
     shell("portgnn train --dataset karate --epochs 3 --patience 0 --checkpoint run.ckpt", folder)
     with safe_open(folder / "run.ckpt", "numpy") as file:
-        arrays, meta = {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata())
+        arrays, meta = {name: file.get_tensor(name) for name in file}, dict(file.metadata())
     change(arrays, meta)
     save_file(arrays, folder / "run.ckpt", meta)
     return shell("portgnn train --resume run.ckpt --epochs 5", folder)
@@ -319,17 +324,17 @@ def _(folder: Path) -> object:
 
 command("C15", "a FIFO as nodes.csv", r"^(?!.*TRACEBACK)exit 2: ",
         "rm g/nodes.csv; mkfifo g/nodes.csv; timeout 20 portgnn train --dataset g --split random:1:1")  # fmt: skip
-command("C15", "a FIFO as --config", r"^(?!.*TRACEBACK)exit 2: ", "mkfifo c.toml; timeout 20 portgnn train --config c.toml")
+command(
+    "C15", "a FIFO as --config", r"^(?!.*TRACEBACK)exit 2: ", "mkfifo c.toml; timeout 20 portgnn train --config c.toml"
+)
 
 
 def served(handle: Callable[[Any], None]) -> tuple[socketserver.TCPServer, str]:
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
             self.request.recv(4096)
-            try:
+            with contextlib.suppress(OSError):
                 handle(self.request)
-            except OSError:
-                pass
 
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads = True
@@ -449,7 +454,9 @@ child.kill()
 for _name in ("torch", "mlx", "jax"):
 
     def _forked(folder: Path, name: str = _name) -> object:
-        done = subprocess.run([sys.executable, "-c", FORK.format(name=name)], capture_output=True, text=True, timeout=90)
+        done = subprocess.run(
+            [sys.executable, "-c", FORK.format(name=name)], capture_output=True, text=True, timeout=90
+        )
         return " ".join((done.stdout or done.stderr[-200:]).split())
 
     case("C17", f"a fork after {_name} was used", "BackendError: .*spawn")(_forked)

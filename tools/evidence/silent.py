@@ -1,5 +1,7 @@
 """Results that were wrong or useless without a word."""
 
+# ruff: noqa: E501 (shell lines and files stand as they are typed)
+
 from __future__ import annotations
 
 import contextlib
@@ -48,10 +50,10 @@ def standardised() -> tuple[Any, Any, Any]:
 @case("A1", "CSV of 600 nodes with 4 standardised columns, train's defaults", r"accuracy (0\.9[5-9]|1).* auto -> none")
 def _(folder: Path) -> object:
     x, labels, edges = standardised()
-    rows = "".join(f"{i},c{y},{','.join(map(repr, map(float, row)))}\n" for i, (y, row) in enumerate(zip(labels, x)))
-    graph = csv_graph(
-        folder, "id,label,a,b,c,d\n" + rows, "source,target\n" + "".join(f"{a},{b}\n" for a, b in edges)
+    rows = "".join(
+        f"{i},c{y},{','.join(map(repr, map(float, row)))}\n" for i, (y, row) in enumerate(zip(labels, x, strict=False))
     )
+    graph = csv_graph(folder, "id,label,a,b,c,d\n" + rows, "source,target\n" + "".join(f"{a},{b}\n" for a, b in edges))
     said: list[str] = []
     found = train(graph, split="fraction:0.3:0.2", announce=said.append)
     rule = getattr(found.model.config, "normalize_features", "?")
@@ -81,7 +83,11 @@ def _(folder: Path) -> object:
     return f"accuracy {fitted.score(nodes[200:], labels[200:]):.3f}"
 
 
-@case("A1", "what is said where a feature is negative, and that the model keeps the outcome", r"left as they are \(auto\).*kept none")
+@case(
+    "A1",
+    "what is said where a feature is negative, and that the model keeps the outcome",
+    r"left as they are \(auto\).*kept none",
+)
 def _(folder: Path) -> object:
     x, labels, edges = standardised()
     said: list[str] = []
@@ -191,7 +197,7 @@ GRAPHML = """<graphml xmlns="http://graphml.graphdrawing.org/xmlns">
 
 
 def graphml(folder: Path, *, labels: tuple[str, str, str] = ("p", "q", "p"), **changed: str) -> Graph:
-    given = {"kind": "string", "keys": "", "more": "", "edge": ""} | dict(zip("abc", labels)) | changed
+    given = {"kind": "string", "keys": "", "more": "", "edge": ""} | dict(zip("abc", labels, strict=False)) | changed
     (folder / "g.graphml").write_text(GRAPHML.format(**given))
     return load_graph(folder / "g.graphml")
 
@@ -213,7 +219,7 @@ for _mark in ("NA", "?", "None", "nan", "unknown", "-1"):
         left = csv_graph(folder, columns_of(["p", "q", "p", mark]), unknown=[mark])
         return f"{described(graph)}; with unknown: {described(left)}"
 
-    case("A2", f"CSV: {_mark!r} among names", rf"--unknown.*with unknown: classes \['p', 'q'\], labels \[0, 1, 0, -1\]")(
+    case("A2", f"CSV: {_mark!r} among names", r"--unknown.*with unknown: classes \['p', 'q'\], labels \[0, 1, 0, -1\]")(
         _marked
     )
 
@@ -293,7 +299,11 @@ def _(folder: Path) -> object:
     return list(load_graph(folder / "g.gml").notes)
 
 
-@case("A4", "GraphML of Gephi: label of each node its own, r g b x y size", r"drawing.*--ignore r.*class of its own.*--ignore")
+@case(
+    "A4",
+    "GraphML of Gephi: label of each node its own, r g b x y size",
+    r"drawing.*--ignore r.*class of its own.*--ignore",
+)
 def _(folder: Path) -> object:
     names = ("r", "g", "b", "x", "y", "size")
     keys = "".join(f'<key id="k{name}" for="node" attr.name="{name}" attr.type="double"/>' for name in names)
@@ -388,7 +398,9 @@ def _(folder: Path) -> object:
     return numpy_gradient("div", lambda xp, w: xp.sum(1e200 / w), np.array([1e180]))
 
 
-@case("A7", "MLX float64: exp and sin over [-3, 3], relu of NaN", r"exp \d\.?\d*e-1[5-9].*sin \d\.?\d*e-1[5-9].*relu nan")
+@case(
+    "A7", "MLX float64: exp and sin over [-3, 3], relu of NaN", r"exp \d\.?\d*e-1[5-9].*sin \d\.?\d*e-1[5-9].*relu nan"
+)
 def _(folder: Path) -> object:
     from portgnn.registry import backend_of
 
@@ -402,11 +414,17 @@ def _(folder: Path) -> object:
     return f"{', '.join(found)}, relu {relu[0]}"
 
 
-@case("A8", "train --split fraction:0.6:0.2 --save, then predict", r"training accuracy.*validation accuracy.*test accuracy")
+@case(
+    "A8",
+    "train --split fraction:0.6:0.2 --save, then predict",
+    r"training accuracy.*validation accuracy.*test accuracy",
+)
 def _(folder: Path) -> object:
     said = shell(
         "portgnn train --dataset karate --split fraction:0.5:0.2 --epochs 20 --save m.safetensors >/dev/null;"
-        " portgnn predict m.safetensors --dataset karate", folder, last=9
+        " portgnn predict m.safetensors --dataset karate",
+        folder,
+        last=9,
     )
     return said.lower()
 
@@ -415,7 +433,9 @@ def _(folder: Path) -> object:
 def _(folder: Path) -> object:
     return shell(
         "portgnn train --dataset karate --epochs 5 --save m.safetensors >/dev/null;"
-        " portgnn predict m.safetensors --dataset karate --split random:2:5", folder, last=2
+        " portgnn predict m.safetensors --dataset karate --split random:2:5",
+        folder,
+        last=2,
     )
 
 

@@ -176,3 +176,20 @@ def test_columns_that_may_be_no_features(tmp_path: Path, columns: dict[str, list
 def test_ordinary_columns_are_not_suspected(tmp_path: Path) -> None:
     graph = _table(tmp_path, {"age": [3, 1, 2, 9], "size": [1, 2, 3, 5], "x": [1, 1, 2, 3], "r": [0, 0, 1, 2]})
     assert graph.notes == ()
+
+
+def test_what_to_networkx_made_and_write_gml_wrote(tmp_path: Path) -> None:
+    import networkx
+
+    graph = Graph.from_edges(
+        [[0, 1], [1, 2]], [[1.5, 0], [0, 2], [1, 1]], [0, 1, 0], class_names=("q", "p"), train=[0], test=[2]
+    )
+    made = graph.to_networkx()
+    # write_gml leaves `label` out, which names the node there.
+    networkx.set_node_attributes(made, networkx.get_node_attributes(made, "label"), "class")
+    networkx.write_gml(made, tmp_path / "g.gml")
+    back = load_graph(tmp_path / "g.gml")
+    assert np.array_equal(back.features, graph.features)
+    assert (back.class_names, back.labels.tolist()) == (("q", "p"), [0, 1, 0])  # type: ignore[union-attr]
+    assert (back.train.tolist(), back.test.tolist()) == ([0], [2])  # type: ignore[union-attr]
+    assert (back.adjacency != graph.adjacency).nnz == 0

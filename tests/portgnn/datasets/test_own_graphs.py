@@ -431,3 +431,10 @@ def test_public_is_for_published_graphs(tmp_path: Path) -> None:
 
 
 PINNED = [0, 21, 66, 69, 102]
+
+
+@pytest.mark.parametrize("quote", ["", '"'])
+def test_an_underscore_is_no_part_of_a_number(tmp_path: Path, quote: str) -> None:
+    nodes = f"id,label,age\nann,x,1\nbob,y,{quote}1_0{quote}\n"
+    with pytest.raises(DatasetError, match=r"line 3, column 'age': '1_0' is not a finite number"):
+        load_graph(folder(tmp_path, nodes, "source,target\nann,bob\n"))

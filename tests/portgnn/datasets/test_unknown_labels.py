@@ -344,3 +344,8 @@ def test_what_can_be_left_out(tmp_path: Path, csbm: Graph) -> None:
         load_graph("csbm-cora", ignore="words")
     with pytest.raises(PortgnnError, match="must be a text or a list of texts"):
         load_graph("csbm-cora", ignore=[3])  # type: ignore[list-item]
+
+
+def test_one_number_written_in_two_ways_is_noted() -> None:
+    notes = classes_of(["01", "1", "2", "1e3", "1000", "01", "1", "2", "1e3", "1000", "2"]).notes
+    assert any("classes that look alike are kept apart: '01' and '1'; '1000' and '1e3'" in note for note in notes)

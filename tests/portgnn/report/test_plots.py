@@ -335,3 +335,11 @@ def test_a_wrong_call_is_one_line(folder: Path, arguments: str, words: str, caps
     assert words in err
     assert len(err.splitlines()) == 1
     assert not (folder / "x.png").exists()
+
+
+def test_names_are_no_formulas_and_hold_no_control_characters() -> None:
+    from portgnn.plots.style import words
+
+    assert words("a$x$\x1b[31m") == r"a\$x\$\x1b[31m"
+    (panel,) = _drawn("curves", runs=[run(dataset=r"$\frac$")])[:1]
+    assert panel.get_title().startswith(r"\$\frac\$")
