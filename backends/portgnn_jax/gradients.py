@@ -14,13 +14,18 @@ import jax.numpy as jnp
 from jax import lax
 
 
-def _with_slope(name: str, slopes: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
-    """jax.numpy's function of arrays, whose slope in each is slopes(result, *arguments)."""
-    plain = getattr(jnp, name)
+def with_slope(
+    name: str,
+    slopes: Callable[..., tuple[Any, ...]],
+    of_floats: Callable[..., Any] | None = None,
+    of_others: Callable[..., Any] | None = None,
+) -> Callable[..., Any]:
+    """A function of arrays (jax.numpy's, unless others are given), whose slope in each is slopes(result, *arguments)."""
+    plain = of_others or getattr(jnp, name)
 
     @jax.custom_jvp
     def sloped(*arguments: Any) -> Any:
-        return plain(*arguments)
+        return (of_floats or plain)(*arguments)
 
     @sloped.defjvp
     def _(primals: Any, tangents: Any) -> tuple[Any, Any]:
@@ -87,15 +92,15 @@ def _of_pow(y: Any, x: Any, p: Any) -> tuple[Any, Any]:
     )  # fmt: skip
 
 
-abs = _with_slope("abs", lambda y, x: (_times(jnp.sign(x)),))
-acosh = _with_slope("acosh", lambda y, x: (_over(jnp.sqrt(x - 1), jnp.sqrt(x + 1)),))
-asinh = _with_slope("asinh", lambda y, x: (_over(jnp.hypot(x, jnp.ones_like(x))),))
-atan2 = _with_slope("atan2", _of_atan2)
-copysign = _with_slope("copysign", lambda y, a, b: (_times(jnp.sign(a) * jnp.copysign(1.0, b)), _times(0.0)))
-divide = _with_slope("divide", lambda y, a, b: (_over(b), lambda d: _over(b)(-d * y)))
-hypot = _with_slope("hypot", _of_hypot)
-logaddexp = _with_slope("logaddexp", _of_logaddexp)
-pow = _with_slope("pow", _of_pow)
+abs = with_slope("abs", lambda y, x: (_times(jnp.sign(x)),))
+acosh = with_slope("acosh", lambda y, x: (_over(jnp.sqrt(x - 1), jnp.sqrt(x + 1)),))
+asinh = with_slope("asinh", lambda y, x: (_over(jnp.hypot(x, jnp.ones_like(x))),))
+atan2 = with_slope("atan2", _of_atan2)
+copysign = with_slope("copysign", lambda y, a, b: (_times(jnp.sign(a) * jnp.copysign(1.0, b)), _times(0.0)))
+divide = with_slope("divide", lambda y, a, b: (_over(b), lambda d: _over(b)(-d * y)))
+hypot = with_slope("hypot", _of_hypot)
+logaddexp = with_slope("logaddexp", _of_logaddexp)
+pow = with_slope("pow", _of_pow)
 
 
 def std(x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False, **options: Any) -> Any:

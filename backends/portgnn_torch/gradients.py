@@ -28,10 +28,16 @@ def _alike(*arguments: Any) -> list[Tensor]:
     return list(torch.broadcast_tensors(*tensors))
 
 
-def _with_slope(
-    name: str, function: Callable[..., Tensor], rule: Callable[..., tuple[Tensor, ...]]
+def with_slope(
+    name: str,
+    function: Callable[..., Tensor],
+    rule: Callable[..., tuple[Tensor, ...]],
+    plain: Callable[..., Tensor] | None = None,
 ) -> Callable[..., Tensor]:
-    """`function`, whose gradients are rule(gradient, *arguments) where one is asked for."""
+    """`function`, whose gradients are rule(gradient, *arguments) where one is asked for.
+
+    plain: what is called where none is; by default array-api-compat's function of this name.
+    """
 
     class Slope(torch.autograd.Function):
         @staticmethod
@@ -43,10 +49,10 @@ def _with_slope(
         def backward(ctx: Any, grad: Tensor) -> Any:
             return rule(grad, *ctx.saved_tensors)
 
-    plain = getattr(compat, name)
+    unrecorded = plain or getattr(compat, name)
 
     def call(*arguments: Any) -> Tensor:
-        made: Tensor = Slope.apply(*_alike(*arguments)) if _asked(*arguments) else plain(*arguments)
+        made: Tensor = Slope.apply(*_alike(*arguments)) if _asked(*arguments) else unrecorded(*arguments)
         return made
 
     call.__name__ = call.__qualname__ = name
@@ -70,18 +76,11 @@ def _of_logaddexp(grad: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return grad * torch.sigmoid(lead), grad * torch.sigmoid(-lead)
 
 
-atan2 = _with_slope("atan2", torch.atan2, _of_atan2)
-hypot = _with_slope("hypot", torch.hypot, _of_hypot)
-logaddexp = _with_slope("logaddexp", torch.logaddexp, _of_logaddexp)
-asinh = _with_slope("asinh", torch.asinh, lambda g, x: (g / torch.hypot(x, torch.ones_like(x)),))
-acosh = _with_slope("acosh", torch.acosh, lambda g, x: (g / (torch.sqrt(x - 1) * torch.sqrt(x + 1)),))
-
-
-def floor_divide(x1: Any, x2: Any, /) -> Tensor:
-    """The standard's floor_divide: a step, whose gradient is 0."""
-    plain = [x.detach() if isinstance(x, Tensor) else x for x in (x1, x2)]
-    made: Tensor = compat.floor_divide(*plain)
-    return made
+atan2 = with_slope("atan2", torch.atan2, _of_atan2)
+hypot = with_slope("hypot", torch.hypot, _of_hypot)
+logaddexp = with_slope("logaddexp", torch.logaddexp, _of_logaddexp)
+asinh = with_slope("asinh", torch.asinh, lambda g, x: (g / torch.hypot(x, torch.ones_like(x)),))
+acosh = with_slope("acosh", torch.acosh, lambda g, x: (g / (torch.sqrt(x - 1) * torch.sqrt(x + 1)),))
 
 
 def clip(x: Tensor, /, min: Any = None, max: Any = None, **options: Any) -> Tensor:
