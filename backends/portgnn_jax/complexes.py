@@ -1,4 +1,4 @@
-"""Functions of complex numbers at the standard's special values, where jax.numpy has others (mostly NaN for both parts).
+"""Functions of complex numbers at the standard's special values, where jax.numpy has others (mostly NaN twice).
 
 Each row says for which real parts a and imaginary parts b, and what the two parts of the result are. The rows are those
 of the array API standard 2024.12, which are C's (C17, annex G.6), with the symmetries that it names.
@@ -45,7 +45,9 @@ _half_turn = _always(jnp.pi / 2)
 
 ROWS: dict[str, tuple[Row, ...]] = {
     "acos": ((lambda a, b: (a == 0) & jnp.isnan(b), _half_turn, _nan),),
-    "acosh": ((lambda a, b: (a == 0) & jnp.isnan(b), _nan, _half_turn),),
+    "acosh": (
+        (lambda a, b: jnp.isfinite(a) & jnp.isnan(b), _nan, lambda a, b: jnp.where(a == 0, jnp.pi / 2, jnp.nan)),
+    ),
     "asinh": ((lambda a, b: jnp.isnan(a) & (b == 0), _nan, _second),),
     "atanh": (
         (lambda a, b: jnp.isnan(a) & ~jnp.isinf(b), _nan, _nan),

@@ -20,7 +20,7 @@ def with_slope(
     of_floats: Callable[..., Any] | None = None,
     of_others: Callable[..., Any] | None = None,
 ) -> Callable[..., Any]:
-    """A function of arrays (jax.numpy's, unless others are given), whose slope in each is slopes(result, *arguments)."""
+    """A function of arrays (jax.numpy's, unless given), whose slope in each is slopes(result, *arguments)."""
     plain = of_others or getattr(jnp, name)
 
     @jax.custom_jvp
