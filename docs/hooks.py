@@ -24,7 +24,7 @@ RESULTS = ROOT / "bench" / "results"
 sys.path[:0] = [] if str(ROOT) in sys.path else [str(ROOT)]
 
 from bench.rows import disturbed, ratio, where  # noqa: E402
-from bench.studies import seeds  # noqa: E402
+from bench.studies import array_api, seeds  # noqa: E402
 from bench.studies.article_compat import PUBLISHED  # noqa: E402
 from bench.studies.verify_matrix import table as verify_table  # noqa: E402
 from bench.table import markdown  # noqa: E402
@@ -213,6 +213,8 @@ def _runs(kind: str | None) -> list[tuple[str, dict[str, Any]]]:
 
 
 FIGURES: dict[str, Callable[[], str]] = {
+    "array-api": array_api.passed,
+    "array-api-gaps": array_api.gaps,
     "article-flaws": article_flaws,
     "article-published": article_published,
     "article-rows": article_rows,

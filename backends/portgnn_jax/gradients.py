@@ -7,11 +7,18 @@ legs are equal, that of logaddexp at infinity, and that of a quotient whose divi
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import Parameter, Signature, signature
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+
+def _of_arrays(count: int) -> Signature:
+    """(x, /) or (x1, x2, /), as the standard has it."""
+    names = ["x"] if count == 1 else [f"x{i + 1}" for i in range(count)]
+    return Signature([Parameter(name, Parameter.POSITIONAL_ONLY) for name in names])
 
 
 def with_slope(
@@ -40,6 +47,7 @@ def with_slope(
         return sloped(*jnp.broadcast_arrays(*(jnp.asarray(x, dtype) for x in arguments)))
 
     call.__name__ = call.__qualname__ = name
+    call.__signature__ = _of_arrays(len(signature(slopes).parameters) - 1)  # type: ignore[attr-defined]
     call.__doc__ = f"The standard's {name}, with the gradient of docs/gradients.md."
     return call
 

@@ -28,8 +28,8 @@ class FloatInfo:
 def finfo(type: Any, /) -> FloatInfo:
     """The limits of a floating dtype, or of an array's; a complex one's are of its parts."""
     of = jnp.finfo(getattr(type, "dtype", type))
-    numbers = (float(getattr(of, name)) for name in ("eps", "max", "min", "smallest_normal"))
-    return FloatInfo(int(of.bits), *numbers, jnp.dtype(of.dtype))
+    eps, most, least, normal = (float(getattr(of, name)) for name in ("eps", "max", "min", "smallest_normal"))
+    return FloatInfo(int(of.bits), eps, most, least, normal, jnp.dtype(of.dtype))
 
 
 class Info:

@@ -29,6 +29,7 @@ from portgnn_torch.standard import (  # noqa: E402
     iinfo,
     meshgrid,
     remainder,
+    result_type,
     std,
     unique_all,
     unique_counts,
@@ -38,8 +39,8 @@ from portgnn_torch.standard import (  # noqa: E402
 
 __all__ = [
     "__array_namespace_info__", "acosh", "asinh", "atan2", "broadcast_arrays", "clip", "finfo", "floor_divide", "hypot",
-    "iinfo", "logaddexp", "meshgrid", "remainder", "std", "take_along_axis", "unique_all", "unique_counts",
-    "unique_inverse", "unique_values",
+    "iinfo", "logaddexp", "meshgrid", "remainder", "result_type", "std", "take_along_axis", "unique_all",
+    "unique_counts", "unique_inverse", "unique_values",
 ]  # fmt: skip
 
 globals().update({name: mended(name) for name in ROWS})

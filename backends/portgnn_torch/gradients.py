@@ -7,6 +7,7 @@ give 0 where a square overflows. Where no gradient is asked for, these are array
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import Parameter, Signature, signature
 from typing import Any
 
 import array_api_compat.torch as compat
@@ -26,6 +27,12 @@ def _alike(*arguments: Any) -> list[Tensor]:
     device = next(x.device for x in arguments if isinstance(x, Tensor))
     tensors = [torch.as_tensor(x, dtype=dtype, device=device) for x in arguments]
     return list(torch.broadcast_tensors(*tensors))
+
+
+def _of_arrays(count: int) -> Signature:
+    """(x, /) or (x1, x2, /), as the standard has it."""
+    names = ["x"] if count == 1 else [f"x{i + 1}" for i in range(count)]
+    return Signature([Parameter(name, Parameter.POSITIONAL_ONLY) for name in names])
 
 
 def with_slope(
@@ -56,6 +63,7 @@ def with_slope(
         return made
 
     call.__name__ = call.__qualname__ = name
+    call.__signature__ = _of_arrays(len(signature(rule).parameters) - 1)  # type: ignore[attr-defined]
     call.__doc__ = f"The standard's {name}, with the gradient of docs/gradients.md."
     return call
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import reduce
+from typing import Any, Literal, NamedTuple
 
 import array_api_compat.torch as compat
 import torch
@@ -111,7 +112,7 @@ def broadcast_arrays(*arrays: Tensor) -> list[Tensor]:
     return list(compat.broadcast_arrays(*arrays))
 
 
-def meshgrid(*arrays: Tensor, indexing: str = "xy") -> list[Tensor]:
+def meshgrid(*arrays: Tensor, indexing: Literal["xy", "ij"] = "xy") -> list[Tensor]:
     """The standard's meshgrid, as a list."""
     return list(compat.meshgrid(*arrays, indexing=indexing))
 
@@ -168,3 +169,34 @@ def unique_inverse(x: Tensor, /) -> UniqueInverse:
 def unique_values(x: Tensor, /) -> Tensor:
     """Sorted values."""
     return unique_all(x).values
+
+
+_BITS = {
+    (signed, bits): getattr(torch, f"{'int' if signed else 'uint'}{bits}")
+    for signed in (True, False)
+    for bits in (8, 16, 32, 64)
+}
+_LATE = frozenset((torch.uint16, torch.uint32, torch.uint64))
+"""Unsigned dtypes that torch does not promote."""
+
+
+def _joined(a: torch.dtype, b: torch.dtype) -> torch.dtype:
+    """What holds the values of both, by the standard's table of integers; other pairs are array-api-compat's."""
+    if a == b or not ({a, b} & _LATE and {a, b} <= set(_BITS.values())):
+        return a if a == b else compat.result_type(a, b)
+    signed = [x for x in (a, b) if x.is_signed]
+    bits = max(8 * x.itemsize * (1 if x.is_signed or not signed else 2) for x in (a, b))
+    if bits > 64:
+        raise TypeError(f"no integer dtype holds the values of {a} and {b}")
+    return _BITS[bool(signed), bits]
+
+
+def result_type(*arrays_and_dtypes: Any) -> torch.dtype:
+    """The standard's result_type, of unsigned integers too. Raises TypeError where no dtype holds the values of two."""
+    numbers = [x for x in arrays_and_dtypes if isinstance(x, bool | int | float | complex)]
+    dtypes = [getattr(x, "dtype", x) for x in arrays_and_dtypes if not isinstance(x, bool | int | float | complex)]
+    if not _LATE & set(dtypes):
+        plain: torch.dtype = compat.result_type(*arrays_and_dtypes)
+        return plain
+    joined = reduce(_joined, dtypes)
+    return joined if all(isinstance(x, int) for x in numbers) else compat.result_type(joined, *numbers)
