@@ -132,6 +132,7 @@ def row_of(result: SeedResult) -> dict[str, Any]:
         "first": result.first,
         "explained": result.explained,
         "state": result.state,
+        "by": result.by,
         "kinks": kinks,
     } | ({"hint": result.hint} if result.hint else {})
 
@@ -182,17 +183,17 @@ def write(document: dict[str, Any], out: Path) -> None:
 def table(document: dict[str, Any], dtype: str) -> str:
     """Markdown: one line a row of that dtype."""
     head = (
-        "| dataset | recipe | backend | seeds | median | largest | over {:.0e} | of these explained by kinks | kinks "
-        "| unexplained | with the kinks' sides |"
+        "| dataset | recipe | backend | seeds | median | largest | over {:.0e} | explained by kinks | by steps "
+        "| unexplained | kinks | with the kinks' sides |"
     )
     lines: list[str] = []
     for key, row in document["rows"].items():
         dataset, recipe, backend, kind = key.split(" / ")
         if kind != dtype or not row["seeds"]:
             continue
-        lines = lines or [head.format(row["tolerance"]), "|---|---|---|" + "---:|" * 8]
+        lines = lines or [head.format(row["tolerance"]), "|---|---|---|" + "---:|" * 9]
         of = statistics(row)
-        counts = " | ".join(str(of[name]) for name in ("over", "explained", "kinks", "unexplained"))
+        counts = " | ".join(str(of[name]) for name in ("over", "kinked", "stepped", "unexplained", "kinks"))
         sides = "–" if of["forced"] is None else f"{of['forced']:.1e}"
         lines.append(
             f"| {dataset} | {quoted(recipe)} | `{backend}` | {of['seeds']} | {of['median']:.1e} "
@@ -217,11 +218,12 @@ def statistics(row: dict[str, Any]) -> dict[str, Any]:
         "median": float(np.median(errors)),
         "largest": max(errors),
         "over": sum(one["error"] is None or one["error"] > row["tolerance"] for one in seeds),
-        "explained": states.count("explained"),
+        "kinked": sum(one["by"] == "kinks" for one in seeds),
+        "stepped": sum(one["by"] == "steps" for one in seeds),
         "unexplained": states.count("FAILS"),
         "kinks": sum(len(one["kinks"]) for one in seeds),
         "farthest": max((kink["distance"] for one in seeds for kink in one["kinks"]), default=None),
-        "forced": max((one["explained"] for one in seeds if one["explained"] is not None), default=None),
+        "forced": max((one["explained"] for one in seeds if one["by"] == "kinks"), default=None),
     }
 
 
@@ -247,16 +249,19 @@ def summed(found: dict[tuple[str, ...], dict[str, Any]], dtype: str) -> str:
     rows = [of for key, of in found.items() if key[3] == dtype]
     if not rows:
         return ""
-    total = {name: sum(of[name] for of in rows) for name in ("seeds", "over", "explained", "unexplained", "kinks")}
+    total = {
+        name: sum(of[name] for of in rows) for name in ("seeds", "over", "kinked", "stepped", "unexplained", "kinks")
+    }
     words = f"{dtype}: {total['seeds']} runs, largest difference {max(of['largest'] for of in rows):.1e}"
     if not total["over"]:
         return words + "."
     farthest = max(of["farthest"] for of in rows if of["farthest"] is not None)
+    forced = max(of["forced"] for of in rows if of["forced"] is not None)
     return (
-        f"{words}; {total['over']} runs over {TOLERANCE:.0e}, of which {total['explained']} part at kinks "
-        f"({total['kinks']} in all, the farthest {farthest:.0e} of its terms from 0) and agree to "
-        f"{max(of['forced'] for of in rows if of['forced'] is not None):.1e} with the reference on their side; "
-        f"{total['unexplained']} unexplained."
+        f"{words}; {total['over']} runs over {TOLERANCE:.0e}. Of these {total['kinked']} part at kinks and agree to "
+        f"{forced:.0e} with the reference on their side; {total['stepped']} are right in every single step; "
+        f"{total['unexplained']} are unexplained. They went through {total['kinks']} kinks, the farthest "
+        f"{farthest:.0e} of its terms from 0."
     )
 
 
@@ -266,6 +271,7 @@ def main() -> int:
     running = commands.add_parser("run")
     running.add_argument("--backends", default=";".join((*BACKENDS, MASTERS)), help="Separated by ;.")
     running.add_argument("--dtypes", default="float32,float64")
+    running.add_argument("--rows", default="", help="Only rows whose name holds this.")
     running.add_argument("--minutes", type=float, default=float("inf"), help="Stop after so many minutes.")
     short = commands.add_parser("overview")
     short.add_argument("--into", type=Path)
@@ -288,7 +294,9 @@ def main() -> int:
     chosen = [
         task
         for task in tasks()
-        if task.backend in options.backends.split(";") and task.dtype in options.dtypes.split(",")
+        if task.backend in options.backends.split(";")
+        and task.dtype in options.dtypes.split(",")
+        and options.rows in task.key
     ]
     return 0 if run(chosen, options.file, options.minutes) else 3
 

@@ -153,6 +153,11 @@ class WatchedRun:
 
         return [(nodes, host(f"before{i}"), host(f"after{i}") > 0) for i, nodes in enumerate(self._hidden)]
 
+    def params(self) -> Values:
+        """The parameters that the next epoch starts from, as they are, in float64."""
+        params, _ = split_state(self._state)
+        return {name: self._backend.to_numpy(value).astype(np.float64) for name, value in params.items()}
+
 
 class Following(Network):
     """The reference, with the backend's side of each element that is within rounding of 0.
@@ -161,9 +166,12 @@ class Following(Network):
     on no side is taken.
     """
 
+    share = 1.0
+
     def __init__(self, graph: Graph, config: Config, sparse: bool, backend: Backend, watched: WatchedRun) -> None:
         super().__init__(graph, config, sparse)
-        self._allowed, self._watched, self._epoch = bound(backend.dtype), watched, -1
+        self.allowed, self._watched, self._epoch = self.share * bound(backend.dtype), watched, -1
+        self._dtype = backend.dtype
         self._found: list[Side] = []
         self.kinks: list[Kink] = []
         self.beyond: Kink | None = None
@@ -184,7 +192,7 @@ class Following(Network):
         for row, unit, size in zip(rows.tolist(), units.tolist(), terms.tolist(), strict=True):
             node = int(nodes[row])
             kink = Kink(self._epoch, layer, node, unit, float(out[node, unit]), float(before[row, unit]), size)
-            if not kink.distance <= self._allowed:
+            if not kink.distance <= self.allowed:
                 self.beyond = kink
                 break
             self.kinks.append(kink)

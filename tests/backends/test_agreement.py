@@ -7,13 +7,13 @@ from functools import cache
 import numpy as np
 import pytest
 
-from portgnn import Graph, TrainResult, load_graph, train
+from portgnn import Graph, TrainResult, load_graph, train, verify_seeds
 
 FRAMEWORKS = ("torch", "mlx", "jax")
 
-# Largest relative difference of a loss over 200 epochs. Measured on x86-64 Linux: 5e-15 and 4e-6 (both MLX; torch
-# and JAX 6e-16 and 4e-7). The rest is room for other BLAS builds and thread counts, which add in another order.
-TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
+# Largest relative difference of a loss over 200 epochs. Measured on x86-64 Linux: 4.5e-15 over seeds and datasets
+# (bench/results/seeds.json). The rest is room for other BLAS builds and thread counts, which add in another order.
+TOLERANCE = 1e-12
 
 
 @cache
@@ -29,29 +29,36 @@ def _run(dataset: str, backend: str, dtype: str, preset: str) -> TrainResult:
     )
 
 
-def _agree(dataset: str, backend: str, dtype: str, preset: str) -> None:
-    reference, other = _run(dataset, "numpy", dtype, preset), _run(dataset, backend, dtype, preset)
+def _agree(dataset: str, backend: str, preset: str) -> None:
+    reference, other = _run(dataset, "numpy", "float64", preset), _run(dataset, backend, "float64", preset)
     assert other.epochs_run == 200
     for name in ("train_loss", "val_loss"):
         np.testing.assert_allclose(
-            getattr(other.history, name), getattr(reference.history, name), rtol=TOLERANCE[dtype], err_msg=name
+            getattr(other.history, name), getattr(reference.history, name), rtol=TOLERANCE, err_msg=name
         )
     assert other.test_accuracy == reference.test_accuracy
 
 
 @pytest.mark.parametrize("preset", ["kipf", "pyg"])
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("backend", FRAMEWORKS)
-def test_curves_agree_on_the_bundled_graph(backend: str, dtype: str, preset: str) -> None:
-    _agree("csbm-cora", backend, dtype, preset)
+def test_curves_agree_on_the_bundled_graph(backend: str, preset: str) -> None:
+    _agree("csbm-cora", backend, preset)
 
 
 @pytest.mark.published_data
 @pytest.mark.parametrize("preset", ["kipf", "pyg"])
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("backend", FRAMEWORKS)
-def test_curves_agree_on_cora(backend: str, dtype: str, preset: str) -> None:
-    _agree("cora", backend, dtype, preset)
+def test_curves_agree_on_cora(backend: str, preset: str) -> None:
+    _agree("cora", backend, preset)
+
+
+@pytest.mark.published_data
+@pytest.mark.parametrize("preset", ["kipf", "pyg"])
+@pytest.mark.parametrize("backend", ["numpy", *FRAMEWORKS])
+def test_float32_agrees_or_its_departure_is_explained(backend: str, preset: str) -> None:
+    """Which seed meets a kink of relu depends on the processor: no bound on the difference holds for a given one."""
+    report = verify_seeds(backend, seeds=1, dataset=_graph("cora"), preset=preset, device="cpu")
+    assert report.passed, report.to_dict()
 
 
 @pytest.mark.parametrize("backend", FRAMEWORKS)
@@ -64,12 +71,6 @@ def test_three_dense_layers_agree(backend: str) -> None:
     np.testing.assert_allclose(runs[1].history.train_loss, runs[0].history.train_loss, rtol=1e-12)
     np.testing.assert_allclose(runs[1].history.val_loss, runs[0].history.val_loss, rtol=1e-12)
     assert runs[1].best_epoch == runs[0].best_epoch
-
-
-@pytest.mark.parametrize("preset", ["kipf", "pyg"])
-def test_float32_follows_float64(preset: str) -> None:
-    one, other = (_run("csbm-cora", "numpy", dtype, preset) for dtype in ("float32", "float64"))
-    np.testing.assert_allclose(one.history.train_loss, other.history.train_loss, rtol=1e-4)
 
 
 def _mean_accuracy(dataset: str, backend: str) -> float:

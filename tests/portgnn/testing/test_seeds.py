@@ -18,7 +18,7 @@ from portgnn.random import dropout_keys
 from portgnn.training import initial_state, make_run
 from portgnn.verification import kinks
 from portgnn.verification.cases import Recipe
-from portgnn.verification.kinks import WatchedRun, bound
+from portgnn.verification.kinks import Following, WatchedRun, bound
 from portgnn.verification.oracle import epoch_keys, initial
 from portgnn.verification.seeds import verify_seeds
 from portgnn_jax import JAXBackend
@@ -75,7 +75,7 @@ def test_a_side_that_rounding_decides_is_found_confirmed_and_passes(preset: str)
     assert departing, "the planted sides change nothing"
     assert report.passed, report.seeds
     for one in departing:
-        assert one.state == "explained"
+        assert (one.state, one.by) == ("explained", "kinks")
         assert one.error > TOLERANCE > one.explained
         assert len(one.kinks) >= 1
         assert one.kinks[0].epoch <= one.first, "the departure comes before its cause"
@@ -99,6 +99,19 @@ def test_the_same_sides_are_a_fault_in_float64() -> None:
     assert not report.passed
     failed = next(one for one in report.seeds if not one.passed)
     assert "the other side of 0 at epoch" in failed.hint
+
+
+def test_a_run_that_no_kink_explains_is_followed_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With kinks put out of reach for the first way of following, the second shows every epoch to be right."""
+    monkeypatch.setattr(Following, "share", 0.0)
+    report = _verified(Rounding("cpu", "float32"), range(2))
+    assert report.passed, report.seeds
+    assert [one.by for one in report.seeds] == ["steps", "steps"]
+    assert all(one.kinks for one in report.seeds)
+    assert report.summary()["by_steps"] == 2
+    failed = _verified(_WrongGradient("cpu", "float32"), (0,), "pyg").seeds[0]
+    assert "from the same parameters, bias" in failed.hint
+    assert "at epoch 1:" in failed.hint  # the first step knows a gradient by its sign alone
 
 
 class FarFlip(NumPyBackend):
@@ -194,7 +207,7 @@ def test_a_relu_with_a_wrong_gradient_is_not_a_kink() -> None:
     report = _verified(GradientAlone("cpu", "float32"), (0,))
     (one,) = report.seeds
     assert (one.state, one.kinks) == ("FAILS", ())
-    assert "the other side of 0" in one.hint  # where the parameters have parted by then
+    assert "from the same parameters, weight" in one.hint
 
 
 def test_what_a_backend_raises_is_that_seeds_failure() -> None:
