@@ -26,6 +26,13 @@ def rounded(x: Floats, bits: int) -> Floats:
     return np.asarray(np.ldexp(np.round(np.ldexp(fraction, bits)), exponent - bits))
 
 
+FULL_PRECISION = (
+    'Switch it off (MLX: MLX_ENABLE_TF32=0; JAX: jax_default_matmul_precision="highest"; torch: '
+    'torch.set_float32_matmul_precision("highest"))'
+)
+"""What to type, where a framework multiplies float32 in less."""
+
+
 def lost_precision(backend: Backend, product: Callable[[Floats, Floats], Floats]) -> str:
     """Where products round their inputs, what to: exact for inputs of that many bits, and wrong for longer ones.
 
@@ -41,15 +48,9 @@ def lost_precision(backend: Backend, product: Callable[[Floats, Floats], Floats]
     if backend.dtype == "bfloat16" or error(24) < 1e-5:
         return ""
     if error(11) < 3e-6:
-        return (
-            "products round their inputs to 11 bits: TF32. Switch it off (MLX: MLX_ENABLE_TF32=0; JAX: "
-            'jax_default_matmul_precision="highest"; torch: torch.set_float32_matmul_precision("highest"))'
-        )
+        return f"products round their inputs to 11 bits: TF32. {FULL_PRECISION}"
     if error(8) < 3e-6:
-        return (
-            "products round their inputs to 8 bits: bfloat16. Switch it off (torch: type "
-            'torch.set_float32_matmul_precision("highest"); JAX: jax_default_matmul_precision="highest")'
-        )
+        return f"products round their inputs to 8 bits: bfloat16. {FULL_PRECISION}"
     return "products accumulate in less than single precision"
 
 

@@ -34,7 +34,7 @@ def test_a_recording_gives_the_bits_of_the_plain_loop(dtype: str, csr: Any, reci
     state = initial_state(backend, prepared, 0)
     after, metrics = run(copied(state), KEYS)
     assert run.__wrapped__._recording is not None
-    expected, plain = run._plain(copied(state), KEYS)
+    expected, plain = run.__wrapped__._plain(copied(state), KEYS)
     np.testing.assert_array_equal(metrics, plain)
     assert all(torch.equal(after[name], expected[name]) for name in expected)
     # The recording serves another start as well, and leaves what it handed out alone.

@@ -27,7 +27,7 @@ ADMITTED = {
     ("datasets/catalog.py", "Bilot 2023, mlx-GCN"): "the title of a repository whose split it is",
     ("datasets/linqs.py", "mlx-GCN"): "the same",
     ("datasets/convert.py", "torch"): "what objects of PyG and DGL are made of, loaded when a user asks for one",
-    ("verification/verbs.py", "11 bits: TF32"): "tells the reader which setting to type; nothing branches on it",
+    ("verification/verbs.py", "Switch it off (MLX: "): "tells the reader which setting to type; nothing branches on it",
 }
 
 
