@@ -15,7 +15,7 @@ from portgnn.verification.check import check
 from portgnn.verification.measure import Departure, Measured
 
 EPOCHS = 24
-ROUNDS = 4
+ROUNDS = 3
 ELEMENTS = 1 << 15
 """Of the parameter: an epoch that keeps it keeps 128 KiB in float32."""
 

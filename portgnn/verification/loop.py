@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +36,18 @@ class Script:
     recipe: Recipe
     every: int
 
-    @property
+    @cached_property
     def prepared(self) -> Prepared:
         return self.recipe.prepared
 
-    @property
+    @cached_property
     def config(self) -> Config:
-        return self.prepared.config
+        return self.recipe.config
 
     def _stream(self) -> np.random.Generator:
         return np.random.default_rng([self.recipe.seed, 1])
 
-    @property
+    @cached_property
     def metrics(self) -> Floats:
         """[epochs, 3]: training loss, validation loss, right answers; falling, with bumps, plateaus and ties."""
         random, epochs = self._stream(), self.config.epochs
