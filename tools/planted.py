@@ -1,6 +1,6 @@
 """Plants every fault of tests/portgnn/testing, one at a time, and writes down which check of `verify` catches it.
 
-    python tools/planted.py [WORDS...] [--every N] [--jobs N] [--json bench/results/verify/planted.json]
+    python tools/planted.py [WORDS...] [--every N] [--jobs N] [--json bench/results/planted.json]
 
 Exit status 1 where a fault is not caught, or a harmless change is.
 """
