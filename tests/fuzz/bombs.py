@@ -779,8 +779,11 @@ def _odd(kind: str, at: Path) -> None:
     if kind == "pipe":
         os.mkfifo(at)
     elif kind == "socket":
+        before = Path.cwd()
+        os.chdir(at.parent)  # a socket's path has room for 107 bytes
         with socket.socket(socket.AF_UNIX) as made:
-            made.bind(str(at))
+            made.bind(at.name)
+        os.chdir(before)
     elif kind == "device":
         at.symlink_to("/dev/zero")
     elif kind == "folder":
