@@ -30,7 +30,7 @@ def copied(state: dict[str, Any]) -> dict[str, Any]:
 def test_a_recording_gives_the_bits_of_the_plain_loop(dtype: str, csr: Any, recipe: str, fields: Any) -> None:
     backend = TorchBackend("cpu", dtype, csr=csr)
     prepared = Prepared.of(load_graph("csbm-cora"), preset(recipe, **fields))
-    run: Any = make_run(backend, prepared, validate=True).__wrapped__
+    run: Any = make_run(backend, prepared, validate=True)
     state = initial_state(backend, prepared, 0)
     after, metrics = run(copied(state), KEYS)
     assert run.__wrapped__._recording is not None
@@ -46,7 +46,7 @@ def test_a_recording_gives_the_bits_of_the_plain_loop(dtype: str, csr: Any, reci
 
 def test_few_epochs_are_not_recorded() -> None:
     backend = TorchBackend("cpu")
-    run: Any = backend.compile(lambda state, keys: ({"x": state["x"] + 1}, (state["x"].sum(),))).__wrapped__
+    run: Any = backend.compile(lambda state, keys: ({"x": state["x"] + 1}, (state["x"].sum(),)))
     run({"x": torch.zeros(3)}, KEYS[: WORTH_RECORDING - 1])
     assert run.__wrapped__._recording is None
 
@@ -83,7 +83,7 @@ def aliases_by_numpy(state: Any, keys: Any) -> Any:
     ("step", "recorded"), [(reads_a_value, False), (reads_a_key, False), (aliases_by_numpy, False), (swaps, True)]
 )
 def test_other_steps_give_what_they_give_in_a_plain_loop(step: Any, recorded: bool) -> None:
-    run: Any = TorchBackend("cpu").compile(step).__wrapped__
+    run: Any = TorchBackend("cpu").compile(step)
     state = {"x": torch.arange(3.0)} | ({"y": torch.ones(3)} if step is swaps else {})
     keys = KEYS[1:]  # an odd number: after an even one, arrays that change places are where they were
     after, metrics = run(copied(state), keys)
@@ -97,6 +97,6 @@ def test_other_steps_give_what_they_give_in_a_plain_loop(step: Any, recorded: bo
 
 
 def test_a_recording_with_a_value_of_the_host_in_it_is_found_out() -> None:
-    run: Any = TorchBackend("cpu").compile(depends_on_the_host).__wrapped__
+    run: Any = TorchBackend("cpu").compile(depends_on_the_host)
     run({"x": torch.zeros(3)}, KEYS)
     assert run.__wrapped__._recording is None
