@@ -146,10 +146,14 @@ def judge(outcomes: dict[str, str], gaps: list[Gap]) -> tuple[list[str], list[st
 
 
 def revision(checkout: Path) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(checkout), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True
-    )
-    return done.stdout.strip()
+    """The checkout's commit; "" for a copy without one, inside another repository or in none."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", "-C", str(checkout), *arguments], capture_output=True, text=True)
+        return done.stdout.strip()
+
+    top = git("rev-parse", "--show-toplevel")
+    return git("rev-parse", "--short=12", "HEAD") if top and Path(top).samefile(checkout) else ""
 
 
 def framework(given: argparse.Namespace) -> tuple[str, str]:
