@@ -250,7 +250,7 @@ def run_file(folder: Path, change: Callable[[dict[str, Any], dict[str, str]], No
 
     shell("portgnn train --dataset karate --epochs 3 --patience 0 --checkpoint run.ckpt", folder)
     with safe_open(folder / "run.ckpt", "numpy") as file:
-        arrays, meta = {name: file.get_tensor(name) for name in file}, dict(file.metadata())
+        arrays, meta = {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata())  # noqa: SIM118
     change(arrays, meta)
     save_file(arrays, folder / "run.ckpt", meta)
     return shell("portgnn train --resume run.ckpt --epochs 5", folder)

@@ -116,7 +116,7 @@ def _(folder: Path) -> object:
     )
 
 
-@case("A1", "cora, kipf and pyg, 20 epochs: losses and parameters to the bit", r"kipf b67b.*pyg [0-9a-f]{12}")
+@case("A1", "cora, kipf and pyg, 20 epochs: losses and parameters to the bit", r"kipf a98e4b49a6d0, pyg f44b6426bf94")
 def _(folder: Path) -> object:
     found = []
     for preset in ("kipf", "pyg"):
