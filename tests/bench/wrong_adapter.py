@@ -12,15 +12,15 @@ class ForgetsScale(NumPyBackend):
 
     name = "forgets-scale"
 
-    def _mask(self, bits: Any, rate: float) -> Any:
-        return super()._mask(bits, rate) * (1.0 - rate)
+    def _mask(self, key: Any, index: Any, rate: float) -> Any:
+        return super()._mask(key, index, rate) * (1.0 - rate)
 
 
 class WrongOnLargeGraphs(NumPyBackend):
-    """Right on the small matrices of every check, wrong from a thousand rows on."""
+    """Right on the small and the very large matrices of every check, wrong on those of a thousand rows and more."""
 
     name = "wrong-on-large-graphs"
 
     def spmm(self, a: Any, x: Any) -> Any:
         product = super().spmm(a, x)
-        return product * 1.001 if a.shape[0] > 1000 else product
+        return product * 1.001 if 1000 < a.shape[0] < 10_000 else product
