@@ -116,7 +116,7 @@ def test_what_a_recipe_needs_must_be_there(make_graph: Callable[..., Graph]) -> 
 
 
 def test_a_diverging_run_says_so(make_graph: Callable[..., Graph]) -> None:
-    wanted = r"loss is (nan|inf) at epoch \d.*smaller learning_rate"
+    wanted = r"loss is (nan|inf) at epoch \d.*smaller --learning-rate"
     with np.errstate(all="ignore"), pytest.raises(NonFiniteLossError, match=wanted):
         _fit(make_graph(1), replace(TURNS, learning_rate=1e200))
 
