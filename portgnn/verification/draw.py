@@ -126,9 +126,18 @@ def recipe(draw: Draw, purpose: str, number: int, **fixed: Any) -> Recipe:
             rows=str(stream.choice(["needed", "all"])) if number else "needed",
             sparse_graph=True,
         ).but(**fixed)
-        if draw.dtype == "bfloat16" or drawn.margin > KINK:
+        if _alive(drawn) and (draw.dtype == "bfloat16" or drawn.margin > KINK):
             return drawn
     raise AssertionError("no recipe stays clear of the kinks")  # pragma: no cover
+
+
+def _alive(recipe: Recipe) -> bool:
+    """Whether nodes get different logits after training.
+
+    Where relu has turned all of a layer off they do not: gradients cancel to rounding, and Adam makes steps of it.
+    """
+    logits = recipe.oracle.forward(recipe.course.params[-1])[0]
+    return bool(np.ptp(logits, axis=0).max() > 1e-6)
 
 
 KINK = 1e-5

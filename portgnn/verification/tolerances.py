@@ -59,7 +59,7 @@ TOLERANCES = (
             "float32",
             "cpu",
             1e-4,
-            "Adam divides a gradient by its own size, so that rounding moves a nearly vanishing one: 5e-5 in 400 draws",
+            "Adam divides a gradient by its own size, so that rounding moves a nearly vanishing one: 5e-5 in 237 draws",
         )
         for name in ("compile.epochs", "fit", "batches")
     ),
@@ -67,8 +67,7 @@ TOLERANCES = (
         Tolerance(name, "bfloat16", "*", 0.15, "12 and 60 epochs of losses that fall; 0.101 was seen at most")
         for name in ("compile.epochs", "fit", "batches")
     ),
-    Tolerance("xp.statistics", "float32", "cpu", 3e-5, "a product of 165 numbers: 1.1e-5, and 6e-8 times 165 at most"),
-    Tolerance("model.gradient", "bfloat16", "*", 0.25, "relu on the other side of 0, as rounding decides: 0.18"),
+    Tolerance("xp.statistics", "float32", "cpu", 3e-5, "a sum of 196,611 numbers: 1.1e-5, over 1e-5 in 2 of 237 draws"),
     Tolerance("xp.statistics", "bfloat16", "*", 0.1, "a product of 165 numbers, rounded after each: 3.8e-2"),
     Tolerance("csr", "*", "*", 0.0, "exact or wrong"),
     Tolerance("xp.argmax", "*", "*", 0.0, "exact or wrong"),
