@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -118,6 +119,28 @@ class MasterWeights:
     def _packed(self, masters: Params, rest: State) -> State:
         named = rest | {f"master.{name}": value for name, value in masters.items()}
         return {name: self._as_bits(value) for name, value in named.items()}
+
+
+@dataclass(frozen=True)
+class FloatInfo:
+    """The limits of a floating dtype as Python numbers (array API standard 2024.12, "finfo")."""
+
+    bits: int
+    eps: float
+    max: float
+    min: float
+    smallest_normal: float
+    dtype: Any
+
+
+@dataclass(frozen=True)
+class IntegerInfo:
+    """The limits of an integer dtype as Python numbers (array API standard 2024.12, "iinfo")."""
+
+    bits: int
+    max: int
+    min: int
+    dtype: Any
 
 
 def plain_loop(

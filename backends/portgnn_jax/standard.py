@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from portgnn.parts import FloatInfo
 from portgnn_jax.gradients import with_slope
 
 Axis = int | tuple[int, ...] | None
-
-
-@dataclass(frozen=True)
-class FloatInfo:
-    """The limits of a floating dtype as Python numbers."""
-
-    bits: int
-    eps: float
-    max: float
-    min: float
-    smallest_normal: float
-    dtype: Any
 
 
 def finfo(type: Any, /) -> FloatInfo:

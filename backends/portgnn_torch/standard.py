@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Literal, NamedTuple
 
 import array_api_compat.torch as compat
 import torch
 
+from portgnn.parts import FloatInfo, IntegerInfo
 from portgnn_torch.gradients import with_slope
 
 Tensor = torch.Tensor
 Axis = int | tuple[int, ...] | None
-
-
-@dataclass(frozen=True)
-class FloatInfo:
-    """The limits of a floating dtype as Python numbers."""
-
-    bits: int
-    eps: float
-    max: float
-    min: float
-    smallest_normal: float
-    dtype: torch.dtype
-
-
-@dataclass(frozen=True)
-class IntegerInfo:
-    """The limits of an integer dtype as Python numbers."""
-
-    bits: int
-    max: int
-    min: int
-    dtype: torch.dtype
 
 
 def finfo(type: torch.dtype | Tensor, /) -> FloatInfo:

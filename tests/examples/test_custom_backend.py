@@ -113,14 +113,10 @@ def test_a_fresh_environment_lists_it(outside: Outside) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.xfail(raises=AssertionError, strict=True, reason="tinygrad's long sums depart at xp.reductions")
 def test_a_fresh_environment_verifies_it(outside: Outside) -> None:
-    command = [outside.scripts / "portgnn", "verify", "--backend", "tinygrad", "--device", "cpu", "--json"]
-    done = subprocess.run(
-        [str(part) for part in command], env=outside._env, capture_output=True, text=True, timeout=300
-    )
-    report = json.loads(done.stdout)
-    # tinygrad adds the numbers of a long sum one by one: its error grows with n, and the check is right to say so.
-    assert [check["name"] for check in report["checks"] if not check["passed"]] in ([], ["xp.reductions"])
+    report = outside.portgnn("verify", "--backend", "tinygrad", "--device", "cpu")
+    assert report["passed"], report["first_failure"]
     assert len(report["checks"]) >= 35
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from typing import TypeAlias
 
 import mlx.core as mx
 import numpy as np
 
+from portgnn.parts import FloatInfo, IntegerInfo
 from portgnn_mlx.array_api.devices import Device, on_gpu, placed
 
 Scalar: TypeAlias = bool | int | float | complex
@@ -171,28 +171,6 @@ def isdtype(dtype: mx.Dtype, kind: mx.Dtype | str | tuple[mx.Dtype | str, ...]) 
             raise ValueError(f"no kind of dtype is called {kind!r}; there are {', '.join(KINDS)}")
         return dtype in KINDS[kind]
     return dtype == kind
-
-
-@dataclass(frozen=True)
-class FloatInfo:
-    """The limits of a floating dtype as Python numbers."""
-
-    bits: int
-    eps: float
-    max: float
-    min: float
-    smallest_normal: float
-    dtype: mx.Dtype
-
-
-@dataclass(frozen=True)
-class IntegerInfo:
-    """The limits of an integer dtype as Python numbers."""
-
-    bits: int
-    max: int
-    min: int
-    dtype: mx.Dtype
 
 
 def finfo(type: mx.Dtype | mx.array, /) -> FloatInfo:
