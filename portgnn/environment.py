@@ -7,6 +7,7 @@ import platform
 import sys
 from typing import Any
 
+from portgnn.errors import BackendError
 from portgnn.protocol import Backend
 from portgnn.registry import backend_class
 
@@ -27,8 +28,15 @@ def machine() -> dict[str, Any]:
 
 
 def of(backend: Backend) -> dict[str, Any]:
-    """The machine, and the versions and settings of one backend's framework."""
-    return machine() | {backend.name: backend_class(backend.name).environment()}
+    """The machine, and the versions and settings of one backend's framework.
+
+    A backend that was made and handed over need not be registered: what its class says is asked first.
+    """
+    own = getattr(backend, "environment", None)
+    try:
+        return machine() | {backend.name: (own or backend_class(backend.name).environment)()}
+    except BackendError:  # neither its class nor the registry knows: no reason to lose a run that is done
+        return machine() | {backend.name: {}}
 
 
 def runs_under_rosetta() -> bool:

@@ -17,10 +17,10 @@ class ForgetsScale(NumPyBackend):
 
 
 class WrongOnLargeGraphs(NumPyBackend):
-    """Right on the small and the very large matrices of every check, wrong on those of a thousand rows and more."""
+    """Right on the matrices of every check, the largest graph's and the edge sizes' too; wrong between them."""
 
     name = "wrong-on-large-graphs"
 
     def spmm(self, a: Any, x: Any) -> Any:
         product = super().spmm(a, x)
-        return product * 1.001 if 1000 < a.shape[0] < 10_000 else product
+        return product * 1.001 if 3000 < a.shape[0] < 10_000 else product

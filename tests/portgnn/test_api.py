@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -146,3 +146,27 @@ def test_what_cannot_be_used_is_refused_before_training(
 def test_predict_refuses_a_missing_model(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="there is no model file"):
         predict(tmp_path / "none", "karate")
+
+
+def test_a_backend_that_is_not_registered_trains_and_keeps_its_result() -> None:
+    from portgnn_numpy import NumPyBackend
+
+    class Own(NumPyBackend):
+        name = "of-my-own"
+
+    class Wrapped:
+        """A stranger's stand-in, whose class tells nothing of its framework."""
+
+        def __init__(self) -> None:
+            self._backend = Own("cpu", "float64")
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "environment":
+                raise AttributeError(name)
+            return getattr(self._backend, name)
+
+    own = train("karate", backend=Own("cpu", "float64"), epochs=3)
+    assert own.environment["of-my-own"]["version"]
+    wrapped = train("karate", backend=cast(Any, Wrapped()), epochs=3)
+    assert wrapped.environment["of-my-own"] == {}
+    assert wrapped.history.train_loss == own.history.train_loss
