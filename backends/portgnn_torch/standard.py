@@ -55,7 +55,7 @@ def _floor_divide(x1: Any, x2: Any) -> Tensor:
         return whole
     # The standard's special values are those of floor(x1 / x2), whose last digit is not: 1 / 0.1 rounds to 10.
     ratio = compat.divide(x1, x2)
-    special = ~torch.isfinite(whole) | (whole == 0) | ~torch.isfinite(torch.as_tensor(x2))
+    special = ~torch.isfinite(whole) | (whole == 0) | ~torch.isfinite(torch.as_tensor(x2, device=whole.device))
     return torch.where(special, torch.floor(ratio), whole)
 
 

@@ -35,16 +35,16 @@ def pytest_configure(config: pytest.Config) -> None:
     name = config.getoption("--backend", None)
     if name is None or not hasattr(config.option, "examples"):
         return
-    from portgnn.errors import BackendError
+    from portgnn.errors import BackendError, ConfigError
     from portgnn.verification.draw import Draw, fresh_seed
     from portgnn.verification.resolve import resolve
 
     given = config.getoption("--draw")
     try:
         config.stash[BACKEND] = resolve(name, config.getoption("--device"), config.getoption("--dtype"))
-    except BackendError as error:
+        config.stash[DRAW] = Draw(fresh_seed() if given is None else given, config.stash[BACKEND].dtype)
+    except (BackendError, ConfigError) as error:
         raise pytest.UsageError(str(error)) from None
-    config.stash[DRAW] = Draw(fresh_seed() if given is None else given, config.stash[BACKEND].dtype)
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:

@@ -186,7 +186,8 @@ def test_every_draw_holds_edge_sizes_and_another_seed_draws_others() -> None:
     assert shapes(Draw(7)) == shapes(Draw(7))
 
 
-def test_a_run_says_how_to_repeat_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_says_how_to_repeat_it(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PORTGNN_DRAW")
     first, again = verify("numpy", **QUICK), verify("numpy", **QUICK)
     assert first.draw != again.draw
     repeated = verify("numpy", draw=first.draw, **QUICK)
@@ -195,6 +196,12 @@ def test_a_run_says_how_to_repeat_it(capsys: pytest.CaptureFixture[str]) -> None
     assert [check.max_error for check in numeric] == [check.max_error for check in same]
     assert main(["verify", "--draw", "5", "--backend", f"{__name__}:Raises"]) == 1
     assert "to repeat this: --draw 5" in capsys.readouterr().out
+    monkeypatch.setenv("PORTGNN_DRAW", "6")
+    assert main(["verify", "--backend", f"{__name__}:Raises"]) == 1
+    assert "to repeat this: --draw 6" in capsys.readouterr().out
+    monkeypatch.setenv("PORTGNN_DRAW", "six")
+    assert main(["verify"]) == 2
+    assert "PORTGNN_DRAW='six' is no whole number of at most nine digits" in capsys.readouterr().err
 
 
 def test_a_name_that_xp_lacks_is_said_and_one_that_is_wrong_fails() -> None:
