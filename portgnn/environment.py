@@ -7,6 +7,7 @@ import platform
 import sys
 from typing import Any
 
+from portgnn._version import __version__
 from portgnn.errors import BackendError
 from portgnn.protocol import Backend
 from portgnn.registry import backend_class
@@ -14,10 +15,8 @@ from portgnn.registry import backend_class
 
 def machine() -> dict[str, Any]:
     """Interpreter, operating system and processor; `rosetta` where an x86 Python runs translated on Apple silicon."""
-    import portgnn
-
     return {
-        "portgnn": portgnn.__version__,
+        "portgnn": __version__,
         "python": platform.python_version(),
         "system": platform.system(),
         "machine": platform.machine(),

@@ -6,6 +6,7 @@ valid.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,7 +32,12 @@ from portgnn.graph_checks import (
     checked_size,
     checked_splits,
 )
+from portgnn.graphs import _conversion
+from portgnn.markup import facts_table, render
 from portgnn.text import printable, shortened
+
+_SHOWN = 8
+"""Names of classes and notes that a notebook shows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,9 +112,17 @@ class Graph:
 
     def _repr_html_(self) -> str:
         """The graph as a notebook shows it."""
-        from portgnn.report.cells import graph_cell
-
-        return graph_cell(self)
+        kind, more = "" if self.is_undirected else "directed ", ", …" if self.num_classes > _SHOWN else ""
+        facts = [
+            ("graph", self.name),
+            ("nodes", f"{self.num_nodes:,}"),
+            (f"{kind}edges", f"{self.num_edges:,}"),
+            ("features", f"{self.num_features:,}"),
+            ("classes", f"{self.num_classes:,}: {', '.join(self.class_names[:_SHOWN])}{more}"),
+            ("splits", self.splits_in_words),
+            *(("note", note) for note in self.notes[:_SHOWN]),
+        ]
+        return render(facts_table(facts))
 
     @property
     def num_nodes(self) -> int:
@@ -213,44 +227,72 @@ class Graph:
 
     @classmethod
     def from_networkx(
-        cls, graph: Any, features: Any = "features", label: str = "label", weight: str = "weight", **fields: Any
+        cls,
+        graph: Any,
+        features: Any = "features",
+        label: str | None = "label",
+        weight: str | None = "weight",
+        *,
+        split: str | None = "split",
+        unknown: Collection[str] = (),
+        **fields: Any,
     ) -> Graph:
-        """See `portgnn.datasets.convert.from_networkx`."""
-        from portgnn.datasets import convert
+        """A graph of a networkx Graph, DiGraph, or multigraph (parallel edges: weights summed, else counted once).
 
-        return convert.from_networkx(graph, features, label, weight, **fields)
+        features: the node attribute that holds a list of numbers, or a list of attributes that hold one number
+            each, or a matrix [n, f] in the order of `graph.nodes`; without such an attribute, the identity.
+        label: the node attribute with the class's name, left out, None or NaN where unknown. unknown: labels that
+            stand for none, too. weight: the edge attribute; edges have weights if at least one has it, and the others
+            then weigh 1. split: the node attribute that is train, val or test, where no split is among the fields.
+            None reads none of these. Attributes that are not read are noted.
+        fields: the other fields of `Graph`. An undirected graph's edges go both ways, a directed one's as given.
+
+        What `to_networkx` writes comes back: classes and features keep their order and names.
+
+        Raises GraphError naming the node or edge at fault.
+        """
+        return cls.from_edges(
+            **_conversion.read_networkx(graph, features, label, weight, split=split, unknown=unknown, **fields)
+        )
 
     def to_networkx(self) -> Any:
-        """See `portgnn.datasets.convert.to_networkx`."""
-        from portgnn.datasets import convert
-
-        return convert.to_networkx(self)
+        """A networkx Graph (DiGraph where the graph is directed): nodes under their ids with `label` (class name),
+        `split` and `features` (list of floats), edges with `weight`; the graph with `class_names` and `feature_names`.
+        Needs networkx. Its `write_gml` leaves `label` out, which in GML names the node: copy it to `class` before.
+        """
+        return _conversion.write_networkx(self)
 
     @classmethod
     def from_pyg(cls, data: Any, **fields: Any) -> Graph:
-        """See `portgnn.datasets.convert.from_pyg`."""
-        from portgnn.datasets import convert
+        """A graph of a `torch_geometric.data.Data`, or of anything with edge_index [2, m] and x [n, f].
 
-        return convert.from_pyg(data, **fields)
+        Taken where they are: y [n], edge_weight [m] (or edge_attr of one column), train_mask, val_mask, test_mask:
+        masks [n], of booleans or of 0 and 1, or node numbers; class_names, a list. Edges are kept as given; repeated
+        ones are summed, with a note, as PyG's `gcn_norm` and convolutions do. fields: replace or add fields of `Graph`.
+        Raises GraphError.
+        """
+        return cls.from_edges(**_conversion.read_pyg(data, **fields))
 
     def to_pyg(self) -> Any:
-        """See `portgnn.datasets.convert.to_pyg`."""
-        from portgnn.datasets import convert
+        """A `torch_geometric.data.Data` with edge_index, edge_weight, x (dense), y, the masks and class_names (a list).
 
-        return convert.to_pyg(self)
+        Numbers are float32, or float64 where that would make infinity or 0 of one. Names of nodes and features stay
+        behind.
+        """
+        return _conversion.write_pyg(self)
 
     @classmethod
     def from_dgl(cls, graph: Any, features: str = "feat", label: str = "label", **fields: Any) -> Graph:
-        """See `portgnn.datasets.convert.from_dgl`."""
-        from portgnn.datasets import convert
+        """A graph of a homogeneous `dgl.DGLGraph`: edges() and ndata[features], ndata[label], ndata["train_mask"]….
 
-        return convert.from_dgl(graph, features, label, **fields)
+        Edge weights are taken from edata["weight"] or edata["w"]. Edges are kept as given; repeated ones are summed,
+        with a note, as DGL's convolutions do. Masks as for `from_pyg`. Raises GraphError.
+        """
+        return cls.from_edges(**_conversion.read_dgl(graph, features, label, **fields))
 
     def to_dgl(self) -> Any:
-        """See `portgnn.datasets.convert.to_dgl`."""
-        from portgnn.datasets import convert
-
-        return convert.to_dgl(self)
+        """A `dgl.DGLGraph` with ndata "feat", "label" and the masks, and edata "weight"."""
+        return _conversion.write_dgl(self)
 
 
 def normalized_adjacency(adjacency: sp.csr_array) -> sp.csr_array:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,17 @@ from portgnn.operands import Prepared
 from portgnn.presets import Config
 from portgnn.protocol import Backend
 from portgnn.registry import backend_of
-from portgnn.result import TrainResult
 from portgnn.training import logits
 
-Trained = Model | TrainResult | str | os.PathLike[str]
+
+class Finished(Protocol):
+    """What holds a trained model, as a `portgnn.TrainResult` does."""
+
+    @property
+    def model(self) -> Model: ...
+
+
+Trained = Model | Finished | str | os.PathLike[str]
 Target = Graph | str | os.PathLike[str]
 
 
@@ -217,9 +224,10 @@ def oriented(graph: Graph, config: Config) -> tuple[Graph, str]:
 
 def trained_model(given: Trained) -> Model:
     """The model of a result, or in a file. Raises CheckpointError for an unreadable file."""
-    if isinstance(given, TrainResult):
-        return given.model
-    return given if isinstance(given, Model) else Model.load(given)
+    if isinstance(given, Model):
+        return given
+    held = getattr(given, "model", None)
+    return held if isinstance(held, Model) else Model.load(given)  # type: ignore[arg-type]
 
 
 def _logits_of(trained: Model, graph: Graph, on: Backend) -> NDArray[Any]:

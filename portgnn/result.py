@@ -126,7 +126,8 @@ class TrainResult:
         """
         from portgnn.plots import draw_result
 
-        return draw_result(self, kind, others, graph, map, ax, None if out is None else Path(out))
+        runs = [one.to_dict() for one in (self, *others)]
+        return draw_result(self.model, runs, kind, graph, map, ax, None if out is None else Path(out))
 
     def _repr_html_(self) -> str:
         """The run as a notebook shows it: a table, and its curves."""

@@ -16,7 +16,7 @@ from portgnn.parts import Adam, checked_loss, plain_loop
 from portgnn.protocol import Array, Capabilities, Key, LossFn, Params, Run, Step
 from portgnn.random import keep_threshold
 from portgnn_numpy.namespace import tape_over
-from portgnn_numpy.tape import Var, backward, unary, value_of
+from portgnn_numpy.tape import Tape, Var, backward, unary, value_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +143,7 @@ class TapeBackend(ABC):
 
     def value_and_grad(self, fn: LossFn) -> Callable[..., tuple[tuple[Array, Any], Params]]:
         def wrapped(params: Params, *args: Any) -> tuple[tuple[Array, Any], Params]:
-            tape: list[Var] = []
+            tape = Tape(tape_over)
             recorded = {name: Var.leaf(value, tape) for name, value in params.items()}
             try:
                 loss, aux = checked_loss(fn(recorded, *args))

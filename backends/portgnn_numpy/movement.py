@@ -10,28 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from portgnn.protocol import Array
-from portgnn_numpy.tape import Var, unary, unbroadcast, value_of
-
-
-def add_up(xp: Any, grad: Array, places: Array, shape: tuple[int, ...]) -> Array:
-    """Zeros of a shape, to which the gradient is added at element numbers; those that come twice get both."""
-    size = 1
-    for n in shape:
-        size *= n
-    total = xp.zeros(size, dtype=grad.dtype)
-    # The standard has no such sum. NumPy's and CuPy's ufuncs do.
-    xp.add.at(total, xp.reshape(places, (-1,)), xp.reshape(grad, (-1,)))
-    return xp.reshape(total, shape)
-
-
-def moved(xp: Any, x: Any, move: Callable[[Array], Array]) -> Any:
-    """`move(x)`, where move takes any array of x's shape and only moves its elements."""
-    raw = value_of(x)
-
-    def pull(grad: Array) -> Array:
-        return add_up(xp, grad, move(xp.reshape(xp.arange(raw.size), raw.shape)), raw.shape)
-
-    return unary(x, move(raw), pull)
+from portgnn_numpy.tape import Var, moved, unary, unbroadcast, value_of
 
 
 def _by_numbers(name: str) -> Callable[..., Any]:
@@ -62,23 +41,6 @@ def _masking(name: str) -> Callable[..., Any]:
         return unary(x, part(value_of(x), k=k), lambda g: part(g, k=k))
 
     return function
-
-
-def getitem(x: Var, key: Any) -> Any:
-    """x[key] for every index of the standard: numbers, slices, None, ..., and arrays of integers or booleans."""
-    keys = key if isinstance(key, tuple) else (key,)
-    plain = tuple(value_of(k) for k in keys)
-    xp = x.__array_namespace__().raw
-    if any(hasattr(k, "dtype") or isinstance(k, list) for k in plain):
-        return moved(xp, x, lambda raw: raw[plain])
-    raw = x.value
-
-    def pull(grad: Array) -> Array:
-        out = xp.zeros_like(raw, dtype=grad.dtype)
-        out[plain] = grad  # no element comes twice
-        return out
-
-    return unary(x, xp.asarray(raw[plain]), pull)
 
 
 def broadcast_to(t: Any, x: Any, /, shape: tuple[int, ...]) -> Any:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from portgnn.protocol import Array
-from portgnn_numpy.movement import matrix_transpose, moved
-from portgnn_numpy.tape import Var, unary, unbroadcast, value_of
+from portgnn_numpy.movement import matrix_transpose
+from portgnn_numpy.tape import Var, moved, unary, unbroadcast, value_of
 
 
 def matmul(t: Any, a: Any, b: Any, /) -> Any:

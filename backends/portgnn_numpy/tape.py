@@ -4,8 +4,9 @@
 Operations on plain arrays pass straight through, so the same model code evaluates without a tape when none
 of its inputs is a `Var`.
 
-Here stand the recorded array and the way back. The rules of functions are in `elementwise`, `movement`, `reductions`
-and `products`; `namespace` makes the array API of them, and refuses what has no rule.
+Here stand the recorded array with its operators, indexing among them, and the way back. The rules of functions are in
+`elementwise`, `movement`, `reductions` and `products`; `namespace` makes the array API of them, and refuses what has no
+rule. It imports this module: what a Var's namespace is, its tape knows.
 """
 
 from __future__ import annotations
@@ -20,16 +21,26 @@ from portgnn.protocol import Array
 Vjp = Callable[[Array], tuple[Array | None, ...]]
 
 
+class Tape(list["Var"]):
+    """All Vars of one function in the order in which they were made, which is an order for the way back too.
+
+    over: makes the recording form of a library's namespace, which is what a Var's `__array_namespace__` gives.
+    """
+
+    def __init__(self, over: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.over = over
+
+
 class Var:
     """A recorded array: `value`, the Vars it was made from, and the rule that pulls a gradient back to them.
 
-    tape: all Vars of one function in the order in which they were made, which is an order for the way back too.
-    Comparisons give plain arrays. What would lose the record (float, bool, NumPy's own functions, item assignment)
-    raises TypeError.
+    tape: where the Vars of one function stand. Comparisons give plain arrays. What would lose the record (float, bool,
+    NumPy's own functions, item assignment) raises TypeError.
     """
 
     __slots__ = ("parents", "tape", "value", "vjp")
-    tape: list[Var]
+    tape: Tape
     __array_ufunc__ = None  # makes `ndarray * Var` call Var.__rmul__ and not broadcast over objects
     __hash__ = object.__hash__
 
@@ -39,7 +50,7 @@ class Var:
         self.tape.append(self)
 
     @classmethod
-    def leaf(cls, value: Array, tape: list[Var]) -> Var:
+    def leaf(cls, value: Array, tape: Tape) -> Var:
         var = cls.__new__(cls)
         var.value, var.parents, var.vjp, var.tape = value, (), _no_gradients, tape
         return var
@@ -79,9 +90,7 @@ class Var:
         return self
 
     def __array_namespace__(self, *, api_version: str | None = None) -> Any:
-        from portgnn_numpy.namespace import tape_over
-
-        return tape_over(array_namespace(self.value, api_version=api_version))
+        return self.tape.over(array_namespace(self.value, api_version=api_version))
 
     def __add__(self, other: Any) -> Var:
         return binary(self, other, lambda a, b: a + b, lambda g, a, b: g, lambda g, a, b: g)
@@ -157,8 +166,6 @@ class Var:
         return self.value != value_of(other)
 
     def __getitem__(self, key: Any) -> Any:
-        from portgnn_numpy.movement import getitem
-
         return getitem(self, key)
 
     def __len__(self) -> int:
@@ -239,6 +246,44 @@ def binary(
 def unary(x: Any, value: Array, pull: Callable[[Array], Array]) -> Any:
     """`value` as a function of x alone, whose gradient is `pull`; not recorded where x is not."""
     return Var(value, (x,), lambda g: (pull(g),)) if isinstance(x, Var) else value
+
+
+def add_up(xp: Any, grad: Array, places: Array, shape: tuple[int, ...]) -> Array:
+    """Zeros of a shape, to which the gradient is added at element numbers; those that come twice get both."""
+    size = 1
+    for n in shape:
+        size *= n
+    total = xp.zeros(size, dtype=grad.dtype)
+    # The standard has no such sum. NumPy's and CuPy's ufuncs do.
+    xp.add.at(total, xp.reshape(places, (-1,)), xp.reshape(grad, (-1,)))
+    return xp.reshape(total, shape)
+
+
+def moved(xp: Any, x: Any, move: Callable[[Array], Array]) -> Any:
+    """`move(x)`, where move takes any array of x's shape and only moves its elements."""
+    raw = value_of(x)
+
+    def pull(grad: Array) -> Array:
+        return add_up(xp, grad, move(xp.reshape(xp.arange(raw.size), raw.shape)), raw.shape)
+
+    return unary(x, move(raw), pull)
+
+
+def getitem(x: Var, key: Any) -> Any:
+    """x[key] for every index of the standard: numbers, slices, None, ..., and arrays of integers or booleans."""
+    keys = key if isinstance(key, tuple) else (key,)
+    plain = tuple(value_of(k) for k in keys)
+    xp = array_namespace(x.value)
+    if any(hasattr(k, "dtype") or isinstance(k, list) for k in plain):
+        return moved(xp, x, lambda raw: raw[plain])
+    raw = x.value
+
+    def pull(grad: Array) -> Array:
+        out = xp.zeros_like(raw, dtype=grad.dtype)
+        out[plain] = grad  # no element comes twice
+        return out
+
+    return unary(x, xp.asarray(raw[plain]), pull)
 
 
 def backward(loss: Var, wanted: dict[str, Var], zeros_like: Callable[[Array], Array]) -> dict[str, Array]:

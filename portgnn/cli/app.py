@@ -35,9 +35,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdou
 
 def _version(wanted: bool) -> None:
     if wanted:
-        import portgnn
+        from portgnn._version import __version__
 
-        print(f"portgnn {portgnn.__version__}")
+        print(f"portgnn {__version__}")
         raise typer.Exit
 
 

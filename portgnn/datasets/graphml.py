@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from portgnn.datasets.convert import from_networkx
 from portgnn.datasets.selection import check_ignored, feature_doubts
 from portgnn.errors import DatasetError, GraphError, PortgnnError
 from portgnn.graph import Graph
@@ -106,7 +105,7 @@ def _graph(path: Path, graph: Any, label: str, unknown: Collection[str], ignore:
     features = [name for name in names if name not in (label, "split", *ignore)]
     if features == ["features"] and all(isinstance(graph.nodes[node].get("features"), list) for node in nodes):
         # What `to_networkx` made and networkx wrote: one list a node.
-        return from_networkx(graph, "features", label, unknown=unknown, name=path.stem)
+        return Graph.from_networkx(graph, "features", label, unknown=unknown, name=path.stem)
     for name in features:
         for node in nodes:
             value = graph.nodes[node].get(name)
@@ -117,7 +116,7 @@ def _graph(path: Path, graph: Any, label: str, unknown: Collection[str], ignore:
                 )
     columns = {name: np.array([float(graph.nodes[node][name]) for node in nodes]) for name in features}
     notes = feature_doubts(features, columns)
-    return from_networkx(graph, features or None, label, unknown=unknown, name=path.stem, notes=notes)
+    return Graph.from_networkx(graph, features or None, label, unknown=unknown, name=path.stem, notes=notes)
 
 
 @contextmanager

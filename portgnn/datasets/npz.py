@@ -21,10 +21,10 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from portgnn.arrays import as_float64
-from portgnn.datasets.labels import doubts, with_bare_classes
-from portgnn.datasets.selection import feature_doubts, selected
+from portgnn.datasets.selection import feature_doubts, selected, with_bare_classes
 from portgnn.errors import DatasetError, GraphError
 from portgnn.graph import Graph
+from portgnn.graphs.labels import doubts
 from portgnn.untrusted import check_need, opened
 
 Arrays: TypeAlias = "dict[str, NDArray[Any]]"

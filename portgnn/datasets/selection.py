@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 from portgnn.errors import ConfigError, DatasetError
 from portgnn.graph import UNLABELLED, Graph
+from portgnn.graphs.labels import bare
 
 _INDICES = ("index", "level_0", "__index_level_0__", "row", "rownames")
 _COLOURS, _PLACES, _DRAWN = {"r", "g", "b"}, {"x", "y"}, ("r", "g", "b", "a", "x", "y", "z", "size")
@@ -80,14 +81,16 @@ def _shell(name: str) -> str:
     return name if name.isidentifier() and name.isascii() else "'" + name.replace("'", "'\\''") + "'"
 
 
-def left_out(kind: str, names: Iterable[str], only: str) -> list[str]:
-    """A note on attributes that were in the data and are not read."""
-    found = sorted(map(str, names))
-    if not found:
-        return []
-    more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
-    listed = ", ".join(repr(name[:40]) for name in found[:_LISTED])
-    return [f"{kind} attribute{'s' if len(found) > 1 else ''} {listed}{more} left out: {only}"]
+def with_bare_classes(graph: Graph) -> Graph:
+    """A graph whose class names came with it, without the space around them; a note says so."""
+    names = [bare(name) for name in graph.class_names]
+    if names == list(graph.class_names):
+        return graph
+    distinct = list(dict.fromkeys(names))
+    number = np.array([*map(distinct.index, names), UNLABELLED])  # -1 takes the last
+    notes = (*graph.notes, "names of classes had space around them, which was taken off")
+    labels = None if graph.labels is None else number[graph.labels]
+    return replace(graph, labels=labels, class_names=tuple(distinct), notes=notes)
 
 
 def selected(graph: Graph, unknown: Collection[str], ignore: Collection[str]) -> Graph:

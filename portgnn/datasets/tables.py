@@ -13,16 +13,15 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.datasets.columns import Table, read_csv, read_parquet
-from portgnn.datasets.labels import classes_of
 from portgnn.datasets.npz import read_matrix
 from portgnn.datasets.selection import check_ignored, feature_doubts
 from portgnn.errors import DatasetError, GraphError
 from portgnn.files import exists, is_file
 from portgnn.graph import Graph
+from portgnn.graphs.labels import SPLIT_WORDS, classes_of
 
 NODE_TEXT = ("id", "label", "split")
 EDGE_TEXT = ("source", "target")
-SPLIT_WORDS = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 
 _READERS = {".csv": read_csv, ".parquet": read_parquet}
 
@@ -30,7 +29,7 @@ _READERS = {".csv": read_csv, ".parquet": read_parquet}
 def read_folder(folder: Path, unknown: Collection[str] = (), ignore: Collection[str] = ()) -> Graph:
     """Reads a graph of two tables, as CSV (UTF-8, commas, a header) or as Parquet.
 
-    nodes: `id`, any text, each once; `label`, the class's name, empty where unknown (`portgnn.datasets.labels` has
+    nodes: `id`, any text, each once; `label`, the class's name, empty where unknown (`portgnn.graphs.labels` has
     the other markers); optionally `split`: train, val, test or empty; every other column is a feature, of finite
     numbers. Or the features stand in `features.npz`, a row a node in the same order: what `scipy.sparse.save_npz`
     writes, or one dense array. Without either the features are the identity. edges: `source` and `target`, ids of

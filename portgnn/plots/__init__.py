@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from portgnn.checkpoint import Model
     from portgnn.graph import Graph
-    from portgnn.result import TrainResult
 
 __all__ = ["FORMATS", "KINDS", "MAPS", "draw", "draw_result", "image", "new_figure"]
 
@@ -81,15 +80,15 @@ def draw(
 
 
 def draw_result(
-    result: TrainResult,
+    model: Model,
+    runs: Sequence[dict[str, Any]],
     kind: str,
-    others: Sequence[TrainResult],
     graph: Graph | None,
     map: str,
     ax: Any,
     out: Path | None,
 ) -> list[Axes]:
-    """What `TrainResult.plot` does; see there."""
+    """What `TrainResult.plot` does; see there. runs: the document of the model's run, and then of the others."""
     from portgnn.files import write_atomically
 
     if out is not None:
@@ -99,11 +98,10 @@ def draw_result(
     if graph is None and kind in ("confusion", "map"):
         from portgnn.plots.nodes import graph_of
 
-        graph = graph_of(result.model)
-    runs = [one.to_dict() for one in (result, *others)]
+        graph = graph_of(model)
     if ax is None and out is None:  # pyplot's, which a notebook and pyplot.show() show
-        ax = new_figure(kind, runs, result.model, managed=True)
-    axes = draw(kind, runs=runs, model=result.model, graph=graph, map=map, ax=ax)
+        ax = new_figure(kind, runs, model, managed=True)
+    axes = draw(kind, runs=runs, model=model, graph=graph, map=map, ax=ax)
     if out is not None:
         write_atomically(out, image(axes, out.suffix))
     return axes

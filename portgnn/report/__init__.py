@@ -10,10 +10,10 @@ from importlib.resources import files
 from typing import Any
 from xml.etree.ElementTree import Element
 
-import portgnn
+from portgnn._version import __version__
 from portgnn.documents import Document, command, decisive, labels_of, place_of
+from portgnn.markup import E, render
 from portgnn.report import charts, tables
-from portgnn.report.elements import E, render
 
 __all__ = ["page"]
 
@@ -61,7 +61,7 @@ def page(documents: Sequence[Document]) -> str:
         E(
             "footer",
             "Made by portgnn ",
-            portgnn.__version__,
+            __version__,
             " with:",
             E("pre", f"portgnn report {names} --out report.html"),
         ),

@@ -3,46 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from xml.etree.ElementTree import Element
 
 from portgnn.documents import number, place_of
+from portgnn.markup import LEFT, E, facts_table, render
 from portgnn.report.charts import curves
-from portgnn.report.elements import E, render
 from portgnn.report.svg import swatch
 from portgnn.report.tables import state, verdict
-from portgnn.text import shortened
 
-if TYPE_CHECKING:
-    from portgnn.graph import Graph
-
-FEW = 8
-"""Names and notes that a cell shows."""
-
-LEFT, RIGHT = "text-align:left", "text-align:right;white-space:nowrap"
-
-
-def graph_cell(graph: Graph) -> str:
-    """A graph: its sizes, its splits, and what was done to it on the way in."""
-    kind = "" if graph.is_undirected else "directed "
-    more = ", …" if graph.num_classes > FEW else ""
-    facts = [
-        ("graph", graph.name),
-        ("nodes", f"{graph.num_nodes:,}"),
-        (f"{kind}edges", f"{graph.num_edges:,}"),
-        ("features", f"{graph.num_features:,}"),
-        ("classes", f"{graph.num_classes:,}: {', '.join(graph.class_names[:FEW])}{more}"),
-        ("splits", graph.splits_in_words),
-        *(("note", note) for note in graph.notes[:FEW]),
-    ]
-    return render(E("table", E("tbody", *_rows(facts))))
-
-
-def _rows(facts: Sequence[tuple[str, str]]) -> list[Element]:
-    return [
-        E("tr", E("th", name, scope="row", style=LEFT), E("td", shortened(value, 200), style=LEFT))
-        for name, value in facts
-    ]
+RIGHT = "text-align:right;white-space:nowrap"
 
 
 def run_cell(run: dict[str, Any]) -> str:
@@ -62,7 +32,7 @@ def run_cell(run: dict[str, Any]) -> str:
     key = [E("span", swatch(slot), f" {name} ") for slot, name in enumerate(("training", "validation"))]
     frame = "display:flex;flex-wrap:wrap;gap:1em;align-items:flex-start"
     charts = [E("div", chart, style="flex:1 1 300px;max-width:380px") for chart in curves(run)]
-    return render(E("div", E("table", E("tbody", *_rows(facts))), E("div", *charts, style=frame), E("div", *key)))
+    return render(E("div", facts_table(facts), E("div", *charts, style=frame), E("div", *key)))
 
 
 def verification_cell(report: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from portgnn.documents import (
     relative_difference,
     timed_groups,
 )
-from portgnn.report.elements import E
+from portgnn.markup import E
 from portgnn.report.svg import Bar, Series, bar_chart, line_chart, swatch
 
 OURS_SLOT, PEER_SLOT = 0, 5

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
-from portgnn.report.elements import E
+from portgnn.markup import E
 
 COLOURS = ("#0072b2", "#d55e00", "#00805f", "#a8478a", "#946200", "#555555")
 """After M. Okabe and K. Ito, "Color universal design", 2008, darkened to stand 3:1 off white."""

@@ -7,7 +7,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from portgnn.documents import form_of, number
-from portgnn.report.elements import E
+from portgnn.markup import E
 
 LONG = 60
 """Letters from which a cell's text may take several lines."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-import portgnn
+from portgnn.api import predict, train
 from portgnn.graph import Graph
 from portgnn.protocol import Backend
 from portgnn.training import WholeGraph
@@ -28,7 +28,7 @@ def whole(backend: Backend, recipe: Recipe) -> Measured:
     options = {"epochs": recipe.epochs, "hidden": recipe.hidden, "adjacency": recipe.adjacency}
     given = {"features": recipe.features, "undirected": False, "patience": 0}
     settings: dict[str, Any] = options | given | dict(recipe.options)
-    result = portgnn.train(graph, backend=backend, preset=recipe.preset, seed=recipe.seed, **settings)
+    result = train(graph, backend=backend, preset=recipe.preset, seed=recipe.seed, **settings)
     course, history = recipe.course, result.history
     losses = [row[1] for row in course.metrics] if graph.val is not None else []
     last = int(np.argmin(history.val_loss)) if config.restore_best and losses else recipe.epochs - 1
@@ -36,9 +36,9 @@ def whole(backend: Backend, recipe: Recipe) -> Measured:
     want = recipe.oracle.forward(params)[0]
     with tempfile.TemporaryDirectory() as folder:
         path = result.save(Path(folder) / "model.safetensors")
-        logits = portgnn.predict(path, graph, backend=backend)
+        logits = predict(path, graph, backend=backend)
     bare = Graph(graph.adjacency, graph.features, class_names=graph.class_names, labels=graph.labels)
-    again = portgnn.predict(result, bare, backend=backend)
+    again = predict(result, bare, backend=backend)
     if graph.test is not None:
         right, close = recipe.oracle.correct(want, graph.test)
         found = round((result.test_accuracy or 0.0) * len(graph.test))

@@ -18,7 +18,7 @@ import scipy.sparse as sp
 from portgnn.testing.gradient_cases import GRADIENT_CASES, GradientCase, gradient, reference, slopes
 from portgnn_numpy import NumPyBackend
 from portgnn_numpy.namespace import PLAIN, RULES, tape_over
-from portgnn_numpy.tape import Var, backward
+from portgnn_numpy.tape import Tape, Var, backward
 
 # Not by get_backend: its self-check would refuse a broken tape before a test here could say what is broken.
 BACKEND = NumPyBackend(dtype="float64")
@@ -119,7 +119,7 @@ def test_a_function_without_slopes_takes_a_recorded_array_for_a_plain_one(name: 
     given: Any = (x[0], x[0]) if name == "searchsorted" else (x, x) if name in TWO else (x,)
     if name in ("can_cast", "finfo", "iinfo"):
         given = {"can_cast": (x, np.float64), "finfo": (x,), "iinfo": (np.arange(3),)}[name]
-    recorded = tuple(Var.leaf(g, []) if isinstance(g, np.ndarray) else g for g in given)
+    recorded = tuple(Var.leaf(g, Tape(tape_over)) if isinstance(g, np.ndarray) else g for g in given)
     want, got = _named(plain, name)(*given), _named(XP, name)(*recorded)
     assert not isinstance(got, Var)
     if name == "empty_like":
@@ -132,7 +132,7 @@ def test_a_function_without_slopes_takes_a_recorded_array_for_a_plain_one(name: 
 
 @pytest.mark.parametrize("name", [*REFUSED, "cumsum", "einsum", "concatenate", "transpose", "linalg.norm"])
 def test_a_function_without_a_rule_names_itself_and_what_to_use(name: str) -> None:
-    x = Var.leaf(np.ones((2, 2)), [])
+    x = Var.leaf(np.ones((2, 2)), Tape(tape_over))
     with pytest.raises(TypeError, match=rf"^xp\.{name} has no gradient on the tape\. \w+.*\.$"):
         _named(XP, name)(x, x) if name.startswith("bitwise") else _named(XP, name)(x)
 
@@ -173,28 +173,28 @@ def _divided(x: Any) -> Any:
 )  # fmt: skip
 def test_what_would_lose_the_record_is_refused(use: Fn, says: str) -> None:
     with pytest.raises(TypeError) as refused:
-        use(Var.leaf(np.array(2.0), []))
+        use(Var.leaf(np.array(2.0), Tape(tape_over)))
     assert says in str(refused.value)
 
 
 def test_one_cannot_be_put_into_an_array_of_numpy() -> None:
     with pytest.raises(TypeError, match="no NumPy array"):
-        np.zeros(3)[:2] = Var.leaf(np.ones(2), [])
+        np.zeros(3)[:2] = Var.leaf(np.ones(2), Tape(tape_over))
     # For a single number NumPy asks float(), and puts an error of its own before ours.
     with pytest.raises(ValueError, match="setting an array element") as refused:
-        np.zeros(3)[0] = Var.leaf(np.array(2.0), [])
+        np.zeros(3)[0] = Var.leaf(np.array(2.0), Tape(tape_over))
     assert "no Python number" in str(refused.value.__cause__)
 
 
 def test_a_method_that_arrays_of_the_standard_lack_names_the_function() -> None:
     with pytest.raises(AttributeError, match=r"as xp\.sum\(x\)"):
-        Var.leaf(np.ones(2), []).sum()
+        Var.leaf(np.ones(2), Tape(tape_over)).sum()
 
 
 def test_comparisons_are_plain() -> None:
-    x, y = Var.leaf(np.array([1.0, 2.0]), []), np.array([2.0, 2.0])
+    x, y = Var.leaf(np.array([1.0, 2.0]), Tape(tape_over)), np.array([2.0, 2.0])
     for compare in (operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne):
-        for other in (y, Var.leaf(y, []), 2.0):
+        for other in (y, Var.leaf(y, Tape(tape_over)), 2.0):
             assert compare(x, other).tolist() == compare(x.value, y).tolist()
         assert compare(y, x).tolist() == compare(y, x.value).tolist()
     assert (x // y).tolist() == [0, 1]
@@ -298,7 +298,7 @@ def test_the_namespace_is_one_and_can_be_copied() -> None:
     assert NumPyBackend().xp is XP is tape_over(plain)
     assert XP.float64 is plain.float64
     assert XP.pi == plain.pi
-    assert Var.leaf(np.ones(2), []).__array_namespace__() is XP
+    assert Var.leaf(np.ones(2), Tape(tape_over)).__array_namespace__() is XP
     assert copy.copy(XP).sum(np.ones(3)) == 3
     with pytest.raises(AttributeError):
         XP.no_such_function  # noqa: B018
@@ -307,7 +307,7 @@ def test_the_namespace_is_one_and_can_be_copied() -> None:
 
 
 def test_deep_chains_do_not_meet_the_stack_limit() -> None:
-    x = Var.leaf(np.array(1.0), [])
+    x = Var.leaf(np.array(1.0), Tape(tape_over))
     y = x
     for _ in range(5000):
         y = y + 1.0

@@ -26,7 +26,7 @@ ADAPTERS = {point.name for point in entry_points(group="portgnn.backends")}
 ADMITTED = {
     ("datasets/catalog.py", "Bilot 2023, mlx-GCN"): "the title of a repository whose split it is",
     ("datasets/linqs.py", "mlx-GCN"): "the same",
-    ("datasets/convert.py", "torch"): "what objects of PyG and DGL are made of, loaded when a user asks for one",
+    ("graphs/_conversion.py", "torch"): "what objects of PyG and DGL are made of, loaded when a user asks for one",
     ("verification/verbs.py", "Switch it off (MLX: "): "tells the reader which setting to type; nothing branches on it",
 }
 

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from portgnn import Graph, cli, load_graph, predict, train
-from portgnn.datasets.labels import classes_of
 from portgnn.errors import DatasetError, PortgnnError
+from portgnn.graphs.labels import classes_of
 
 Streams = pytest.CaptureFixture[str]
 NAN = float("nan")

@@ -17,9 +17,9 @@ from results import RESULTS, benchmark, growth, run, trained, verification
 from portgnn import cli, verify
 from portgnn.documents import Document, recognise
 from portgnn.errors import ConfigError
+from portgnn.markup import E, render
 from portgnn.report import page
 from portgnn.report.cells import run_cell, verification_cell
-from portgnn.report.elements import E, render
 from portgnn.report.svg import COLOURS, Bar, Series, bar_chart, line_chart, tick_text, ticks
 
 EVIL = "</script></style></title><script>alert('1')</script><img src=x onerror=alert(2)>\"'&\x00\ud800"

@@ -6,14 +6,13 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.graph import UNLABELLED, Graph
-from portgnn.graph_checks import is_missing
+from portgnn.graph_checks import UNLABELLED, is_missing
 
 _WRITTEN = "na n/a #n/a <na> nan nat null nil none ? - -- . -1 -9 -99 -999 -9999 unknown unlabeled unlabelled undefined"
 MARKERS = frozenset((*_WRITTEN.split(), "missing"))
@@ -21,6 +20,8 @@ MARKERS = frozenset((*_WRITTEN.split(), "missing"))
 _WHOLE = re.compile(r"([+-]?\d{1,18})(\.0*)?", re.ASCII)
 _INVISIBLE = "\ufeff\u200b"
 _SHOWN = 5
+SPLIT_WORDS = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
+"""Words for the parts of a split, and the number of each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,7 @@ def classes_of(values: Iterable[Any], unknown: Collection[str] = ()) -> Classes:
     """
     texts = [_text(value) for value in values]
     counts = Counter(texts)
-    name_of = {text: _bare(text) for text in counts}
+    name_of = {text: bare(text) for text in counts}
     notes = []
     spaced = sum(counts[text] for text, name in name_of.items() if name and name != text)
     if spaced:
@@ -148,19 +149,8 @@ def doubts(labels: NDArray[np.int64] | None, names: Sequence[str]) -> list[str]:
     return notes
 
 
-def with_bare_classes(graph: Graph) -> Graph:
-    """A graph whose class names came with it, without the space around them; a note says so."""
-    names = [_bare(name) for name in graph.class_names]
-    if names == list(graph.class_names):
-        return graph
-    distinct = list(dict.fromkeys(names))
-    number = np.array([*map(distinct.index, names), UNLABELLED])  # -1 takes the last
-    notes = (*graph.notes, "names of classes had space around them, which was taken off")
-    labels = None if graph.labels is None else number[graph.labels]
-    return replace(graph, labels=labels, class_names=tuple(distinct), notes=notes)
-
-
-def _bare(name: str) -> str:
+def bare(name: str) -> str:
+    """A class's name without the space around it, and without signs that nobody sees."""
     return name.strip().strip(_INVISIBLE).strip()
 
 

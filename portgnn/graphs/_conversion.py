@@ -1,28 +1,53 @@
-"""Graphs from other libraries' objects and back. Each is known by what it offers; none is imported to read it."""
+"""Other libraries' objects as arguments of `Graph.from_edges`, and back. None of these libraries is imported to read.
+
+An object is known by what it offers. What is read is given back as arguments, and what is written is any record with
+the fields of a graph: so `Graph` can offer these, and nothing here needs it.
+"""
 
 from __future__ import annotations
 
 import importlib
 from collections import Counter
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.arrays import host, unmasked
-from portgnn.datasets.labels import Classes, classes_of
-from portgnn.datasets.selection import left_out
-from portgnn.datasets.tables import SPLIT_WORDS
 from portgnn.errors import GraphError
-from portgnn.graph import UNLABELLED, Graph
-from portgnn.graph_checks import is_missing, is_zero_one
+from portgnn.graph_checks import UNLABELLED, Features, is_missing, is_zero_one
+from portgnn.graphs.labels import SPLIT_WORDS, Classes, classes_of
 
 _MASKS = {"train": "train_mask", "val": "val_mask", "test": "test_mask"}
+_LISTED = 12
 
 
-def from_networkx(
+class Record(Protocol):
+    """What is written of a graph; `portgnn.graph.Graph` says what each field holds."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def adjacency(self) -> sp.csr_array: ...
+    @property
+    def features(self) -> Features: ...
+    @property
+    def labels(self) -> NDArray[np.int64] | None: ...
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+    @property
+    def feature_names(self) -> tuple[str, ...]: ...
+    @property
+    def node_ids(self) -> Any: ...
+    @property
+    def num_nodes(self) -> int: ...
+    @property
+    def is_undirected(self) -> bool: ...
+
+
+def read_networkx(
     graph: Any,
     features: Any = "features",
     label: str | None = "label",
@@ -31,21 +56,8 @@ def from_networkx(
     split: str | None = "split",
     unknown: Collection[str] = (),
     **fields: Any,
-) -> Graph:
-    """A graph of a networkx Graph, DiGraph, or multigraph (parallel edges: weights summed, else counted once).
-
-    features: the node attribute that holds a list of numbers, or a list of attributes that hold one number
-        each, or a matrix [n, f] in the order of `graph.nodes`; without such an attribute, the identity.
-    label: the node attribute with the class's name, left out, None or NaN where unknown. unknown: labels that stand
-        for none, too. weight: the edge attribute; edges have weights if at least one has it, and the others then
-        weigh 1. split: the node attribute that is train, val or test, where no split is among the fields. None reads
-        none of these. Attributes that are not read are noted.
-    fields: the other fields of `Graph`. An undirected graph's edges go both ways, a directed one's as given.
-
-    What `to_networkx` writes comes back: classes and features keep their order and names.
-
-    Raises GraphError naming the node or edge at fault.
-    """
+) -> dict[str, Any]:
+    """What `Graph.from_networkx` reads, as arguments of `Graph.from_edges`."""
     nodes = list(graph.nodes)
     index = {node: position for position, node in enumerate(nodes)}
     names = [str(node) for node in nodes]
@@ -57,10 +69,10 @@ def from_networkx(
         weighted = weighted or value is not None
         weights.append(_number(1 if value is None else value, f"{weight!r} of edge {source!r} -> {target!r}"))
         left.update(data)
-    notes = [*fields.pop("notes", ()), *left_out("edge", left - {weight, "id", "key"}, _weight_advice(weight))]
+    notes = [*fields.pop("notes", ()), *_left_out("edge", left - {weight, "id", "key"}, _weight_advice(weight))]
     read = {label, split, *(features if _are_names(features) else [features] if isinstance(features, str) else [])}
     of_nodes = {name for _, data in graph.nodes(data=True) for name in data}
-    notes += left_out("node", of_nodes - read, "name those that are features in features=[…]")
+    notes += _left_out("node", of_nodes - read, "name those that are features in features=[…]")
     classes = classes_of([graph.nodes[node].get(label) for node in nodes], unknown)
     notes += classes.notes
     matrix = features
@@ -73,15 +85,24 @@ def from_networkx(
     if not {*_MASKS} & set(fields):
         fields |= _parts(graph, nodes, split)
     given = {"name": str(graph.name or "graph"), "node_ids": names}
-    return Graph.from_edges(
-        np.array(pairs, dtype=np.int64).reshape(-1, 2),
-        matrix,
-        weights=weights if weighted else None,
-        num_nodes=len(nodes),
-        undirected=not graph.is_directed(),
-        notes=tuple(notes),
-        **(given | _in_order(classes, graph.graph.get("class_names")) | fields),
-    )
+    edges = {
+        "edges": np.array(pairs, dtype=np.int64).reshape(-1, 2),
+        "weights": weights if weighted else None,
+        "num_nodes": len(nodes),
+        "undirected": not graph.is_directed(),
+    }
+    nodes_have = {"features": matrix, "notes": tuple(notes)} | _in_order(classes, graph.graph.get("class_names"))
+    return edges | given | nodes_have | fields
+
+
+def _left_out(kind: str, names: Iterable[str], only: str) -> list[str]:
+    """A note on attributes that were in the data and are not read."""
+    found = sorted(map(str, names))
+    if not found:
+        return []
+    more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
+    listed = ", ".join(repr(name[:40]) for name in found[:_LISTED])
+    return [f"{kind} attribute{'s' if len(found) > 1 else ''} {listed}{more} left out: {only}"]
 
 
 def _check_distinct(names: list[str], when: str) -> None:
@@ -148,11 +169,8 @@ def _number(value: Any, what: str) -> float:
         raise GraphError(f"{what} is {str(value)[:40]!r}, which is not a number") from None
 
 
-def to_networkx(graph: Graph) -> Any:
-    """A networkx Graph (DiGraph where the graph is directed): nodes under their ids with `label` (class name),
-    `split` and `features` (list of floats), edges with `weight`; the graph with `class_names` and `feature_names`.
-    Needs networkx. Its `write_gml` leaves `label` out, which in GML names the node: copy it to `class` before.
-    """
+def write_networkx(graph: Record) -> Any:
+    """What `Graph.to_networkx` gives."""
     library = _library("networkx", "data")
     made = library.Graph(name=graph.name) if graph.is_undirected else library.DiGraph(name=graph.name)
     names = node_names(graph)
@@ -175,14 +193,8 @@ def to_networkx(graph: Graph) -> Any:
     return made
 
 
-def from_pyg(data: Any, **fields: Any) -> Graph:
-    """A graph of a `torch_geometric.data.Data`, or of anything with edge_index [2, m] and x [n, f].
-
-    Taken where they are: y [n], edge_weight [m] (or edge_attr of one column), train_mask, val_mask, test_mask: masks
-    [n], of booleans or of 0 and 1, or node numbers; class_names, a list. Edges are kept as given; repeated ones are
-    summed, with a note, as PyG's `gcn_norm` and convolutions do. fields: replace or add fields of `Graph`. Raises
-    GraphError.
-    """
+def read_pyg(data: Any, **fields: Any) -> dict[str, Any]:
+    """What `Graph.from_pyg` reads, as arguments of `Graph.from_edges`."""
     edge_index, features = getattr(data, "edge_index", None), getattr(data, "x", None)
     if edge_index is None:
         raise GraphError("the data has no edge_index; a graph needs edges [2, m]")
@@ -218,17 +230,14 @@ def _pyg_weights(data: Any) -> tuple[Any, list[str]]:
     return None, [f"edge_attr of {attr.shape[1]} columns left out: a GCN takes one weight an edge"]
 
 
-def _summed(pairs: NDArray[Any], weights: Any, **fields: Any) -> Graph:
-    """A graph of edges [m, 2] that are all kept: a repeated edge weighs as much as its parts together."""
+def _summed(pairs: NDArray[Any], weights: Any, **fields: Any) -> dict[str, Any]:
+    """Edges [m, 2] that are all kept: a repeated edge weighs as much as its parts together."""
     values = np.ones(len(pairs)) if weights is None else unmasked(weights, "edge_weight").reshape(-1)
-    return Graph.from_edges(pairs, weights=values, undirected=False, **fields)
+    return {"edges": pairs, "weights": values, "undirected": False} | fields
 
 
-def to_pyg(graph: Graph) -> Any:
-    """A `torch_geometric.data.Data` with edge_index, edge_weight, x (dense), y, the masks and class_names (a list).
-
-    Numbers are float32, or float64 where that would make infinity or 0 of one. Names of nodes and features stay behind.
-    """
+def write_pyg(graph: Record) -> Any:
+    """What `Graph.to_pyg` gives."""
     data = _library("torch_geometric.data", None)
     tensor = _library("torch", None).as_tensor
     source, target, weights = edge_list(graph)
@@ -246,12 +255,8 @@ def _narrow(array: NDArray[Any]) -> NDArray[Any]:
     return narrow if np.isfinite(narrow).all() and ((narrow == 0) == (array == 0)).all() else array.astype(np.float64)
 
 
-def from_dgl(graph: Any, features: str = "feat", label: str = "label", **fields: Any) -> Graph:
-    """A graph of a homogeneous `dgl.DGLGraph`: edges() and ndata[features], ndata[label], ndata["train_mask"]….
-
-    Edge weights are taken from edata["weight"] or edata["w"]. Edges are kept as given; repeated ones are summed, with
-    a note, as DGL's convolutions do. Masks as for `from_pyg`. Raises GraphError.
-    """
+def read_dgl(graph: Any, features: str = "feat", label: str = "label", **fields: Any) -> dict[str, Any]:
+    """What `Graph.from_dgl` reads, as arguments of `Graph.from_edges`."""
     source, target = (unmasked(part, "the graph's edges") for part in graph.edges())
     data, edge_data = graph.ndata, graph.edata
     count = int(graph.num_nodes())
@@ -265,8 +270,8 @@ def from_dgl(graph: Any, features: str = "feat", label: str = "label", **fields:
     return _summed(pairs, weights, features=matrix, num_nodes=count, notes=notes, **(given | fields))
 
 
-def to_dgl(graph: Graph) -> Any:
-    """A `dgl.DGLGraph` with ndata "feat", "label" and the masks, and edata "weight"."""
+def write_dgl(graph: Record) -> Any:
+    """What `Graph.to_dgl` gives."""
     library, tensor = _library("dgl", None), _library("torch", None).as_tensor
     source, target, weights = edge_list(graph)
     made = library.graph((tensor(source), tensor(target)), num_nodes=graph.num_nodes)
@@ -276,19 +281,19 @@ def to_dgl(graph: Graph) -> Any:
     return made
 
 
-def edge_list(graph: Graph) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+def edge_list(graph: Record) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """(source [m], target [m], weight [m]) of every stored edge; an undirected edge is there both ways."""
     target = np.repeat(np.arange(graph.num_nodes), np.diff(graph.adjacency.indptr))
     return graph.adjacency.indices.astype(np.int64), target, graph.adjacency.data.copy()
 
 
-def node_names(graph: Graph) -> list[str]:
+def node_names(graph: Record) -> list[str]:
     """The node's ids, or their numbers as text where they have none."""
     names: Iterable[Any] = range(graph.num_nodes) if graph.node_ids is None else graph.node_ids.tolist()
     return [str(name) for name in names]
 
 
-def _node_arrays(graph: Graph, features: str, label: str) -> dict[str, NDArray[Any]]:
+def _node_arrays(graph: Record, features: str, label: str) -> dict[str, NDArray[Any]]:
     dense = graph.features.toarray() if isinstance(graph.features, sp.csr_array) else graph.features
     arrays: dict[str, NDArray[Any]] = {features: _narrow(dense)}
     if graph.labels is not None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from xml.etree.ElementTree import Element, tostring
 
-from portgnn.text import printable
+from portgnn.text import printable, shortened
+
+LEFT = "text-align:left"
 
 Child = Element | str | None | Iterable["Child"]
 
@@ -40,3 +42,12 @@ def _append(parent: Element, child: Child) -> None:
 def render(element: Element) -> str:
     """The element as HTML, escaped."""
     return tostring(element, encoding="unicode", method="html")
+
+
+def facts_table(facts: Iterable[tuple[str, str]]) -> Element:
+    """A table of names and values, as a notebook shows it; long values are cut."""
+    rows = [
+        E("tr", E("th", name, scope="row", style=LEFT), E("td", shortened(value, 200), style=LEFT))
+        for name, value in facts
+    ]
+    return E("table", E("tbody", *rows))
