@@ -35,11 +35,11 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "batches": ("loaders", "outofcore", "folder", "mapped"),
     "training loop": ("training", "runs", "checkpoint", "memory", "environment"),
     "network": ("model", "objective", "operands", "features", "presets"),
-    "graph": ("graph", "graph_checks", "arrays", "fingerprint", "evaluation"),
+    "graph": ("graph", "graphs", "graph_checks", "arrays", "fingerprint", "evaluation"),
     "protocol": ("protocol", "parts", "random", "registry"),
 }
 """Top modules and folders of portgnn/ that are one box; every other folder is a box of its own name."""
-EVERYWHERE = ("errors", "files", "forks", "lock", "text", "untrusted", "__init__")
+EVERYWHERE = ("errors", "files", "forks", "lock", "text", "markup", "untrusted", "_version", "__init__")
 """What is imported all over, or imports all: no box."""
 ADAPTERS = "backends"
 FLOW = {
