@@ -9,9 +9,8 @@ from typing import Any
 
 from bench.client import WorkerSpec
 from bench.contender import Recipe
-from bench.graphs import BenchGraph, arxiv_size, synthetic
-from bench.peers import PEERS, find_python
-from bench.peers.article_common import DENSE_LIMIT
+from bench.graphs import DENSE_LIMIT, BenchGraph, arxiv_size, synthetic
+from bench.known_peers import PEERS, find_python
 
 OURS = "portgnn"
 DATASETS = ("cora", "citeseer")

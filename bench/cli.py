@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import cases, table
-from bench.peers import PEERS
+from bench.known_peers import PEERS
 from bench.progress import Progress
 from bench.runner import Options, Runner
 from bench.timing import Plan

@@ -16,6 +16,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 SPLITS = ("train", "val", "test")
+DENSE_LIMIT = 20_000
+"""Nodes beyond which a dense adjacency (float32) would take more than 1.6 GB."""
 
 
 @dataclass(frozen=True, eq=False)

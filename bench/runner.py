@@ -18,7 +18,7 @@ from bench.cases import OURS, Case
 from bench.client import ROOT, WorkerError, WorkerProcess, WorkerSpec, worker_environment
 from bench.contender import Recipe
 from bench.graphs import BenchGraph
-from bench.peers import PEERS
+from bench.known_peers import PEERS
 from bench.progress import Progress
 from bench.timing import Entry, Plan, calibrate, finish, run_rounds
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from bench.contender import Recipe, Unsupported
-from bench.graphs import BenchGraph
-
-DENSE_LIMIT = 20_000
-"""Nodes beyond which a dense adjacency (float32) would take more than 1.6 GB."""
+from bench.graphs import DENSE_LIMIT, BenchGraph
 
 
 def check_dense(graph: BenchGraph, recipe: Recipe) -> None:

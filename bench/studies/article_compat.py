@@ -13,7 +13,7 @@ import numpy as np
 
 from bench import cases
 from bench.client import WorkerError, WorkerProcess
-from bench.peers import PEERS
+from bench.known_peers import PEERS
 from bench.peers.article_protocol import FLAWS
 from bench.progress import Progress
 from bench.quiet import wait_for_quiet

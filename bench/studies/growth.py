@@ -15,7 +15,7 @@ from bench.cases import OURS, Case
 from bench.client import WorkerError, WorkerProcess, WorkerSpec
 from bench.contender import Recipe
 from bench.graphs import BenchGraph, arxiv_size, synthetic
-from bench.peers import PEERS
+from bench.known_peers import PEERS
 from bench.progress import Progress
 from bench.quiet import Meter, wait_for_quiet
 from bench.rows import absences, disturbed, reference_row, where

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from bench.cases import recipe_of
 from bench.client import WorkerError, WorkerProcess, WorkerSpec, worker_environment
 from bench.graphs import BenchGraph, synthetic
-from bench.peers import find_python
+from bench.known_peers import find_python
 
 
 def prepare(worker: WorkerProcess, graph: BenchGraph, folder: Path, case: str = "a", **options: object) -> object:

@@ -1,0 +1,34 @@
+"""The peers by name: what a table calls each, which module of `bench.peers` trains it, and what it needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Peer:
+    """module: the contender under bench.peers. title: how tables call it. needs: what to install."""
+
+    module: str
+    title: str
+    needs: str
+    argument: str | None = None
+    env: dict[str, str] = field(default_factory=dict)
+
+
+PEERS: dict[str, Peer] = {
+    "pyg": Peer("pyg", "PyG GCN (edge_index, cached)", "torch-geometric", "edge_index"),
+    "pyg-csr": Peer("pyg", "PyG GCN (CSR adjacency)", "torch-geometric", "csr"),
+    "mlx-graphs": Peer("mlx_graphs", "mlx-graphs GCNConv", "mlx-graphs"),
+    "k3-node-jax": Peer("k3_node", "k3-node GCN (JAX)", "k3-node and jax", "jax", {"KERAS_BACKEND": "jax"}),
+    "k3-node-torch": Peer("k3_node", "k3-node GCN (torch)", "k3-node and torch", "torch", {"KERAS_BACKEND": "torch"}),
+    "scikit-network": Peer("scikit_network", "scikit-network GNNClassifier", "scikit-network"),
+    "article-torch": Peer("article_torch", "the article's dense torch code", "torch"),
+    "article-mlx": Peer("article_mlx", "the article's dense MLX code", "mlx"),
+}
+
+
+def find_python(name: str, given: dict[str, str], default: str) -> str:
+    """The interpreter for a peer: its own entry, else the longest entry that its name starts with, else default."""
+    fitting = [key for key in given if name == key or name.startswith(f"{key}-")]
+    return given[max(fitting, key=len)] if fitting else given.get("", default)
