@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench import peers, runner
+from bench import known_peers, runner
 from bench.cli import main, write
 from bench.progress import Progress
 from bench.rows import absences
@@ -23,7 +23,7 @@ def produce(plan: Plan, **options: Any) -> dict[str, Any]:
 
 
 def test_a_verified_backend_is_timed_beside_a_peer(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(peers.PEERS, "fake", peers.Peer("fake", "a fake", "nothing"))
+    monkeypatch.setitem(known_peers.PEERS, "fake", known_peers.Peer("fake", "a fake", "nothing"))
     spec = runner.cases.WorkerSpec("fake", "fake_peer")
     monkeypatch.setattr(runner.cases, "peer_spec", lambda name, pythons: spec)
     found = produce(plan, backends=["numpy"], peers=["fake"])
@@ -61,7 +61,7 @@ def test_an_adapter_that_is_wrong_on_this_graph_alone_is_refused(plan: Plan) -> 
 
 
 def test_an_absent_peer_is_listed_with_its_reason(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(peers.PEERS, "missing", peers.Peer("missing", "a missing peer", "a-library"))
+    monkeypatch.setitem(known_peers.PEERS, "missing", known_peers.Peer("missing", "a missing peer", "a-library"))
     spec = runner.cases.WorkerSpec("missing", "absent_peer")
     monkeypatch.setattr(runner.cases, "peer_spec", lambda name, pythons: spec)
     found = produce(plan, backends=["none"], peers=["missing"])
@@ -74,7 +74,7 @@ def test_an_absent_peer_is_listed_with_its_reason(plan: Plan, monkeypatch: pytes
 def test_a_dataset_that_cannot_be_had_is_listed_and_the_others_are_timed(
     plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(peers.PEERS, "fake", peers.Peer("fake", "a fake", "nothing"))
+    monkeypatch.setitem(known_peers.PEERS, "fake", known_peers.Peer("fake", "a fake", "nothing"))
     spec = runner.cases.WorkerSpec("fake", "fake_peer")
     monkeypatch.setattr(runner.cases, "peer_spec", lambda name, pythons: spec)
     found = produce(plan, backends=["none"], peers=["fake"], datasets=["no-such-graph", "karate"])
