@@ -14,10 +14,10 @@ from portgnn.checkpoint import Model
 from portgnn.errors import PeerLostError
 from portgnn.evaluation import split_codes
 from portgnn.graph import Graph
+from portgnn.hyperparameters import whole_number
 from portgnn.loaders.source import InMemory
 from portgnn.prediction import classify as classify
 from portgnn.prediction import predict as predict
-from portgnn.presets import whole_number
 from portgnn.protocol import Backend
 from portgnn.request import Loaded, Request, engine_for, load, run_of, settle
 from portgnn.result import TrainResult as TrainResult

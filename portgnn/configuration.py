@@ -7,13 +7,14 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from portgnn.errors import ConfigError, PortgnnError, nearest, shown
 from portgnn.files import state_of
-from portgnn.presets import PRESETS, Config, preset, synonym
+from portgnn.hyperparameters import hyperparameters, meant
+from portgnn.presets import PRESETS, Config, preset
 from portgnn.runs import continued, load_run
 from portgnn.text import printable, shortened
 from portgnn.untrusted import content
@@ -113,15 +114,15 @@ def read_options(path: Path) -> dict[str, Any]:
 
 
 def _checked(name: str, key: str, value: Any) -> Any:
-    hyperparameters = {field.name for field in fields(Config)} - {"preset"}
-    if name not in OPTIONS and name not in hyperparameters:
+    recipe = hyperparameters(Config)
+    if name not in OPTIONS and name not in recipe:
         if isinstance(value, dict):
             raise ConfigError(f"[{key}] is a table; keys stand at the top level, without tables")
-        known = [_key(each) for each in (*OPTIONS, *hyperparameters)]
-        meant = _key(synonym(name))
-        near = f". Did you mean {meant!r}?" if meant != _key(name) else nearest(_key(name), known)
+        known = [_key(each) for each in (*OPTIONS, *recipe)]
+        other = _key(meant(Config, name))
+        near = f". Did you mean {other!r}?" if other != _key(name) else nearest(_key(name), known)
         raise ConfigError(f"{key} is no option of a run{near or '. Known: ' + ', '.join(sorted(known))}")
-    if name in hyperparameters:
+    if name in recipe:
         return getattr(preset("kipf", **{name: value}), name)  # the checks of a single value are the recipe's own
     option = OPTIONS[name]
     if option.kind is list:

@@ -6,11 +6,12 @@ import json
 import math
 import shlex
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from portgnn.errors import ConfigError, shown
+from portgnn.hyperparameters import hyperparameters
 from portgnn.presets import PRESETS, Config
 from portgnn.untrusted import content
 
@@ -287,10 +288,10 @@ def _train_command(data: dict[str, Any]) -> str:
     config = data["config"] | _rule(data)
     if any(str(note).startswith("features: ") and " (auto)" in str(note) for note in data.get("notes") or []):
         config["normalize_features"] = "auto"
-    for field in fields(Config):
-        value = config.get(field.name, getattr(base, field.name))
-        if field.name != "preset" and value != getattr(base, field.name):
-            given.append((field.name.replace("_", "-"), value))
+    for name in hyperparameters(Config):
+        value = config.get(name, getattr(base, name))
+        if value != getattr(base, name):
+            given.append((name.replace("_", "-"), value))
     for note in _splits(data):  # "split random:20:30, seed 0: …": the note names the option's parts
         words, _, rest = note.removeprefix("split ").partition(", seed ")
         given.append(("split", f"{words}:{rest.partition(':')[0]}"))
@@ -303,7 +304,8 @@ def _options(given: Iterable[tuple[str, Any]]) -> str:
         if value is None or value == "":
             continue
         if isinstance(value, bool):
-            words.append(f"--{name}" if value else "--directed" if name == "undirected" else f"--no-{name}")
+            recipe = hyperparameters(Config).get(name.replace("-", "_"))
+            words.append(f"--{name}" if value else (recipe and recipe.off) or f"--no-{name}")
         else:
             words.append(f"--{name} {shlex.quote(str(value))}")
     return " ".join(words)

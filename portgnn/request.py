@@ -14,12 +14,13 @@ from portgnn.errors import CheckpointError, ConfigError
 from portgnn.features import Moments, explained
 from portgnn.fingerprint import fingerprints
 from portgnn.graph import Graph
+from portgnn.hyperparameters import whole_number
 from portgnn.loaders.engine import Sampled
 from portgnn.loaders.source import InMemory, Source
 from portgnn.operands import Prepared
 from portgnn.outofcore import DiskGraph, OnDisk, is_disk_graph
 from portgnn.prediction import oriented
-from portgnn.presets import Config, preset, whole_number
+from portgnn.presets import Config, preset
 from portgnn.protocol import Backend
 from portgnn.registry import backend_of, dtype_name
 from portgnn.training import Engine, Progress, WholeGraph

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from copy import deepcopy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,11 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from portgnn.api import predict, train
-from portgnn.errors import ConfigError, GraphError, MissingLibraryError
+from portgnn.errors import ConfigError, GraphError, MissingLibraryError, near_matches
 from portgnn.evaluation import softmax
 from portgnn.graph import UNLABELLED, Graph
+from portgnn.hyperparameters import hyperparameters as of_record
+from portgnn.presets import Config
 from portgnn.presets import preset as named_preset
 
 try:
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from portgnn.checkpoint import Model
     from portgnn.result import TrainResult
 
+RECIPE = of_record(Config)
+"""The hyperparameters of the recipe, all of which the estimator has as parameters."""
 _OF_RUNS = ("backend", "device", "dtype")
 _OWN = ("graph", "node_features", "preset", "random_state", "validation_fraction", *_OF_RUNS)
 
@@ -71,34 +76,14 @@ class GCNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         backend: str = "numpy",
         device: str | None = None,
         dtype: str = "float32",
-        layers: int | None = None,
-        hidden: int | None = None,
-        input_dropout: float | None = None,
-        dropout: float | None = None,
-        bias: str | None = None,
-        normalize_features: bool | None = None,
-        l2: float | None = None,
-        weight_decay: float | None = None,
-        learning_rate: float | None = None,
-        beta1: float | None = None,
-        beta2: float | None = None,
-        eps: float | None = None,
-        epochs: int | None = None,
-        stopping: str | None = None,
-        patience: int | None = None,
-        stop_after: float | None = None,
-        restore_best: bool | None = None,
-        undirected: bool | None = None,
-        features: str | None = None,
-        adjacency: str | None = None,
-        rows: str | None = None,
-        loader: str | None = None,
-        batch_size: int | None = None,
-        fanout: str | None = None,
+        **hyperparameters: Any,
     ) -> None:
-        for name, value in locals().copy().items():
-            if name != "self":
-                setattr(self, name, value)
+        given = {name: value for name, value in locals().items() if name not in ("self", "hyperparameters")}
+        unknown = [name for name in hyperparameters if name not in RECIPE]
+        if unknown:
+            raise TypeError(f"GCNClassifier has no parameter {unknown[0]!r}.{near_matches(unknown[0], RECIPE)}")
+        for name, value in (given | dict.fromkeys(RECIPE) | hyperparameters).items():
+            setattr(self, name, value)
 
     def fit(self, X: Any, y: Any, eval_set: tuple[Any, Any] | None = None) -> GCNClassifier:
         """Trains on the nodes X [n] with labels y [n].
@@ -186,6 +171,17 @@ class GCNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         shared = ("graph", "node_features")
         parameters = self.get_params(deep=False).items()
         return type(self)(**{name: value if name in shared else deepcopy(value) for name, value in parameters})
+
+
+def _with_recipe(constructor: Any) -> inspect.Signature:
+    """The constructor's signature with each hyperparameter by its name: scikit-learn reads the parameters from it."""
+    own = inspect.signature(constructor)
+    kept = [each for each in own.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    added = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None) for name in RECIPE]
+    return own.replace(parameters=[*kept, *added])
+
+
+GCNClassifier.__init__.__signature__ = _with_recipe(GCNClassifier.__init__)  # type: ignore[attr-defined]
 
 
 def _samples(X: Any, y: Any, num_nodes: int) -> tuple[NDArray[np.int64], NDArray[Any]]:

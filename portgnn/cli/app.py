@@ -9,7 +9,10 @@ import typer
 
 from portgnn.cli import completion
 from portgnn.cli.examples import epilog
+from portgnn.cli.grouped import OUTPUT, Grouped
 from portgnn.cli.hyperparameters import with_hyperparameters, with_options_of
+from portgnn.hyperparameters import DATA, EXECUTION, TRAINING
+from portgnn.presets import PRESETS
 
 app = typer.Typer(
     help="One graph convolutional network on every array backend, with the same numbers on each.",
@@ -20,17 +23,25 @@ app = typer.Typer(
 )
 
 BackendName = Annotated[str, typer.Option(help="Backend; see portgnn backends.", autocompletion=completion.backends)]
-DeviceName = Annotated[str | None, typer.Option(help="Device; by default the fastest that passes a self-check.")]
+DeviceName = Annotated[
+    str | None, typer.Option(help="Device; by default the fastest that passes a self-check.", rich_help_panel=EXECUTION)
+]
 DtypeName = Annotated[str, typer.Option(help="float64, float32 or bfloat16.", autocompletion=completion.dtypes)]
 Unknown = Annotated[
     list[str] | None,
-    typer.Option(metavar="TEXT", help="A label that stands for none, such as NA or ?; repeatable."),
+    typer.Option(
+        metavar="TEXT", help="A label that stands for none, such as NA or ?; repeatable.", rich_help_panel=DATA
+    ),
 ]
 Ignore = Annotated[
     list[str] | None,
-    typer.Option(metavar="COLUMN", help="A column or attribute of the files to leave out; repeatable."),
+    typer.Option(
+        metavar="COLUMN", help="A column or attribute of the files to leave out; repeatable.", rich_help_panel=DATA
+    ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout and nothing else.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="One JSON document on stdout and nothing else.", rich_help_panel=OUTPUT)
+]
 
 
 def _version(wanted: bool) -> None:
@@ -50,63 +61,112 @@ def portgnn(
         print(context.get_help())
 
 
-@app.command()
+@app.command(cls=Grouped)
 @with_hyperparameters
 def train(
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE.toml", help="Read options from a file; those given here win.")
+        Path | None,
+        typer.Option(
+            rich_help_panel=EXECUTION, metavar="FILE.toml", help="Read options from a file; those given here win."
+        ),
     ] = None,
     dataset: Annotated[
         str | None,
         typer.Option(
+            rich_help_panel=DATA,
             help="Name or path; by default cora, or csbm-cora where cora cannot be had.",
             autocompletion=completion.datasets,
         ),
     ] = None,
     backend: Annotated[
-        str | None, typer.Option(help="Backend (numpy); see portgnn backends.", autocompletion=completion.backends)
+        str | None,
+        typer.Option(
+            rich_help_panel=EXECUTION, help="Backend (numpy); see portgnn backends.", autocompletion=completion.backends
+        ),
     ] = None,
     device: DeviceName = None,
     dtype: Annotated[
-        str | None, typer.Option(help="float64, float32 or bfloat16 (float32).", autocompletion=completion.dtypes)
+        str | None,
+        typer.Option(
+            rich_help_panel=EXECUTION, help="float64, float32 or bfloat16 (float32).", autocompletion=completion.dtypes
+        ),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(help="Recipe: kipf, pyg or article (kipf).", autocompletion=completion.presets)
+        str | None,
+        typer.Option(
+            rich_help_panel=TRAINING, help=f"Recipe: {', '.join(PRESETS)} (kipf).", autocompletion=completion.presets
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the weights and of dropout (0).")] = None,
+    seed: Annotated[
+        int | None, typer.Option(rich_help_panel=TRAINING, help="Seed of the weights and of dropout (0).")
+    ] = None,
     split: Annotated[
         str | None,
-        typer.Option(help="given, public, random:TRAIN:VAL[:SEED] (nodes a class) or fraction:TRAIN:VAL[:SEED]."),
+        typer.Option(
+            rich_help_panel=DATA,
+            help="given, public, random:TRAIN:VAL[:SEED] (nodes a class) or fraction:TRAIN:VAL[:SEED].",
+        ),
     ] = None,
     unknown: Unknown = None,
     ignore: Ignore = None,
-    save: Annotated[Path | None, typer.Option(metavar="FILE", help="Save the model as safetensors.")] = None,
-    checkpoint: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Keep the run in a file from which it can be resumed.")
+    save: Annotated[
+        Path | None, typer.Option(rich_help_panel=OUTPUT, metavar="FILE", help="Save the model as safetensors.")
     ] = None,
-    every: Annotated[int | None, typer.Option(help="Epochs from one checkpoint to the next (50).")] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=OUTPUT, metavar="FILE", help="Keep the run in a file from which it can be resumed."
+        ),
+    ] = None,
+    every: Annotated[
+        int | None, typer.Option(rich_help_panel=OUTPUT, help="Epochs from one checkpoint to the next (50).")
+    ] = None,
     resume: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Go on with a run that --checkpoint kept; it knows its options.")
+        Path | None,
+        typer.Option(
+            rich_help_panel=OUTPUT,
+            metavar="FILE",
+            help="Go on with a run that --checkpoint kept; it knows its options.",
+        ),
     ] = None,
     distributed: Annotated[
-        bool | None, typer.Option("--distributed", help="Train with the processes that the backend's launcher started.")
+        bool | None,
+        typer.Option(
+            "--distributed",
+            rich_help_panel=EXECUTION,
+            help="Train with the processes that the backend's launcher started.",
+        ),
     ] = None,
     transport: Annotated[
-        str | None, typer.Option(help="Of a distributed run: gloo, nccl, ring or mpi; by default the fastest.")
+        str | None,
+        typer.Option(
+            rich_help_panel=EXECUTION, help="Of a distributed run: gloo, nccl, ring or mpi; by default the fastest."
+        ),
     ] = None,
-    timeout: Annotated[float | None, typer.Option(help="Seconds that a process waits for another (60).")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(rich_help_panel=EXECUTION, help="Seconds that a process waits for another (60).")
+    ] = None,
     logger: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="LOGGER", help="Record the run: tensorboard[:FOLDER], mlflow[:URI] or wandb[:PROJECT]; repeatable."
+            rich_help_panel=OUTPUT,
+            metavar="LOGGER",
+            help="Record the run: tensorboard[:FOLDER], mlflow[:URI] or wandb[:PROJECT]; repeatable.",
         ),
     ] = None,
     log_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Add records of the run to a file, as JSON lines (-: stderr).")
+        Path | None,
+        typer.Option(
+            rich_help_panel=OUTPUT, metavar="FILE", help="Add records of the run to a file, as JSON lines (-: stderr)."
+        ),
     ] = None,
     log_level: Annotated[
         str | None,
-        typer.Option(metavar="debug|info|warning|error", help="Of the records: debug has every epoch (info)."),
+        typer.Option(
+            rich_help_panel=OUTPUT,
+            metavar="debug|info|warning|error",
+            help="Of the records: debug has every epoch (info).",
+        ),
     ] = None,
     as_json: AsJson = False,
     **hyperparameters: Any,
@@ -131,7 +191,7 @@ def configuration(context: typer.Context) -> None:
         print(context.get_help())
 
 
-@configurations.command()
+@configurations.command(cls=Grouped)
 @with_options_of(train)
 def show(**options: Any) -> None:
     """Print as TOML all that portgnn train would do with these options and files."""

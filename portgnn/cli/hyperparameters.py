@@ -4,42 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import fields
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 import typer
 
 from portgnn.cli import completion
+from portgnn.hyperparameters import hyperparameters
 from portgnn.presets import PRESETS, Config
 
-HELP: dict[str, str] = {
-    "layers": "Number of layers.",
-    "hidden": "Width of the hidden layers.",
-    "input_dropout": "Dropout rate on the features.",
-    "dropout": "Dropout rate on the input of every further layer.",
-    "bias": "None, after the propagation, or before it.",
-    "normalize_features": "Divide each row of the features by its sum, or standardize columns (auto: see the docs).",
-    "l2": "Penalty l2/2 * |W0|^2 on the first layer's weight, part of the loss.",
-    "weight_decay": "L2 on every parameter, inside Adam.",
-    "learning_rate": "Adam's step size.",
-    "beta1": "Adam's decay of the first moment.",
-    "beta2": "Adam's decay of the second moment.",
-    "eps": "Adam's epsilon, outside the root.",
-    "epochs": "Epochs at most.",
-    "stopping": "Stop when the validation loss exceeds its mean over a window, or when patience has run out.",
-    "patience": "Epochs of the window or of the patience; 0 never stops early.",
-    "stop_after": "Share of the epochs before which training does not stop.",
-    "restore_best": "Return the parameters of the lowest validation loss.",
-    "undirected": "Let every edge count in both directions, or keep the directions of the data.",
-    "features": "Form in which the features are stored.",
-    "adjacency": "Form in which the adjacency is stored.",
-    "rows": "Compute only the rows that the loss reads, or all.",
-    "loader": "Train on all nodes at once, on sampled neighbourhoods, or on clusters of nodes.",
-    "batch_size": "Training nodes of a sampled batch; nodes of a cluster batch.",
-    "fanout": "Neighbours sampled a node, from the output layer back: numbers or all.",
-}
-
-NEGATIONS = {"undirected": "--directed"}
 RULE = "--normalize-features"
 
 
@@ -87,29 +59,22 @@ def with_options_of(command: Callable[..., Any]) -> Callable[[Callable[..., None
 
 def hyperparameter_options() -> list[inspect.Parameter]:
     """Keyword-only parameters that typer turns into options."""
-    hints = get_type_hints(Config)
     options = []
-    for field in fields(Config):
-        if field.name == "preset":
-            continue
-        hint = hints[field.name]
-        flag = "--" + field.name.replace("_", "-")
-        off = NEGATIONS.get(field.name, f"--no-{flag[2:]}")
-        declaration = f"{flag}/{off}" if hint is bool else flag
-        choices = get_args(hint) if get_origin(hint) is not None else ()
+    for name, one in hyperparameters(Config).items():
+        flag = "--" + name.replace("_", "-")
+        declaration = f"{flag}/{one.off or f'--no-{flag[2:]}'}" if one.kind is bool else flag
         # Choices stay text here: Config checks them, for the shell as for Python.
         option = typer.Option(
             None,
             declaration,
-            help=f"{HELP[field.name]} {_defaults(field.name)}",
-            metavar="|".join(choices) or None,
+            help=f"{one.help} {_defaults(name)}",
+            metavar="|".join(one.choices) or None,
             show_default=False,
-            autocompletion=completion.choices(choices) if choices else None,
+            rich_help_panel=one.group,
+            autocompletion=completion.choices(one.choices) if one.choices else None,
         )
-        annotation: Any = (str if choices else hint) | None
-        options.append(
-            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=annotation)
-        )
+        annotation: Any = one.kind | None
+        options.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=option, annotation=annotation))
     return options
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from portgnn.errors import ConfigError
-from portgnn.presets import DESCRIPTIONS, PRESETS, Config, preset
+from portgnn.presets import PRESETS, Config, preset
 
 
 def test_kipf_is_the_recipe_of_the_paper() -> None:
@@ -33,9 +33,8 @@ def test_article_is_three_dense_layers() -> None:
     assert (article.weight_decay, article.stopping, article.patience) == (5e-3, "patience", 20)
 
 
-def test_each_preset_bears_its_name_and_a_description() -> None:
+def test_each_preset_bears_its_name() -> None:
     assert {name: config.preset for name, config in PRESETS.items()} == {name: name for name in PRESETS}
-    assert set(DESCRIPTIONS) == set(PRESETS)
 
 
 def test_overrides_replace_and_none_does_not() -> None:

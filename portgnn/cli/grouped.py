@@ -1,0 +1,28 @@
+"""Options under headings in `--help`: a command with many of them says which belong together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typer.core import TyperCommand
+
+from portgnn.hyperparameters import DATA, EXECUTION, NETWORK, TRAINING
+
+OUTPUT = "output"
+ORDER = (DATA, NETWORK, TRAINING, EXECUTION, OUTPUT)
+"""Headings, as given to `typer.Option(rich_help_panel=...)`; options without one come last."""
+
+
+class Grouped(TyperCommand):
+    """A command whose `--help` has a heading for each group of options."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        rows: dict[str, list[tuple[str, str]]] = {group: [] for group in ORDER}
+        for each in self.get_params(ctx):
+            record = each.get_help_record(ctx)
+            if record is not None:
+                rows.setdefault(getattr(each, "rich_help_panel", None) or "", []).append(record)
+        for group, records in rows.items():
+            if records:
+                with formatter.section(f"{group.capitalize()} options" if group else "Options"):
+                    formatter.write_dl(records)
