@@ -58,8 +58,10 @@ def host(value: Any, what: str = "the array") -> Any:
 def _sparse_tensor(value: Any) -> sp.coo_array:
     # Not coalesced: that would sum in the tensor's own dtype, before anything was looked at.
     coo = value.to_sparse_coo() if hasattr(value, "to_sparse_coo") else value
-    indices, values = coo._indices(), coo._values()
-    return sp.coo_array((host(values), tuple(host(indices))), shape=tuple(coo.shape))
+    indices, values = host(coo._indices()), host(coo._values())
+    if values.dtype == np.float16:  # SciPy has no such matrices
+        values = values.astype(np.float32)
+    return sp.coo_array((values, tuple(indices)), shape=tuple(coo.shape))
 
 
 def unmasked(value: Any, what: str) -> NDArray[Any]:

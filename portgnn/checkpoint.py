@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.errors import CheckpointError, PortgnnError, shown
+from portgnn.errors import CheckpointError, PortgnnError
 from portgnn.features import Moments
 from portgnn.files import is_file, write_atomically
 from portgnn.presets import Config
-from portgnn.text import printable, shortened
+from portgnn.text import printable, shortened, shown
 from portgnn.untrusted import opened
 
 FORMAT = "portgnn-model"

@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from portgnn.errors import ConfigError, PortgnnError, nearest, shown
+from portgnn.errors import ConfigError, PortgnnError, nearest
 from portgnn.files import state_of
 from portgnn.hyperparameters import hyperparameters, meant
 from portgnn.presets import PRESETS, Config, preset
 from portgnn.runs import continued, load_run
-from portgnn.text import printable, shortened
+from portgnn.text import printable, shortened, shown
 from portgnn.untrusted import content
 
 MAX_BYTES = 16 << 10

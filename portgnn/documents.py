@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from portgnn.errors import ConfigError, shown
+from portgnn.errors import ConfigError
 from portgnn.hyperparameters import hyperparameters
 from portgnn.presets import PRESETS, Config
+from portgnn.text import shown
 from portgnn.untrusted import content
 
 Kind = Literal["train", "verify", "benchmark", "growth"]

@@ -66,16 +66,6 @@ class LoggerError(PortgnnError):
     """A logger that cannot record the run."""
 
 
-def shown(value: object, most: int = 40) -> str:
-    """A value out of a file as a message shows it: one line, `most` characters, whatever the value is."""
-    try:
-        text = repr(value)
-    # Deep nesting, an integer of more digits than Python writes, a text form that fails.
-    except Exception:
-        return f"a value of type {type(value).__name__}"
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
 _LONGEST = 100
 """Letters up to which a name is compared with others: that takes time with the square of its length."""
 

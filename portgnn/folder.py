@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.errors import DatasetError, PortgnnError, shown
+from portgnn.errors import DatasetError, PortgnnError
 from portgnn.files import exists
 from portgnn.mapped import Hashing, Mapped
+from portgnn.text import shown
 from portgnn.untrusted import content, opened
 
 FORMAT = "portgnn-graph"

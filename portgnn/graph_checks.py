@@ -15,7 +15,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.arrays import as_float64, canonical_csr, host, real, real_sparse, unmasked
-from portgnn.errors import GraphError, shown
+from portgnn.errors import GraphError
+from portgnn.text import shown
 
 Features: TypeAlias = "NDArray[np.float64] | NDArray[np.float32] | sp.csr_array"
 
@@ -41,7 +42,12 @@ def checked_names(names: Any, what: str) -> tuple[str, ...]:
     """Names as a tuple of texts. A text alone is a name and no list of letters."""
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise GraphError(f"{what}={shown(names)} must be a list of texts")
-    return tuple(str(name) for name in names)
+    return tuple(str(name) for name in _shown_names(names, what))
+
+
+def _shown_names(names: Any, what: str) -> Any:
+    """The names; in an array under a mask some of them would be those that it hides, or the text --."""
+    return unmasked(names, what) if isinstance(names, np.ma.MaskedArray) else names
 
 
 def checked_size(num_nodes: Any, rows: int) -> int:
@@ -55,7 +61,7 @@ def checked_size(num_nodes: Any, rows: int) -> int:
 
 def checked_ids(ids: Any, num_nodes: int) -> NDArray[np.object_]:
     """[n] of Python's texts, whatever the names were. A list never becomes NumPy's text on the way, which pads."""
-    array = np.asarray(ids) if not isinstance(ids, list | tuple) else None
+    array = np.asarray(_shown_names(ids, "node_ids")) if not isinstance(ids, list | tuple) else None
     if array is not None and array.dtype.kind == "S":
         try:
             array = array.astype(np.str_)

@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any, get_args, get_type_hints
 
 from portgnn.errors import ConfigError, nearest
-from portgnn.text import shortened
+from portgnn.text import shown
 
 DATA, NETWORK, TRAINING, EXECUTION = "data", "network", "training", "execution"
 """Groups of hyperparameters, in the order in which `--help` shows them."""
@@ -81,7 +81,7 @@ class Hyperparameter:
         admitted, wanted = _KINDS[self.kind]
         plain = plain_number(value)
         if type(plain) not in admitted:  # by type: a bool is an int to Python, and layers=True is a slip
-            raise ConfigError(f"{self.name}={shortened(repr(value))} must be {wanted}")
+            raise ConfigError(f"{self.name}={shown(value, 80)} must be {wanted}")
         try:
             number = self.kind(plain)
         except OverflowError:
@@ -176,7 +176,7 @@ def whole_number(name: str, value: Any, least: int) -> int:
         return number
     if type(number) is int and number >= 2**63:
         raise ConfigError(f"{name}={_written(number)} must be below 2**63")
-    raise ConfigError(f"{name}={shortened(repr(value))} must be an integer, {least} or more")
+    raise ConfigError(f"{name}={shown(value, 80)} must be an integer, {least} or more")
 
 
 def _written(value: Any) -> str:

@@ -23,7 +23,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.errors import ConfigError, DatasetError, GraphError, shown
+from portgnn.errors import ConfigError, DatasetError, GraphError
 from portgnn.features import Moments, in_form, normalized, settled
 from portgnn.files import exists, is_file, is_folder, reason, whole_folder
 from portgnn.fingerprint import fingerprints
@@ -34,7 +34,7 @@ from portgnn.loaders.neighbor import ranked
 from portgnn.loaders.source import Nodes, Source, even_bounds, within
 from portgnn.mapped import Mapped, Shape
 from portgnn.presets import Config
-from portgnn.text import shortened
+from portgnn.text import shortened, shown
 
 SUFFIX = ".graph"
 _SPLITS = ("train", "val", "test")

@@ -27,7 +27,7 @@ from portgnn.hyperparameters import (
     meant,
     plain_number,
 )
-from portgnn.text import shortened
+from portgnn.text import shown
 
 Bias = Literal["none", "after", "before"]
 Stopping = Literal["window", "patience"]
@@ -143,7 +143,7 @@ class Config:
         check(self)
         words = self.fanout.split(",") if isinstance(self.fanout, str) else [""]
         if not all(word.strip() == "all" or _is_count(word.strip()) for word in words):
-            written = shortened(repr(self.fanout))
+            written = shown(self.fanout, 80)
             raise ConfigError(f'fanout={written} must be numbers above 0 and below 2**31, or "all", as in 15,10 or all')
         if self.loader == "neighbor" and len(words) not in (1, self.layers):
             raise ConfigError(

@@ -35,6 +35,16 @@ def shortened(text: str, length: int = 80) -> str:
     return f"{text[:half]}…{text[-half:]}"
 
 
+def shown(value: object, length: int = 40) -> str:
+    """A value of any kind as Python writes it, `shortened` to one line of a message."""
+    try:
+        text = repr(value)
+    # Deep nesting, an integer of more digits than Python writes, a text form that fails.
+    except Exception:
+        return f"a value of type {type(value).__name__}"
+    return shortened(text, length)
+
+
 def encodable(text: str, encoding: str | None) -> str:
     """The text with what an encoding lacks as escapes, so that a stream of that encoding takes it."""
     if encoding is None:

@@ -16,7 +16,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
 
-from portgnn.errors import ConfigError, DatasetError, PortgnnError, shown
+from portgnn.errors import ConfigError, DatasetError, PortgnnError
+from portgnn.text import shown
 
 VARIABLE = "PORTGNN_MAX_MEMORY"
 ALWAYS_ADMITTED = 256 << 20

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import io
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from portgnn.datasets.selection import check_ignored, feature_doubts
+from portgnn.datasets.gml import parsed_gml
+from portgnn.datasets.selection import advice, check_ignored, feature_doubts
 from portgnn.errors import DatasetError, GraphError, PortgnnError
 from portgnn.graph import Graph
+from portgnn.text import shown
 from portgnn.untrusted import check_need, check_regular, opened
 
 MAX_BYTES = 256 << 20
@@ -36,7 +37,7 @@ def read_markup(path: Path, unknown: Collection[str] = (), ignore: Collection[st
     Raises DatasetError naming the file; XML with a document type or entities is refused before it is read.
     """
     try:
-        import networkx
+        import networkx  # noqa: F401 (both of its readers' graphs are its own)
     except ImportError:
         raise DatasetError(f'{path} needs networkx. Install it with: pip install "portgnn[data]"') from None
     try:
@@ -51,7 +52,7 @@ def read_markup(path: Path, unknown: Collection[str] = (), ignore: Collection[st
         _check_xml(path, content)
     try:
         with _no_collection():
-            graph = _parsed(content) if graphml else networkx.read_gml(io.BytesIO(content))
+            graph = _parsed(content) if graphml else parsed_gml(content)
         return _graph(path, graph, "label" if graphml else "class", unknown, ignore)
     except PortgnnError as error:
         raise DatasetError(f"{path}: {error}") from None
@@ -65,16 +66,20 @@ def _parsed(content: bytes) -> Any:
 
     networkx reads them and leaves it to its callers to apply them; those of keys for all kinds it does not keep.
     """
+    from xml.etree.ElementTree import fromstring
+
     from networkx.readwrite.graphml import GraphMLReader
 
     reader = GraphMLReader()
-    graphs = list(reader(path=io.BytesIO(content)))
-    if not graphs:
-        named = content.replace(b"<graphml>", f'<graphml xmlns="{reader.NS_GRAPHML}">'.encode(), 1)
-        graphs = list(reader(path=io.BytesIO(named)))
+    xml = fromstring(content)
+    if not xml.findall(f"{{{reader.NS_GRAPHML}}}graph"):
+        xml = fromstring(content.replace(b"<graphml>", f'<graphml xmlns="{reader.NS_GRAPHML}">'.encode(), 1))
+    _check_elements(xml, f"{{{reader.NS_GRAPHML}}}")
+    keys, defaults = reader.find_graphml_keys(xml)
+    found = xml.findall(f"{{{reader.NS_GRAPHML}}}graph")
+    graphs = [reader.make_graph(each, keys, defaults) for each in found]
     if len(graphs) != 1:
         raise GraphError(f"it cannot be read: it holds {len(graphs)} graphs, where one is wanted")
-    keys, defaults = reader.find_graphml_keys(reader.xml)
     # Each default is a value of every node or edge: 3,000 of them for 3,000 nodes stand in 300 KB.
     ends = len(defaults) * (graphs[0].number_of_nodes() + graphs[0].number_of_edges())
     check_need("the defaults of its keys", _VALUE_BYTES * ends, len(content))
@@ -87,6 +92,30 @@ def _parsed(content: bytes) -> Any:
             for _, _, data in graphs[0].edges(data=True):
                 data.setdefault(name, value)
     return graphs[0]
+
+
+def _check_elements(xml: Any, space: str) -> None:
+    """What networkx would take for something else: it keeps the last of two nodes with one id, and of two edges with
+    one id and the same ends, makes nodes of unknown ends, and the text None of an empty default.
+
+    Empty defaults are taken out, and edges numbered. Raises GraphError for the rest.
+    """
+    for key in xml.iter(f"{space}key"):
+        default = key.find(f"{space}default")
+        if default is not None and not (default.text or "").strip():
+            key.remove(default)
+    known: set[str | None] = set()
+    for node in xml.iter(f"{space}node"):
+        name = node.get("id")
+        if name is None or name in known:
+            raise GraphError("a node has no id" if name is None else f"two nodes have the id {shown(name)}")
+        known.add(name)
+    for number, edge in enumerate(xml.iter(f"{space}edge")):
+        for end in ("source", "target"):
+            if edge.get(end) not in known:
+                raise GraphError(f"edge {number}: its {end} {shown(edge.get(end))} is the id of no node")
+        # As a key of its own: networkx takes an attribute named key for one where there is no id.
+        edge.set("id", str(number))
 
 
 def _graph(path: Path, graph: Any, label: str, unknown: Collection[str], ignore: Collection[str]) -> Graph:
@@ -111,8 +140,8 @@ def _graph(path: Path, graph: Any, label: str, unknown: Collection[str], ignore:
             value = graph.nodes[node].get(name)
             if not isinstance(value, int | float):
                 raise GraphError(
-                    f"node {str(node)[:40]!r}: attribute {str(name)[:40]!r} is {str(value)[:40]!r}; a "
-                    "feature needs a number at every node; --ignore NAME leaves an attribute out"
+                    f"node {shown(str(node))}: attribute {shown(str(name))} is {shown(value)}; a feature needs a "
+                    f"number at every node; {advice([str(name)])}"
                 )
     columns = {name: np.array([float(graph.nodes[node][name]) for node in nodes]) for name in features}
     notes = feature_doubts(features, columns)

@@ -20,9 +20,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.datasets.download import FileSpec
-from portgnn.errors import DatasetError, GraphError, shown
+from portgnn.errors import DatasetError, GraphError
 from portgnn.graph import Graph
 from portgnn.graphs.labels import classes_of
+from portgnn.text import shown
 from portgnn.untrusted import admitted, check_need, opened
 
 _MAX_MEMBER_BYTES = 64 << 20

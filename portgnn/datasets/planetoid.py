@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 
 from portgnn.datasets.download import FileSpec
 from portgnn.datasets.restricted_pickle import load_pickle
-from portgnn.errors import DatasetError, GraphError, shown
+from portgnn.errors import DatasetError, GraphError
 from portgnn.graph import UNLABELLED, Graph
+from portgnn.text import shown
 from portgnn.untrusted import check_need, content
 
 PARTS = ("x", "y", "tx", "ty", "allx", "ally", "graph", "test.index")

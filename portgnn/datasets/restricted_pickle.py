@@ -19,7 +19,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.errors import DatasetError, shown
+from portgnn.errors import DatasetError
+from portgnn.text import shown
 from portgnn.untrusted import check_need, content
 
 _PLAIN_DTYPE = re.compile(r"[biuf][1248]")

@@ -55,9 +55,9 @@ def feature_doubts(names: Sequence[str], columns: Mapping[str, Any]) -> list[str
     lower = {name.lower() for name in drawn}
     notes = []
     if counting:
-        notes.append(f"{_listed(counting)} may be row numbers and no feature; {_advice(counting)}")
+        notes.append(f"{_listed(counting)} may be row numbers and no feature; {advice(counting)}")
     if lower >= _COLOURS or lower >= _PLACES:
-        notes.append(f"{_listed(drawn)} may describe a drawing and be no features; {_advice(drawn)}")
+        notes.append(f"{_listed(drawn)} may describe a drawing and be no features; {advice(drawn)}")
     return notes
 
 
@@ -72,7 +72,8 @@ def _listed(names: Sequence[str]) -> str:
     return f"feature{'s' if len(names) > 1 else ''} {', '.join(repr(name[:40]) for name in names[:_LISTED])}{more}"
 
 
-def _advice(names: Sequence[str]) -> str:
+def advice(names: Sequence[str]) -> str:
+    """What to type to leave columns out."""
     more = " …" if len(names) > 3 else ""
     return f"leave out with {' '.join(f'--ignore {_shell(name)}' for name in names[:3])}{more}"
 

@@ -18,6 +18,8 @@ _WRITTEN = "na n/a #n/a <na> nan nat null nil none ? - -- . -1 -9 -99 -999 -9999
 MARKERS = frozenset((*_WRITTEN.split(), "missing"))
 """What people and programs write where they know no class, in lower case. A class of that name is a doubt, not sure."""
 _WHOLE = re.compile(r"([+-]?\d{1,18})(\.0*)?", re.ASCII)
+_SCIENTIFIC = re.compile(r"[+-]?\d\.\d+[eE][+-]\d{2,3}", re.ASCII)
+"""What numpy.savetxt writes, of integers too."""
 _INVISIBLE = "\ufeff\u200b"
 _SHOWN = 5
 SPLIT_WORDS = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
@@ -84,12 +86,21 @@ def _as_numbers(name_of: dict[str, str], counts: Counter[str]) -> list[str]:
     if nans:
         hidden = sum(counts[text] for text, name in name_of.items() if name in nans)
         notes.append(f"the label {min(nans)!r} among numbers is taken for unknown ({hidden} nodes)")
-    matches = {name: _WHOLE.fullmatch(name) for name in others}
-    whole = all(matches.values()) and any(match and match[2] for match in matches.values())
+    integer = {name: _integer(name) for name in others} if any("." in name for name in others) else {}
+    whole = None not in integer.values()
     for text, name in name_of.items():
-        match = matches.get(name)
-        name_of[text] = "" if name in nans else str(int(match[1])) if whole and match else name
+        name_of[text] = "" if name in nans else str(integer[name]) if whole and name in integer else name
     return notes
+
+
+def _integer(name: str) -> int | None:
+    """The whole number that a name is, None where it is another."""
+    if match := _WHOLE.fullmatch(name):
+        return int(match[1])
+    if not _SCIENTIFIC.fullmatch(name):
+        return None
+    value = float(name)
+    return int(value) if value.is_integer() and abs(value) < 2**53 else None
 
 
 def _is_number(name: str) -> bool:
@@ -135,7 +146,7 @@ def doubts(labels: NDArray[np.int64] | None, names: Sequence[str]) -> list[str]:
     alike: dict[str, list[str]] = {}
     for name in names:
         # 1 and 01, 1000 and 1e3 are one number.
-        plain = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+        plain = " ".join((name if name.isascii() else unicodedata.normalize("NFKC", name)).casefold().split())
         alike.setdefault(str(float(plain)) if _is_number(plain) else plain, []).append(name)
     same = [group for group in alike.values() if len(group) > 1]
     if same:

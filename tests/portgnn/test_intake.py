@@ -75,6 +75,15 @@ def test_unsigned_labels_are_labels() -> None:
         Graph(np.eye(4), FEATURES, np.array([0, 1, 0, 2**64 - 1], dtype=np.uint64))
 
 
+@pytest.mark.parametrize("field", ["node_ids", "class_names", "feature_names"])
+def test_names_under_a_mask(field: str) -> None:
+    names = np.ma.array(["a", "b", "c", "d"], mask=[0, 1, 0, 0])
+    fields: dict[str, Any] = {field: names}
+    with pytest.raises(GraphError, match=f"{field} hides 1 values under a mask, first at .1."):
+        Graph(np.eye(4), np.eye(4), [0, 1, 2, 3], **fields)
+    assert list(getattr(Graph(np.eye(4), np.eye(4), **{field: np.ma.array(names.data)}), field)) == list("abcd")
+
+
 def test_tensors_of_torch() -> None:
     torch = pytest.importorskip("torch")
     x = torch.tensor(FEATURES)
@@ -88,6 +97,8 @@ def test_tensors_of_torch() -> None:
         x.to_sparse_csc(),
         x.to(torch.bfloat16).requires_grad_(),
         x.to_sparse().requires_grad_(),
+        x.half().to_sparse(),
+        x.half().to_sparse_csr(),
     ):
         for graph in (
             Graph.from_pyg(SimpleNamespace(edge_index=edges, x=given)),

@@ -16,7 +16,7 @@ import pytest
 from portgnn import Graph, cli, get_backend, load_graph, predict, train, verify
 from portgnn.errors import BackendError, ConfigError, GraphError
 from portgnn.prediction import classify
-from portgnn.text import inert, original
+from portgnn.text import inert, original, shown
 
 ROOT = Path(__file__).parents[2]
 
@@ -184,3 +184,37 @@ def test_a_message_that_quotes_too_much_keeps_its_beginning_and_its_end() -> Non
     assert len(message) <= 1000
     assert message.startswith("normalize_features='xxx")
     assert message.endswith("is not one of auto, row")
+
+
+# Options of pytest and of torchrun, which a message or a docstring names as such; CSS writes variables so too.
+FOREIGN = {"--pyargs", "--examples", "--nproc-per-node", "--s", "--no"}
+
+
+def test_options_that_texts_name_are_there() -> None:
+    from typer.main import get_command
+
+    from portgnn.cli.app import app
+
+    root: Any = get_command(app)
+    commands = [root, *root.commands.values()]
+    known = {option for command in commands for each in command.params for option in (*each.opts, *each.secondary_opts)}
+    named: dict[str, str] = {}
+    for path in (*(ROOT / "portgnn").rglob("*.py"), *(ROOT / "backends").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]?", node.value):
+                    named[option.rstrip("-")] = f"{path.name}:{node.lineno}"
+    assert len(named) > 30
+    old = {"--no-normalize-features"}  # of 0.1, and taken still
+    assert {option: place for option, place in named.items() if option not in known | FOREIGN | old | {"--help"}} == {}
+
+
+def test_values_that_cannot_be_written_are_shown() -> None:
+    class Odd:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+    assert shown("a" * 100, 11) == "'aaaa…aaaa'"
+    assert (shown(10**5000), shown(Odd())) == ("a value of type int", "a value of type Odd")
+    with pytest.raises(ConfigError, match="epochs=a number of 16610 bits must be"):
+        train("karate", epochs=-(10**5000))

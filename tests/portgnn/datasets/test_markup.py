@@ -121,7 +121,7 @@ def _gephi(tmp_path: Path) -> Path:
 
 def test_what_gephi_writes_is_noted(tmp_path: Path) -> None:
     path = _gephi(tmp_path)
-    with pytest.raises(DatasetError, match=r"attribute 'club' is 'a'; a feature needs a number.*--ignore NAME"):
+    with pytest.raises(DatasetError, match=r"attribute 'club' is 'a'; a feature needs a number.*--ignore club"):
         load_graph(path)
     graph = load_graph(path, ignore="club")
     said = "\n".join(graph.notes)
@@ -193,3 +193,130 @@ def test_what_to_networkx_made_and_write_gml_wrote(tmp_path: Path) -> None:
     assert (back.class_names, back.labels.tolist()) == (("q", "p"), [0, 1, 0])  # type: ignore[union-attr]
     assert (back.train.tolist(), back.test.tolist()) == ([0], [2])  # type: ignore[union-attr]
     assert (back.adjacency != graph.adjacency).nnz == 0
+
+
+@pytest.mark.parametrize("kind", ["string", "double", "int", "boolean"])
+@pytest.mark.parametrize("default", ["<default/>", "<default></default>", "<default> </default>"])
+def test_an_empty_default_is_none(tmp_path: Path, kind: str, default: str) -> None:
+    keys = [{"id": "l", "name": "label", "kind": "node", "type": kind, "default": default}]
+    nodes = '<node id="a"><data key="l">1</data></node><node id="b"><data key="l">0</data></node><node id="c"/>'
+    graph = load_graph(graphml(tmp_path, keys, nodes, '<edge source="a" target="b"/>'))
+    assert graph.labels is not None
+    assert graph.labels.tolist() == [1, 0, -1]
+    assert len(graph.class_names) == 2
+
+
+@pytest.mark.parametrize("weights", [(2, 3), (-2, 2), (2, -2)])
+def test_two_edges_of_one_id_are_two_edges(tmp_path: Path, weights: tuple[int, int]) -> None:
+    edges = "".join(f'<edge id="e" source="a" target="b"><data key="w">{weight}</data></edge>' for weight in weights)
+    path = graphml(tmp_path, [{"id": "w", "name": "weight"}], NODES, edges)
+    if min(weights) < 0:
+        with pytest.raises(DatasetError, match=r"edge 0 -> 1 has weight -2\.0"):
+            load_graph(path)
+        return
+    graph = load_graph(path)
+    assert graph.adjacency.toarray()[0, 1] == 5
+    assert "1 repeated edges summed" in graph.notes
+
+
+@pytest.mark.parametrize(
+    ("nodes", "edges", "message"),
+    [
+        ('<node id="a"/><node id="a"/>', "", "two nodes have the id 'a'"),
+        ("<node/>", "", "a node has no id"),
+        (NODES, '<edge source="a" target="z"/>', "edge 0: its target 'z' is the id of no node"),
+        (NODES, '<edge target="a"/>', "edge 0: its source None is the id of no node"),
+    ],
+)
+def test_graphml_whose_nodes_cannot_be_told(tmp_path: Path, nodes: str, edges: str, message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        load_graph(graphml(tmp_path, [], nodes, edges))
+
+
+def same(one: Any, other: Any) -> bool:
+    return bool(
+        type(one) is type(other)
+        and list(map(repr, one.nodes(data=True))) == list(map(repr, other.nodes(data=True)))
+        and list(map(repr, one.edges(data=True))) == list(map(repr, other.edges(data=True)))
+        and repr(one.graph) == repr(other.graph)
+    )
+
+
+@pytest.mark.parametrize("kind", ["Graph", "DiGraph", "MultiGraph", "MultiDiGraph"])
+def test_gml_is_read_as_networkx_reads_it(kind: str) -> None:
+    import networkx
+
+    from portgnn.datasets.gml import parsed_gml
+
+    rng = np.random.default_rng(5)
+    texts = ["plain", "caf\u00e9 & \u0142", 'a "quote"', "<tag>", "", "#no comment", "[1]", "x" * 300]
+    for size in range(1, 8):
+        graph = getattr(networkx, kind)(name=texts[size], feature_names=["p", "q"], one=[1.5])
+        for node in range(size):
+            drawn = {
+                "f": float(rng.normal()),
+                "n": int(rng.integers(-9, 9)),
+                "t": texts[node],
+                "l": rng.random(3).tolist(),
+            }
+            graph.add_node(f"n{node} {texts[node]}", **drawn, inner={"deep": {"er": -1.5e-300}}, far=float("inf"))
+        names = list(graph)
+        for _ in range(2 * size):
+            graph.add_edge(*rng.choice(names, 2), weight=float(rng.random()), single=[2])
+        lines = list(networkx.generate_gml(graph))
+        assert same(parsed_gml("\n".join(lines).encode()), networkx.parse_gml(lines))
+    written = """# a comment
+    Creator "someone
+       on two lines"
+    graph [ comment "a &amp; b &unknown; &#228;" directed 1
+      node [ id 7 label seven value NAN ] node [ id x label 2 value -INF other .5 more 5. ]  # another
+      edge [ source 7 target x value 1.0E3 weight 1.0e-3 weight 2 ] ]"""
+    assert same(parsed_gml(written.encode()), networkx.parse_gml(written.split("\n")))
+
+
+def test_gml_without_labels_and_with_other_letters(tmp_path: Path) -> None:
+    path = tmp_path / "g.gml"
+    path.write_text(
+        "graph [ node [ id 3 ] node [ id 5 class \u0142 ] edge [ source 3 target 5 ] ]".replace("\u0142", '"\u0142"')
+    )
+    graph = load_graph(path)
+    assert graph.node_ids is not None
+    assert (graph.node_ids.tolist(), graph.class_names) == (["3", "5"], ("\u0142",))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "it holds no graph"),
+        ("graph 3", "it holds no graph"),
+        ("graph [ ] graph [ ]", "it holds 2 graphs"),
+        ("graph [\nnode [ id 0", r"ends before its lists are closed with \]"),
+        ("graph [ node", "it ends after the key 'node'"),
+        ("graph [\n node [ id 0 ]\n 5 ]", "line 3: '5', where a key is needed"),
+        ("graph [\n x ] ]", "line 2: .*where key 'x' needs a number, a text or"),
+        ("graph [ x word ]", "'word', where key 'x' needs"),
+        (f"graph [ x {'9' * 5000} ]", "where key 'x' needs a number"),
+        ("graph [ " + "a [ " * 200, "nested more than 100 deep"),
+        ("graph [ node 3 ]", "node 0 is 3, where a list"),
+        ("graph [ node [ label 0 ] ]", "node 0 has no id"),
+        ("graph [ node [ id 0 id 1 ] ]", r"node 0: id \[0, 1\] is no name"),
+        ("graph [ node [ id 0 ] node [ id 0 ] ]", "two nodes have the id 0"),
+        ("graph [ node [ id 0 label a ] node [ id 1 ] ]", "node 1 has no label, and others have one"),
+        ("graph [ node [ id 0 label a ] node [ id 1 label a ] ]", "two nodes have the label 'a'"),
+        ("graph [ node [ id 0 ] edge [ source 0 ] ]", "edge 0 has no target"),
+        ("graph [ node [ id 0 ] edge [ source 0 target 9 ] ]", "edge 0: its target 9 is the id of no node"),
+        ("graph [ node [ id 0 ] edge [ source 0 target [ ] ] ]", r"edge 0: its target \{\} is the id of no node"),
+        ("graph [ node [ id 0 ] edge [ source 0 target 0 ] edge [ source 0 target 0 ] ]", "edge 1 .*multigraph 1"),
+        ('graph [ x "open ]', "where key 'x' needs"),
+    ],
+)
+def test_gml_that_cannot_be_read(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "g.gml").write_text(text)
+    with pytest.raises(DatasetError, match=message):
+        load_graph(tmp_path / "g.gml")
+
+
+def test_gml_in_another_encoding(tmp_path: Path) -> None:
+    (tmp_path / "g.gml").write_bytes(b'graph [\n node [ id 0 label "\xe4" ] ]')
+    with pytest.raises(DatasetError, match="line 2: not UTF-8"):
+        load_graph(tmp_path / "g.gml")

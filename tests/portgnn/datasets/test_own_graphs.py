@@ -438,3 +438,18 @@ def test_an_underscore_is_no_part_of_a_number(tmp_path: Path, quote: str) -> Non
     nodes = f"id,label,age\nann,x,1\nbob,y,{quote}1_0{quote}\n"
     with pytest.raises(DatasetError, match=r"line 3, column 'age': '1_0' is not a finite number"):
         load_graph(folder(tmp_path, nodes, "source,target\nann,bob\n"))
+
+
+def test_a_wide_table_reads_as_a_narrow_one_does(tmp_path: Path) -> None:
+    names = [f"x{column}" for column in range(40)]
+    rows = [[f"{row * 0.1 + column!r}" for column in range(40)] for row in range(3)]
+    (tmp_path / "edges.csv").write_text("source,target\n")
+    lines = [f'"n{row}",{",".join(values)}' for row, values in enumerate(rows)]  # quotes: without pyarrow
+    (tmp_path / "nodes.csv").write_text("\n".join(["id," + ",".join(names), *lines]))
+    np.testing.assert_array_equal(load_graph(tmp_path).features, np.array(rows, dtype=np.float64))
+    for wrong in ("nan", "1_0", "a", ""):
+        rows[1][25] = wrong
+        lines = [f'"n{row}",{",".join(values)}' for row, values in enumerate(rows)]
+        (tmp_path / "nodes.csv").write_text("\n".join(["id," + ",".join(names), *lines]))
+        with pytest.raises(DatasetError, match=f"line 3, column 'x25': '{wrong}' is not a finite number"):
+            load_graph(tmp_path)
