@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from portgnn.errors import ConfigError, shown
+from portgnn.errors import ConfigError
+from portgnn.text import shown
 from portgnn.verification.cases import ADJACENCIES, FORMS, PRESETS, Case, Recipe
 
 EDGE_ROWS = (2**16 - 1, 2**16, 2**16 + 1)
