@@ -119,16 +119,7 @@ def real_sparse(matrix: Any, what: str) -> Any:
             matrix = matrix.tocoo()
         except (TypeError, ValueError, IndexError) as error:
             raise GraphError(f"{what} is no valid {matrix.format} matrix: {str(error)[:100]}") from None
-    rows, columns = matrix.shape
-    if matrix.format == "coo":
-        parts: tuple[tuple[Any, int], ...] = ((matrix.row, rows), (matrix.col, columns))
-        if any(part.shape != matrix.data.shape for part, _ in parts):
-            raise GraphError(f"{what} has {len(matrix.data)} values, and another number of places for them")
-    else:
-        major, minor = (rows, columns) if matrix.format == "csr" else (columns, rows)
-        _check_pointers(matrix, major, what)
-        parts = ((matrix.indices[: matrix.indptr[-1]], minor),)
-    for index, bound in parts:
+    for index, bound in _places(matrix, what):
         if len(index) and not (index.min() >= 0 and index.max() < bound):
             wrong = index[(index < 0) | (index >= bound)][0]
             raise GraphError(f"{what} holds a value at index {wrong}, where {bound - 1} is the last")
@@ -138,6 +129,19 @@ def real_sparse(matrix: Any, what: str) -> Any:
     data = as_float64(matrix.data[:count])
     kind = sp.csr_array if matrix.format == "csr" else sp.csc_array
     return kind((data, matrix.indices[:count], matrix.indptr), shape=matrix.shape)
+
+
+def _places(matrix: Any, what: str) -> tuple[tuple[Any, int], ...]:
+    """The indices of a COO, CSR or CSC matrix, and what each is below."""
+    rows, columns = matrix.shape
+    if matrix.format == "coo":
+        parts = ((matrix.row, rows), (matrix.col, columns))
+        if any(part.shape != matrix.data.shape for part, _ in parts):
+            raise GraphError(f"{what} has {len(matrix.data)} values, and another number of places for them")
+        return parts
+    major, minor = (rows, columns) if matrix.format == "csr" else (columns, rows)
+    _check_pointers(matrix, major, what)
+    return ((matrix.indices[: matrix.indptr[-1]], minor),)
 
 
 def _check_pointers(matrix: Any, major: int, what: str) -> None:

@@ -84,21 +84,8 @@ def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def read_options(path: Path) -> dict[str, Any]:
     """All options in a file, checked, by their names in Python. Raises ConfigError as `load_config` does."""
-    try:
-        state_of(path, ConfigError)  # for what no system call takes, such as a NUL character
-        document = tomllib.loads(content(path, ConfigError, most=MAX_BYTES).decode())
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 (byte {error.start})") from None
-    except PortgnnError:
-        raise
-    except ValueError as error:  # TOMLDecodeError, or an integer of more digits than Python reads
-        raise ConfigError(f"{path} is not TOML: {str(error)[:200]}") from None
-    except RecursionError:
-        raise ConfigError(f"{path} is nested too deeply") from None
     given: dict[str, Any] = {}
-    for key, value in document.items():
+    for key, value in _document(path).items():
         name = key.replace("-", "_")
         called = shortened(printable(key), 60)
         if name in given:
@@ -111,6 +98,22 @@ def read_options(path: Path) -> dict[str, Any]:
         except (ValueError, OverflowError, RecursionError):
             raise ConfigError(f"{path}: {called} = {shown(value)} cannot be used") from None
     return given
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        state_of(path, ConfigError)  # for what no system call takes, such as a NUL character
+        return tomllib.loads(content(path, ConfigError, most=MAX_BYTES).decode())
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 (byte {error.start})") from None
+    except PortgnnError:
+        raise
+    except ValueError as error:  # TOMLDecodeError, or an integer of more digits than Python reads
+        raise ConfigError(f"{path} is not TOML: {str(error)[:200]}") from None
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deeply") from None
 
 
 def _checked(name: str, key: str, value: Any) -> Any:

@@ -63,7 +63,7 @@ def portgnn(
 
 @app.command(cls=Grouped)
 @with_hyperparameters
-def train(
+def train(  # long: an option is a parameter
     config: Annotated[
         Path | None,
         typer.Option(

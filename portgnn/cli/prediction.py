@@ -20,6 +20,7 @@ from portgnn.evaluation import WORDS, Evaluation, softmax
 from portgnn.files import check_writable, write_atomically
 from portgnn.graph import Graph
 from portgnn.prediction import Classified, classify
+from portgnn.protocol import Backend
 from portgnn.registry import get_backend
 from portgnn.text import inert
 from portgnn.untrusted import ALWAYS_ADMITTED, readable
@@ -52,21 +53,25 @@ def run(
     if out is not None:
         write = partial(as_csv, safe=csv_safe) if out.suffix == ".csv" else WRITERS[out.suffix]
         write_atomically(out, write(found))
-    if as_json:
-        print_json(
-            {
-                "model": str(model),
-                "dataset": found.graph.name,
-                "nodes": found.graph.num_nodes,
-                "backend": on.name,
-                "device": on.device,
-                "dtype": on.dtype,
-                "features": trained.config.normalize_features,
-                **_scores_of(found),
-                "out": None if out is None else str(out),
-            }
-        )
+    if not as_json:
+        _print_found(found, on, out)
         return
+    print_json(
+        {
+            "model": str(model),
+            "dataset": found.graph.name,
+            "nodes": found.graph.num_nodes,
+            "backend": on.name,
+            "device": on.device,
+            "dtype": on.dtype,
+            "features": trained.config.normalize_features,
+            **_scores_of(found),
+            "out": None if out is None else str(out),
+        }
+    )
+
+
+def _print_found(found: Classified, on: Backend, out: Path | None) -> None:
     print_line(f"{found.graph.name}: {found.graph.num_nodes} nodes on {on.name} ({on.device}, {on.dtype})")
     for name, count in _counts(found):
         print_line(f"class {name}: {count} nodes")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -269,7 +269,6 @@ def read_parquet(
     """
     try:
         import pyarrow as pa
-        from pyarrow import compute
     except ImportError:
         raise DatasetError(f'{path} needs pyarrow. Install it with: pip install "portgnn[data]"') from None
     try:
@@ -280,19 +279,7 @@ def read_parquet(
 
         names, read = read_columns(path, is_text, check_all, ignore)
         kept = list(read.column_names)
-        columns = []
-        for name in kept:
-            column = read[name]
-            if column.null_count and not is_text(name):
-                at = int(compute.index(compute.is_null(column), True).as_py())
-                raise DatasetError(f"{path}, row {at + 1}, column {name!r}: there is no value{_WAY_OUT}")
-            if not is_text(name) and not (
-                pa.types.is_integer(column.type)
-                or pa.types.is_floating(column.type)
-                or pa.types.is_boolean(column.type)
-            ):
-                raise DatasetError(f"{path}, column {name!r}: {column.type}, where numbers are needed{_WAY_OUT}")
-            columns.append(_as_text(column) if is_text(name) else column.cast(pa.float64(), safe=False))
+        columns = [_as_text(read[name]) if is_text(name) else _as_numbers(path, name, read[name]) for name in kept]
         table = _from_arrow(path, names, pa.table(columns, names=kept), is_text)
     except DatasetError:
         raise
@@ -301,15 +288,34 @@ def read_parquet(
     except (pa.ArrowException, ValueError, TypeError, KeyError, MemoryError, OverflowError) as error:
         raise DatasetError(f"{path} cannot be read as Parquet: {' '.join(str(error).split())[:200]}") from None
     if table is None:
-        for name in kept:
-            values = np.asarray(read[name].cast(pa.float64(), safe=False).to_numpy()) if not is_text(name) else None
-            if values is not None and not np.isfinite(values).all():
-                at = int(np.flatnonzero(~np.isfinite(values))[0])
-                raise DatasetError(
-                    f"{path}, row {at + 1}, column {name!r}: {values[at]} is not a finite number{_WAY_OUT}"
-                )
-        raise AssertionError("unreachable: only a number that is not finite has no table")
+        _not_finite(path, {name: read[name] for name in kept if not is_text(name)})
     return table
+
+
+def _as_numbers(path: Path, name: str, column: Any) -> Any:
+    """A column as float64. Raises DatasetError where a value is missing, or they are no numbers."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    if column.null_count:
+        at = int(compute.index(compute.is_null(column), True).as_py())
+        raise DatasetError(f"{path}, row {at + 1}, column {name!r}: there is no value{_WAY_OUT}")
+    kind = column.type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
+        raise DatasetError(f"{path}, column {name!r}: {kind}, where numbers are needed{_WAY_OUT}")
+    return column.cast(pa.float64(), safe=False)
+
+
+def _not_finite(path: Path, numbers: dict[str, Any]) -> NoReturn:
+    """Raises DatasetError for the first number that is not finite: only such a one has no table."""
+    import pyarrow as pa
+
+    for name, column in numbers.items():
+        values = np.asarray(column.cast(pa.float64(), safe=False).to_numpy())
+        if not np.isfinite(values).all():
+            at = int(np.flatnonzero(~np.isfinite(values))[0])
+            raise DatasetError(f"{path}, row {at + 1}, column {name!r}: {values[at]} is not a finite number{_WAY_OUT}")
+    raise AssertionError("unreachable: only a number that is not finite has no table")
 
 
 def _as_text(column: Any) -> Any:

@@ -102,22 +102,8 @@ def read_planetoid(paths: Mapping[str, Path], name: str) -> Graph:
 
     Raises DatasetError naming the file and its fault.
     """
-    missing = [part for part in PARTS if part not in paths]
-    if missing:
-        raise DatasetError(f"{name} lacks the file for {', '.join(missing)}; Planetoid's layout has {', '.join(PARTS)}")
-    allx, tx, x = (_features(paths[part]) for part in ("allx", "tx", "x"))
-    ally, ty, y = (_labels(paths[part]) for part in ("ally", "ty", "y"))
-    for end, rows, one_hot in (("", x, y), ("t", tx, ty), ("all", allx, ally)):
-        its_x, its_y = paths[f"{end}x"], paths[f"{end}y"]
-        _same(its_y, "rows", one_hot.shape[0], its_x, rows.shape[0])
-        _same(its_x, "columns", rows.shape[1], paths["allx"], allx.shape[1])
-        _same(its_y, "columns", one_hot.shape[1], paths["ally"], ally.shape[1])
+    (allx, tx), (ally, ty), trained = _tables(paths, name)
     first = allx.shape[0]
-    if not 0 < len(y) <= first:
-        raise DatasetError(
-            f"{paths['y']} has {len(y)} rows; the training nodes are the first of the {first} nodes of allx"
-        )
-
     test = _test_index(paths["test.index"], first, len(ty))
     n = int(test.max()) + 1 if len(test) else first
     check_need(paths["test.index"], _NODE_BYTES * n, paths["allx"].stat().st_size)
@@ -143,8 +129,8 @@ def read_planetoid(paths: Mapping[str, Path], name: str) -> Graph:
             labels,
             num_nodes=n,
             name=name,
-            train=np.arange(len(y)),
-            val=np.arange(len(y), min(len(y) + _VALIDATION_NODES, first)),
+            train=np.arange(trained),
+            val=np.arange(trained, min(trained + _VALIDATION_NODES, first)),
             test=np.sort(test),
             class_names=tuple(str(c) for c in range(ally.shape[1])),
             notes=tuple(notes),
@@ -152,6 +138,26 @@ def read_planetoid(paths: Mapping[str, Path], name: str) -> Graph:
     except GraphError as error:
         folder = paths["graph"].parent
         raise DatasetError(f"{folder}: the files of {name} do not fit together: {error}") from None
+
+
+def _tables(paths: Mapping[str, Path], name: str) -> tuple[tuple[Any, Any], tuple[Any, Any], int]:
+    """(allx, tx), (ally, ty) and how many nodes are trained on, which x and y hold again; checked for their sizes."""
+    missing = [part for part in PARTS if part not in paths]
+    if missing:
+        raise DatasetError(f"{name} lacks the file for {', '.join(missing)}; Planetoid's layout has {', '.join(PARTS)}")
+    allx, tx, x = (_features(paths[part]) for part in ("allx", "tx", "x"))
+    ally, ty, y = (_labels(paths[part]) for part in ("ally", "ty", "y"))
+    for end, rows, one_hot in (("", x, y), ("t", tx, ty), ("all", allx, ally)):
+        its_x, its_y = paths[f"{end}x"], paths[f"{end}y"]
+        _same(its_y, "rows", one_hot.shape[0], its_x, rows.shape[0])
+        _same(its_x, "columns", rows.shape[1], paths["allx"], allx.shape[1])
+        _same(its_y, "columns", one_hot.shape[1], paths["ally"], ally.shape[1])
+    first = allx.shape[0]
+    if not 0 < len(y) <= first:
+        raise DatasetError(
+            f"{paths['y']} has {len(y)} rows; the training nodes are the first of the {first} nodes of allx"
+        )
+    return (allx, tx), (ally, ty), len(y)
 
 
 def _same(path: Path, what: str, found: int, other: Path, expected: int) -> None:

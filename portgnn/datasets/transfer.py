@@ -86,16 +86,10 @@ def receive(url: str, spec: FileSpec, part: Path, until: float) -> None:
             expected = received + int(length) if length.isdigit() else None
             if expected is not None and expected > spec.max_bytes:
                 raise MirrorFault(f"too large: {expected} bytes, where at most {spec.max_bytes} were due")
-            # read1 hands over what has come; a whole block could take for ever to fill, drop by drop.
-            read = getattr(response.raw, "read1", response.raw.read)
             with _opened(part, received) as file:
-                while block := read(1 << 14):
+                for block in _blocks(response):
                     received += len(block)
-                    if received > spec.max_bytes:
-                        file.truncate(0)
-                        raise MirrorFault(f"too large: more than {spec.max_bytes} bytes")
-                    if time.monotonic() > until:
-                        raise MirrorFault(f"timed out after {received} bytes")
+                    _check_progress(received, spec, until, file)
                     file.write(block)
             if time.monotonic() > until:  # the connection was cut, which looks like an end
                 raise MirrorFault(f"timed out after {received} bytes")
@@ -106,6 +100,22 @@ def receive(url: str, spec: FileSpec, part: Path, until: float) -> None:
         if time.monotonic() > until:
             raise MirrorFault(f"timed out after {received} bytes" if received else "timed out") from None
         raise MirrorFault(_network_fault(error), passing=_may_pass(error)) from None
+
+
+def _blocks(response: Any) -> Iterator[bytes]:
+    # read1 hands over what has come; a whole block could take for ever to fill, drop by drop.
+    read = getattr(response.raw, "read1", response.raw.read)
+    while block := read(1 << 14):
+        yield block
+
+
+def _check_progress(received: int, spec: FileSpec, until: float, file: Any) -> None:
+    """Raises MirrorFault for a body that is too long or too late; one that is too long leaves nothing behind."""
+    if received > spec.max_bytes:
+        file.truncate(0)
+        raise MirrorFault(f"too large: more than {spec.max_bytes} bytes")
+    if time.monotonic() > until:
+        raise MirrorFault(f"timed out after {received} bytes")
 
 
 @contextmanager
