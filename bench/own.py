@@ -18,7 +18,8 @@ from bench.contender import Program, Recipe, Unsupported
 from bench.graphs import BenchGraph
 from bench.verification import verify_program
 from portgnn import Graph
-from portgnn.operands import Prepared, place
+from portgnn.placing.prepared import Prepared
+from portgnn.placing.whole import place
 from portgnn.presets import Config
 from portgnn.protocol import Backend
 from portgnn.random import dropout_keys
@@ -85,7 +86,7 @@ class OwnProgram:
 
     def _make_evaluation(self) -> Any:
         held_out = place(self.backend, self.prepared, self.prepared.graph.val, training=False)
-        measure = make_measure(self.backend, held_out, self.config)
+        measure = make_measure(self.backend, held_out, self.prepared)
 
         def step(state: dict[str, Any], keys: Any) -> tuple[dict[str, Any], tuple[Any, ...]]:
             return state, measure(parameters_of(state))

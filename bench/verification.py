@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from portgnn.operands import Prepared
+from portgnn.placing.prepared import Prepared
 from portgnn.presets import Config
 from portgnn.protocol import Backend
 from portgnn.random import dropout_keys

@@ -97,7 +97,7 @@ def train(
     on = request.made(tell)
     loaded = load(request, together is not None, tell)
     engine = engine_for(on, loaded, together)
-    memory.check_parameters(engine.task.dimensions)
+    memory.check_parameters(engine.task.layers)
     with watchers:
         watchers.start(_facts(request, loaded, on, together))
         with memory.told(_whole(engine.task), on):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from portgnn.errors import CheckpointError, PortgnnError
 from portgnn.features import Moments
 from portgnn.files import is_file, write_atomically
+from portgnn.models.layer import Layer, shapes_of
 from portgnn.presets import Config
 from portgnn.text import printable, shortened, shown
 from portgnn.untrusted import opened
@@ -57,6 +58,11 @@ class Model:
         shapes = ", ".join(f"{name} {'x'.join(map(str, value.shape))}" for name, value in self.params.items())
         trained = f", trained on {printable(shortened(self.dataset, 40))!r}" if self.dataset else ""
         return f"Model: {self.config.preset}, {shortened(shapes, 200)}, {len(self.class_names)} classes{trained}"
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The network's, for the model's features and classes."""
+        return self.config.network.built(self.num_features, len(self.class_names))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Writes the model to a temporary file beside `path` and renames it: never half a checkpoint.
@@ -134,13 +140,10 @@ class Model:
 
 def check_parameters(params: dict[str, NDArray[Any]], config: Config, num_features: int, num_classes: int) -> None:
     """Raises CheckpointError unless the parameters are finite and have the names and shapes that the recipe gives."""
-    from portgnn.model import parameter_shapes
-
     # First, since a header can ask for as many layers as it likes.
     if config.layers > len(params):
         raise CheckpointError(f"the parameters are {len(params)}, and the recipe needs {config.layers} layers of them")
-    hidden = (config.hidden,) * (config.layers - 1)
-    wanted = parameter_shapes(config, (num_features, *hidden, num_classes))
+    wanted = shapes_of(config.network.built(num_features, num_classes))
     found = {name: value.shape for name, value in params.items()}
     if found != wanted:
         raise CheckpointError(f"the parameters are {shown(found, 200)}, and the recipe needs {shown(wanted, 200)}")

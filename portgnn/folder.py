@@ -18,7 +18,8 @@ from portgnn.untrusted import content, opened
 
 FORMAT = "portgnn-graph"
 VERSION = 2
-"""Version 1, of portgnn 0.1, had no checksums, and the names as NumPy's padded text; it is read as well."""
+"""Version 1, of portgnn 0.1, had no checksums, the names as NumPy's padded text, and one network's scales in place of
+the graph's sums; it can be loaded, and so converted, and not be read in batches."""
 MAX_HEADER = 64 << 20
 MAX_NODES = 2**31
 _TYPES: Mapping[str, type] = {

@@ -1,4 +1,4 @@
-"""One graph: canonical CSR adjacency, features, labels, splits; and its normalised adjacency.
+"""One graph: canonical CSR adjacency, features, labels, splits.
 
 All input is checked here, once, by `portgnn.graph_checks`, so that no other module has to: what a `Graph` holds is
 valid.
@@ -293,16 +293,3 @@ class Graph:
     def to_dgl(self) -> Any:
         """A `dgl.DGLGraph` with ndata "feat", "label" and the masks, and edata "weight"."""
         return _conversion.write_dgl(self)
-
-
-def normalized_adjacency(adjacency: sp.csr_array) -> sp.csr_array:
-    """D^-1/2 (A + I) D^-1/2 with D the row sums of A + I (Kipf & Welling 2017, eq. 2). float64 [n, n].
-
-    A node that already has a self-loop keeps its weight, as in PyG's `gcn_norm`, so that none counts twice.
-    """
-    loops = np.where(adjacency.diagonal() == 0, 1.0, 0.0)
-    with_loops = canonical_csr(adjacency + sp.diags_array(loops))
-    scale = 1.0 / np.sqrt(np.asarray(with_loops.sum(axis=1)).ravel())
-    rows = np.repeat(np.arange(with_loops.shape[0]), np.diff(with_loops.indptr))
-    with_loops.data *= scale[rows] * scale[with_loops.indices]
-    return with_loops

@@ -120,6 +120,12 @@ def hyperparameter(
                                                   "names": tuple(names), "off": off}})  # fmt: skip
 
 
+def as_in(record: type, name: str) -> Any:
+    """A field with the default and all else that is said of a hyperparameter of another record."""
+    other = {each.name: each for each in fields(record)}[name]
+    return field(default=other.default, metadata=other.metadata)
+
+
 @cache
 def hyperparameters(record: type) -> dict[str, Hyperparameter]:
     """Those of a record's fields that were made by `hyperparameter`, in their order.

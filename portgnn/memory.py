@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -14,7 +13,9 @@ import scipy.sparse as sp
 
 from portgnn.errors import OutOfMemoryError
 from portgnn.features import SPARSE_BELOW
-from portgnn.operands import Prepared
+from portgnn.models.layer import Layer, parameters_of, widths_of
+from portgnn.placing.field import computes_all
+from portgnn.placing.prepared import Prepared
 from portgnn.protocol import Backend
 from portgnn.training.engine import Task
 
@@ -27,19 +28,19 @@ _SIGNS = re.compile(
 _BYTES = {"float64": 8, "float32": 4, "bfloat16": 2}
 
 
-def check_parameters(dimensions: Sequence[int]) -> None:
+def check_parameters(layers: tuple[Layer, ...]) -> None:
     """Raises OutOfMemoryError where the parameters alone, float64 on the host, are more than this machine has.
 
     An operating system hands out memory that it does not have, and kills the process that uses it.
     """
-    need = 8 * sum(a * b for a, b in itertools.pairwise(dimensions))
+    need = 8 * _count(layers)
     try:
         there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # not POSIX: the allocation itself fails there
         return
     if need > there > 0:
         raise OutOfMemoryError(
-            f"out of memory: the weights of a network of {len(dimensions) - 1} layers, at most {max(dimensions)} wide, "
+            f"out of memory: the weights of a network of {len(layers)} layers, at most {max(widths_of(layers))} wide, "
             f"take {_readable(need)}, and this machine has {_readable(there)}; less would do: a smaller --hidden"
         )
 
@@ -69,13 +70,17 @@ def estimate(prepared: Prepared, dtype: str, *, adjacency: str = "", features: s
     form = features or ("sparse" if prepared.has_sparse_features else "dense")
     total += held * (item + 4) * 2 if form == "sparse" else n * f * item * (2 if config.input_dropout else 1)
     counted = 0 if graph.train is None else len(graph.train)
-    everything = dense or (rows or config.rows) == "all"
-    for layer, width in enumerate(prepared.dimensions[1:], start=1):
+    everything = dense or (rows == "all" if rows else computes_all(config))
+    for layer in prepared.layers:
         # Of the last layer only the counted rows are computed; further down the neighbourhood soon is everything.
-        height = n if everything or layer < len(prepared.dimensions) - 1 else counted
-        total += 4 * height * width * item
-    sizes = zip(prepared.dimensions[:-1], prepared.dimensions[1:], strict=True)
-    return int(total + 4 * item * sum(a * b for a, b in sizes))
+        height = n if everything or not layer.is_last else counted
+        total += 4 * height * layer.fan_out * item
+    return int(total + 4 * item * _count(prepared.layers))
+
+
+def _count(layers: tuple[Layer, ...]) -> int:
+    """Numbers in all parameters."""
+    return sum(parameter.size for parameter in parameters_of(layers).values())
 
 
 def advice(prepared: Prepared, dtype: str) -> str:

@@ -1,10 +1,30 @@
-"""Loss and accuracy over the counted rows of an output."""
+"""Loss and accuracy over the counted rows of an output, and which parameters a recipe penalises."""
 
 from __future__ import annotations
 
-from portgnn.operands import Operands
+from collections.abc import Mapping
+
+from portgnn.models.layer import Layer, parameters_of
+from portgnn.placing.operands import Operands
 from portgnn.presets import Config
 from portgnn.protocol import Array, Backend, Params
+
+Coefficients = Mapping[str, float]
+"""A coefficient for some parameters, by their names."""
+
+
+def penalties(config: Config, layers: tuple[Layer, ...]) -> dict[str, float]:
+    """Which parameters the loss penalises: the recipe's `l2` on the weights of the first layer.
+
+    It is their part in the rule that counts, and not their names: biases stay free, as in tkipf/gcn (models.py).
+    """
+    found = parameters_of(layers[:1])
+    return {name: config.l2 for name, parameter in found.items() if parameter.role == "weight" and config.l2}
+
+
+def decays(config: Config, layers: tuple[Layer, ...]) -> dict[str, float]:
+    """Which parameters the optimizer decays: the recipe's `weight_decay` on all of them."""
+    return {name: config.weight_decay for name in parameters_of(layers) if config.weight_decay}
 
 
 def cross_entropy(backend: Backend, logits: Array, operands: Operands) -> Array:
@@ -12,16 +32,19 @@ def cross_entropy(backend: Backend, logits: Array, operands: Operands) -> Array:
     return backend.xp.sum(operands.targets * backend.log_softmax(logits))
 
 
-def l2_penalty(backend: Backend, params: Params, config: Config) -> Array:
-    """l2 / 2 * ||W0||^2: TensorFlow's `l2_loss` of the first layer's weight (tkipf/gcn, models.py)."""
-    weight = params["weight0"]
-    return backend.xp.sum(weight * weight) * (0.5 * config.l2)
+def l2_penalty(backend: Backend, params: Params, penalised: Coefficients) -> Array:
+    """The sum of l2 / 2 * ||W||^2 over the penalised parameters: TensorFlow's `l2_loss` (tkipf/gcn, models.py)."""
+    terms = [backend.xp.sum(params[name] * params[name]) * (0.5 * l2) for name, l2 in penalised.items()]
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
 
 
-def loss(backend: Backend, logits: Array, operands: Operands, params: Params, config: Config) -> Array:
+def loss(backend: Backend, logits: Array, operands: Operands, params: Params, penalised: Coefficients) -> Array:
     """The training and validation loss: cross-entropy and, where the recipe has one, the penalty."""
     data = cross_entropy(backend, logits, operands)
-    return data + l2_penalty(backend, params, config) if config.l2 else data
+    return data + l2_penalty(backend, params, penalised) if penalised else data
 
 
 def correct(backend: Backend, logits: Array, operands: Operands) -> Array:

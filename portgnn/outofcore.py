@@ -1,10 +1,12 @@
 """Graphs as memory-mapped arrays in a folder, of which a sampler reads the rows that it needs.
 
-A folder NAME.graph holds header.json and one .npy file an array: the stored values of A + I as indptr int64 [n + 1],
-indices int32 or int64, and weights float64 where they are not all 1; scale float64 [n], the diagonal of D^-1/2;
-loops int32 [n], the place of each row's self-loop; labels, splits; features dense [n, f] or as feature_indptr,
-feature_indices and feature_data; the nodes' names one after the other as UTF-8, and where each ends. That is 4 to 16
-bytes a stored value and 28 bytes a node beside its features. The header names every array with its SHA-256.
+A folder NAME.graph holds header.json and one .npy file an array: the stored values of A + I as indptr int64 [n + 1] and
+indices int32 or int64, and where they are not all 1 as weights float64, with the row sums of A and of A + I as sums
+float64 [n, 2] (elsewhere they are counts, which the pointers tell); loops int32 [n], the place of each row's self-loop,
+and own_loops, the nodes whose loop is one of A's; labels, splits; features dense [n, f] or as feature_indptr,
+feature_indices and feature_data; the nodes' names one after the other as UTF-8, and where each ends. That is 4 to 12
+bytes a stored value and 20 to 36 bytes a node beside its features and splits. No network's numbers are among them: what an edge
+weighs in one is a function of A + I, taken when rows are read. The header names every array with its SHA-256.
 
 Nothing in the folder is believed. Opening it holds each array's dtype and shape against the header; `DiskGraph.verify`
 reads all of it once, in windows, for the checksums; and every number that a batch reads is held against its range
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -28,11 +31,12 @@ from portgnn.features import Moments, in_form, normalized, settled
 from portgnn.files import exists, is_file, is_folder, reason, whole_folder
 from portgnn.fingerprint import fingerprints
 from portgnn.folder import FORMAT, VERSION, padded_ids, read_header, save_array
-from portgnn.graph import UNLABELLED, Features, Graph, canonical_csr
+from portgnn.graph import UNLABELLED, Features, Graph
 from portgnn.graph_checks import checked_splits
-from portgnn.loaders.neighbor import ranked
-from portgnn.loaders.source import Nodes, Source, even_bounds, within
+from portgnn.loaders.source import Nodes, Source, even_bounds
 from portgnn.mapped import Mapped, Shape
+from portgnn.placing.edges import Looped, Sums
+from portgnn.placing.elements import stored_elements
 from portgnn.presets import Config
 from portgnn.text import shortened, shown
 
@@ -83,7 +87,7 @@ class DiskGraph:
         n, f = self.num_nodes, self.num_features
         wanted: dict[str, tuple[tuple[str, ...], Shape]] = {
             "indptr": (("i8",), (n + 1,)), "indices": (("i4", "i8"), (None,)), "weights": (("f8",), (None,)),
-            "loops": (("i4",), (n,)), "own_loops": (("i8",), (None,)), "scale": (("f8",), (n,)),
+            "loops": (("i4",), (n,)), "own_loops": (("i8",), (None,)), "sums": (("f8",), (n, 2)),
             "features": (("f4", "f8"), (n, f)), "feature_indptr": (("i8",), (n + 1,)),
             "feature_indices": (("i4", "i8"), (None,)), "feature_data": (("f8",), (None,)), "labels": (("i8",), (n,)),
             "node_id_text": (("u1",), (None,)), "node_id_ends": (("i8",), (n,)),
@@ -112,7 +116,7 @@ class DiskGraph:
         indptr, indices, data = (self._maps[f"feature_{part}"] for part in ("indptr", "indices", "data"))
         start, end = _bounds(indptr, nodes, len(indices))
         counts = end - start
-        at = np.repeat(start, counts) + within(counts)
+        at = stored_elements(start, end)
         ends = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
         columns = indices.within(indices.take(at), 0, self.num_features)
         parts = (data.finite(data.take(at)), columns, ends)
@@ -159,7 +163,8 @@ class DiskGraph:
 
     def _names(self) -> list[str]:
         """The arrays that there are: those that the header names; in version 1 those that lie there."""
-        needed = ["indptr", "indices", "loops", "own_loops", "scale"] + ["weights"] * self.weighted
+        needed = ["indptr", "indices", "loops", "own_loops"] + ["weights"] * self.weighted
+        needed += ["sums"] * (self.weighted and self.checksums is not None)
         needed += ["feature_indptr", "feature_indices", "feature_data"] if self.sparse_features else ["features"]
         more = ["labels", *_SPLITS, "node_id_text", "node_id_ends"]
         if self.checksums is None:
@@ -247,18 +252,19 @@ def _header(graph: Graph) -> dict[str, Any]:
 
 
 def _arrays(graph: Graph) -> dict[str, NDArray[Any]]:
-    diagonal = graph.adjacency.diagonal()
-    with_loops = canonical_csr(graph.adjacency + sp.diags_array(np.where(diagonal == 0, 1.0, 0.0)))
+    everyone = np.arange(graph.num_nodes)
+    looped = Looped.of(graph.adjacency)
+    with_loops = looped.matrix
     rows = np.repeat(np.arange(graph.num_nodes, dtype=with_loops.indices.dtype), np.diff(with_loops.indptr))
     arrays: dict[str, NDArray[Any]] = {
         "indptr": with_loops.indptr.astype(np.int64),
         "indices": with_loops.indices,
         "loops": (np.flatnonzero(with_loops.indices == rows) - with_loops.indptr[:-1]).astype(np.int32),
-        "own_loops": np.flatnonzero(diagonal),
-        "scale": 1.0 / np.sqrt(np.asarray(with_loops.sum(axis=1)).ravel()),
+        "own_loops": np.flatnonzero(~looped.is_added),
     }
     if (graph.adjacency.data != 1.0).any():
         arrays["weights"] = with_loops.data
+        arrays["sums"] = np.stack([looped.plain(everyone), looped.looped(everyone)], axis=1)
     features = in_form(graph.features, "auto")
     if isinstance(features, sp.csr_array):
         arrays |= {
@@ -282,9 +288,10 @@ def _arrays(graph: Graph) -> dict[str, NDArray[Any]]:
 
 
 class OnDisk(Source):
-    """The rows of a `DiskGraph`, normalised as they are read: the numbers are those of the graph in memory.
+    """The rows of a `DiskGraph`, weighted as they are read: the numbers are those of the graph in memory.
 
-    Raises ConfigError where the recipe wants the graph in a form that the files do not have.
+    Raises ConfigError where the recipe wants the graph in a form that the files do not have, DatasetError for a folder
+    of version 1, which has a network's numbers and not the graph's.
     """
 
     on_disk = True
@@ -298,10 +305,18 @@ class OnDisk(Source):
             raise GraphError(
                 f"{graph.path} holds directed edges; convert it without --directed, or train with --directed"
             )
+        if graph.checksums is None:
+            new = graph.path.with_name(f"{graph.path.stem}-2{SUFFIX}")
+            raise DatasetError(
+                f"{graph.path} has the format of portgnn 0.1, which cannot be trained on in batches; convert it: "
+                f"portgnn convert {shlex.quote(str(graph.path))} {shlex.quote(str(new))}"
+            )
         graph.verify()
         self._indptr, self._indices = graph.map("indptr"), graph.map("indices")
-        self._loops, self._scale = graph.map("loops"), graph.map("scale")
-        self._weights = graph.map("weights") if graph.weighted else None
+        self._loops, own = graph.map("loops"), graph.map("own_loops")
+        self._is_added = np.ones(graph.num_nodes, dtype=bool)
+        self._is_added[own.within(own.array, 0, graph.num_nodes)] = False
+        self._weights, self._sums = (graph.map(name) if graph.weighted else None for name in ("weights", "sums"))
         self.config, self._moments = settled(graph, config, moments)
 
     def bounds(self, nodes: Nodes) -> tuple[Nodes, Nodes]:
@@ -317,16 +332,30 @@ class OnDisk(Source):
         start, end = self.bounds(nodes)
         return self._loops.within(self._loops.take(nodes), 0, end - start).astype(np.int64)
 
-    def scales(self, nodes: Nodes) -> NDArray[np.float64]:
-        return self._scale.finite(self._scale.take(nodes), 0)
+    @property
+    def sums(self) -> Sums:
+        return self
 
-    def stored(self, nodes: Nodes, rows: Nodes, at: Nodes) -> tuple[Nodes, NDArray[np.float64]]:
+    def looped(self, nodes: Nodes) -> NDArray[np.float64]:
+        if self._sums is None:
+            start, end = self.bounds(nodes)
+            return (end - start).astype(np.float64)
+        return self._sums.finite(self._sums.take(nodes), 0)[:, 1]
+
+    def plain(self, nodes: Nodes) -> NDArray[np.float64]:
+        if self._sums is None:
+            return self.looped(nodes) - self.added(nodes)
+        return self._sums.finite(self._sums.take(nodes), 0)[:, 0]
+
+    def added(self, nodes: Nodes) -> NDArray[np.bool_]:
+        chosen: NDArray[np.bool_] = self._is_added[nodes]
+        return chosen
+
+    def stored(self, at: Nodes) -> tuple[Nodes, NDArray[np.float64]]:
         columns = self._indices.within(self._indices.take(at), 0, self.graph.num_nodes).astype(np.int64)
-        different, places = ranked(columns, self.graph.num_nodes)
-        values: NDArray[np.float64] = self.scales(nodes)[rows] * self.scales(different)[places]
         if self._weights is None:
-            return columns, values
-        return columns, self._weights.finite(self._weights.take(at), 0) * values
+            return columns, np.ones(len(columns))
+        return columns, self._weights.finite(self._weights.take(at), 0)
 
     def features(self, nodes: Nodes) -> tuple[Features, NDArray[np.uint32] | None]:
         features, numbers = self._folder.numbered_rows(nodes)

@@ -17,7 +17,7 @@ from portgnn.errors import CheckpointError, ConfigError, GraphError
 from portgnn.evaluation import MAIN, TRAIN, Evaluation, evaluate_parts, labels_for, part_names, split_codes
 from portgnn.fingerprint import fingerprints
 from portgnn.graph import UNLABELLED, Graph
-from portgnn.operands import Prepared
+from portgnn.placing.prepared import Prepared
 from portgnn.presets import Config
 from portgnn.protocol import Backend
 from portgnn.registry import backend_of
@@ -234,7 +234,7 @@ def _logits_of(trained: Model, graph: Graph, on: Backend) -> NDArray[Any]:
     check_fit(trained, graph)
     prepared = Prepared.of(oriented(graph, trained.config)[0], trained.config, trained.moments)
     with memory.told(prepared, on):
-        return logits(on, prepared, trained.params)
+        return logits(on, prepared, trained.params, trained.layers)
 
 
 def _columns(own: Sequence[str], wanted: Sequence[str]) -> list[int]:

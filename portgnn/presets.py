@@ -8,28 +8,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 from portgnn.errors import ConfigError, near_matches
 from portgnn.hyperparameters import (
     DATA,
     EXECUTION,
-    NETWORK,
     NOT_NEGATIVE,
     POSITIVE,
     RATE,
     SHARE,
     TRAINING,
     Bounds,
+    as_in,
     check,
     hyperparameter,
     hyperparameters,
     meant,
     plain_number,
 )
+from portgnn.models import Network, named
+from portgnn.models.gcn import GCN, Bias
 from portgnn.text import shown
 
-Bias = Literal["none", "after", "before"]
 Stopping = Literal["window", "patience"]
 FeatureRule = Literal["auto", "row", "standardize", "none"]
 FeatureForm = Literal["auto", "sparse", "dense"]
@@ -37,9 +39,6 @@ AdjacencyForm = Literal["auto", "csr", "dense"]
 Rows = Literal["needed", "all"]
 Loader = Literal["full", "neighbor", "cluster"]
 
-MOST_LAYERS = 10_000
-_LAYERS = (Bounds("at least 1", least=1), Bounds(f"at most {MOST_LAYERS}", most=MOST_LAYERS))
-_WIDTH = (Bounds("at least 1", least=1), Bounds("below 2**31, which is what an index can count", below=2**31))
 _EPOCHS = (Bounds("at least 1", least=1), Bounds("below 2**32: dropout counts epochs in 32 bits", below=2**32))
 _PATIENCE = (Bounds("0 (never stop early) or more", least=0), Bounds("below 2**32", below=2**32))
 _BATCH = (Bounds("at least 1", least=1), Bounds("below 2**31", below=2**31))
@@ -58,21 +57,11 @@ class Config:
     """
 
     preset: str = "kipf"
-    layers: int = hyperparameter(
-        2, "Number of layers.", NETWORK, bounds=_LAYERS, names=("n_layers", "num_layers", "depth")
-    )
-    hidden: int = hyperparameter(
-        16, "Width of the hidden layers.", NETWORK, bounds=_WIDTH,
-        names=("hidden_dim", "hidden_size", "hidden_channels", "hidden_units", "width"),
-    )  # fmt: skip
-    input_dropout: float = hyperparameter(
-        0.5, "Dropout rate on the features.", NETWORK, bounds=RATE, names=("feature_dropout",)
-    )
-    dropout: float = hyperparameter(
-        0.5, "Dropout rate on the input of every further layer.", NETWORK, bounds=RATE, names=("dropout_rate",)
-    )
-    bias: Bias = hyperparameter("none", "None, after the propagation, or before it.", NETWORK)
-    """"after": A(XW) + b, as in PyG; "before": A(XW + b), as in the article."""
+    layers: int = as_in(GCN, "layers")
+    hidden: int = as_in(GCN, "hidden")
+    input_dropout: float = as_in(GCN, "input_dropout")
+    dropout: float = as_in(GCN, "dropout")
+    bias: Bias = as_in(GCN, "bias")
     normalize_features: FeatureRule = hyperparameter(
         "auto", "Divide each row of the features by its sum, or standardize columns (auto: see the docs).", DATA,
         names=("normalize", "normalise_features"),
@@ -156,9 +145,10 @@ class Config:
         numbers = [None if word.strip() == "all" else int(word) for word in self.fanout.split(",")]
         return tuple(reversed(numbers * self.layers if len(numbers) == 1 else numbers))
 
-    def dropout_rates(self) -> tuple[float, ...]:
-        """The dropout rate on each layer's input."""
-        return (self.input_dropout, *(self.dropout,) * (self.layers - 1))
+    @cached_property
+    def network(self) -> Network:
+        """The network that the recipe trains."""
+        return named("gcn", self)
 
     def stops(self, val_loss: list[float]) -> bool:
         """Whether training ends after the last epoch of this history of validation losses."""

@@ -12,8 +12,9 @@ that has only signed 32-bit integers gets the same bits if it masks the sign tha
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Mapping
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -155,14 +156,22 @@ def seed_states(entropy: list[NDArray[np.uint32]], count: int) -> NDArray[np.uin
     return states
 
 
-def glorot_uniform(shapes: Mapping[str, tuple[int, int]], seed: int) -> dict[str, NDArray[np.float64]]:
-    """Glorot-uniform weights (Glorot & Bengio 2010), float64, one Philox stream a parameter.
+def parameter_stream(seed: int, name: str) -> np.random.Generator:
+    """The generator of one parameter's initial values: Philox, keyed by seed and name.
 
-    shapes: name -> (fan_in, fan_out). U(-a, a) with a = sqrt(6 / (fan_in + fan_out)).
+    A network can so gain a parameter, or name them in another order, without moving the others. weight0, weight1, …
+    have the streams 0, 1, … that they have had in every version; any other name has one of its own, by its SHA-256.
     """
-    weights = {}
-    for number, (name, (fan_in, fan_out)) in enumerate(shapes.items()):
-        generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, number])))
-        bound = np.sqrt(6.0 / (fan_in + fan_out))
-        weights[name] = generator.uniform(-bound, bound, size=(fan_in, fan_out))
-    return weights
+    number = re.fullmatch(r"weight(0|[1-9][0-9]{0,8})", name)
+    digest = hashlib.sha256(name.encode()).digest()
+    words = [int(number[1])] if number else [int.from_bytes(digest[i : i + 4], "little") for i in range(0, 16, 4)]
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *words])))
+
+
+def glorot_bound(shape: tuple[int, ...]) -> float:
+    """The a of Glorot's uniform distribution U(-a, a), sqrt(6 / (fan_in + fan_out)) (Glorot & Bengio 2010, eq. 16).
+
+    The last two axes of the shape are (fan_in, fan_out); a vector is one row.
+    """
+    fan_in, fan_out = (1, *shape)[-2:]
+    return float(np.sqrt(6.0 / (fan_in + fan_out)))

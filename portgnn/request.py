@@ -17,8 +17,8 @@ from portgnn.graph import Graph
 from portgnn.hyperparameters import whole_number
 from portgnn.loaders.engine import Sampled
 from portgnn.loaders.source import InMemory, Source
-from portgnn.operands import Prepared
 from portgnn.outofcore import DiskGraph, OnDisk, is_disk_graph
+from portgnn.placing.prepared import Prepared
 from portgnn.prediction import oriented
 from portgnn.presets import Config, preset
 from portgnn.protocol import Backend

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from portgnn.environment import machine
 from portgnn.graph import Graph
-from portgnn.operands import Prepared
+from portgnn.placing.prepared import Prepared
 from portgnn.presets import preset
 from portgnn.protocol import Backend
 from portgnn.random import dropout_keys

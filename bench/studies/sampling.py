@@ -36,8 +36,8 @@ from portgnn.loaders.batch import assemble
 from portgnn.loaders.engine import Sampled
 from portgnn.loaders.neighbor import sample
 from portgnn.loaders.source import InMemory, Source
-from portgnn.operands import Prepared
 from portgnn.outofcore import DiskGraph, OnDisk
+from portgnn.placing.prepared import Prepared
 from portgnn.presets import Config
 from portgnn.training import fit
 

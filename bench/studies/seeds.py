@@ -28,8 +28,8 @@ import numpy as np
 
 from portgnn import load_graph
 from portgnn.environment import machine
-from portgnn.operands import Prepared
 from portgnn.parts import Adam, MasterWeights
+from portgnn.placing.prepared import Prepared
 from portgnn.presets import preset
 from portgnn.protocol import Backend, Optimizer
 from portgnn.registry import backend_class, get_backend

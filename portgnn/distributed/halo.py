@@ -17,9 +17,11 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.distributed.partition import Partition
-from portgnn.loaders.neighbor import narrowed
 from portgnn.loaders.source import Nodes, Source
-from portgnn.operands import Operands
+from portgnn.placing.elements import layer_elements
+from portgnn.placing.field import computes_all, narrowed, picking, picks
+from portgnn.placing.operands import Operands, on_device
+from portgnn.placing.targets import targets_of
 from portgnn.protocol import CSR, Array, Backend, Collectives, Counts
 
 
@@ -64,46 +66,35 @@ def place_part(
 ) -> Operands:
     """This process's share of the operands for a loss over `nodes`; all processes call it together.
 
-    Only rows that the loss reads are kept, as in `portgnn.operands.place`, and element numbers are those of the
+    Only rows that the loss reads are kept, as in `portgnn.placing.whole.place`, and element numbers are those of the
     whole graph: dropout hits the same elements whatever the partition. Targets are scaled by the count of all
     processes' nodes, so that losses and gradients sum to those of the whole.
     """
-    graph, config, rank = source.graph, source.config, collectives.rank
+    graph, rank = source.graph, collectives.rank
     assert graph.labels is not None
     mine = np.sort(nodes[partition.owner_of(nodes) == rank])
     top = mine
-    if config.rows == "all":
+    if computes_all(source.config):
         everything = np.arange(graph.num_nodes)
         top = everything[partition.owner_of(everything) == rank]
     elif not len(mine):  # a matrix needs a row, and this one is not counted
         top = partition.first(collectives.size)[[rank]]
     levels: list[Nodes] = [top]
-    layers: list[_Layer] = []
-    for _ in range(config.layers):
-        above = layers[0] if layers else None
+    placed: list[_Layer] = []
+    for _ in source.layers:
+        above = placed[0] if placed else None
         layer = _layer(backend, source, partition, collectives, levels[0], above)
         levels.insert(0, layer.below)
-        layers.insert(0, layer)
+        placed.insert(0, layer)
     features, numbers = source.features(levels[0])
-    labels = np.full(len(top), -1, dtype=np.int32)
-    targets = np.zeros((len(top), graph.num_classes))
-    at = np.searchsorted(top, mine)
-    labels[at] = graph.labels[mine]
-    targets[at, labels[at]] = -1.0 / len(nodes)
-    rates = config.dropout_rates() if training else (0.0,) * config.layers
-    index = [
-        _element_numbers(levels[layer], source.dimensions[layer])
-        if rate and (layer or not source.sparse_features)
-        else None
-        for layer, rate in enumerate(rates)
-    ]
-    return Operands(
-        features=backend.csr(features, numbers) if isinstance(features, sp.csr_array) else backend.asarray(features),
-        adjacency=tuple(layer.matrix for layer in layers),
-        index=tuple(None if each is None else backend.asarray(each) for each in index),
-        targets=backend.asarray(targets),
-        labels=backend.asarray(labels),
-        count=len(nodes),
+    return on_device(
+        backend,
+        features,
+        numbers,
+        tuple(layer.matrix for layer in placed),
+        picks(levels, [layer.keeps for layer in source.layers]),
+        layer_elements(source.layers, levels, source.sparse_features) if training else (None,) * len(source.layers),
+        targets_of(graph.labels[mine], np.searchsorted(top, mine), len(top), graph.num_classes, len(nodes)),
     )
 
 
@@ -140,7 +131,7 @@ def _layer(
     boundary = wanted.ravel().astype(np.int64)
     below = np.union1d(columns[owner == rank], boundary)
     counts = _counts(requests.T)
-    picks = _picking(np.searchsorted(below, boundary), len(below))
+    handed = picking(np.searchsorted(below, boundary), len(below))
     own, halo = _halves(block, columns, owner == rank, below, remote)
     if last is not None and all(
         np.array_equal(*pair) for pair in ((last.above, above), (last.below, below), (last.remote, remote))
@@ -148,7 +139,7 @@ def _layer(
         matrices = last.matrix.own, last.matrix.halo  # a device holds them once
     else:
         matrices = backend.csr(own), backend.csr(halo)
-    return _Layer(HaloMatrix(*matrices, backend.csr(picks), counts, collectives), above, below, remote)
+    return _Layer(HaloMatrix(*matrices, backend.csr(handed), counts, collectives), above, below, remote)
 
 
 def _halves(
@@ -170,18 +161,6 @@ def _halves(
         half.sort_indices()
         halves.append(half if half.nnz else sp.csr_array((np.zeros(1), ([0], [0])), shape=half.shape))
     return halves[0], halves[1]
-
-
-def _picking(rows: NDArray[np.int64], width: int) -> sp.csr_array:
-    """The matrix [len(rows), width] whose product picks these rows."""
-    indptr = np.arange(len(rows) + 1, dtype=np.int32)
-    return sp.csr_array((np.ones(len(rows)), rows.astype(np.int32), indptr), shape=(len(rows), width))
-
-
-def _element_numbers(nodes: Nodes, width: int) -> NDArray[np.uint32]:
-    """node * width + column, modulo 2**32."""
-    numbers: NDArray[np.uint32] = ((nodes[:, None] * width + np.arange(width)) % 2**32).astype(np.uint32)
-    return numbers
 
 
 def _counts(matrix: NDArray[np.integer]) -> Counts:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,7 +15,6 @@ from portgnn.errors import PeerLostError
 from portgnn.loaders.source import Nodes, Source
 from portgnn.memory import is_exhaustion
 from portgnn.parts import plain_loop
-from portgnn.presets import Config
 from portgnn.protocol import Array, Backend, Collectives, Params, Run, State
 from portgnn.training import make_loss, make_measure, make_step, validated
 
@@ -65,13 +63,12 @@ class Distributed:
         return self._together(right) / len(nodes)
 
     def _make_run(self, validate: bool) -> Run:
-        backend, collectives, config = self.backend, self._collectives, self.task.config
-        graph = self.task.graph
+        backend, collectives, graph = self.backend, self._collectives, self.task.graph
         assert graph.train is not None
         operands = self._place(graph.train, training=True)
-        loss = make_loss(partitioned(backend), operands, self._counting_penalty_once())
+        loss = make_loss(partitioned(backend), operands, self.task, self._adds_penalty)
         measure = self._evaluation(graph.val) if validate and graph.val is not None else None
-        step = validated(make_step(backend, config, loss, self._summed), measure)
+        step = validated(make_step(backend, self.task, loss, self._summed), measure)
         if collectives.compiled:
             return backend.compile(step)
 
@@ -95,7 +92,8 @@ class Distributed:
     def _evaluation(self, nodes: Nodes) -> Callable[[Params], tuple[Array, Array]]:
         """`evaluate(params) -> (loss, right answers)` over all processes, without dropout."""
         backend, collectives = self.backend, self._collectives
-        measure = make_measure(partitioned(backend), self._place(nodes, training=False), self._counting_penalty_once())
+        operands = self._place(nodes, training=False)
+        measure = make_measure(partitioned(backend), operands, self.task, self._adds_penalty)
 
         def evaluate(params: Params) -> tuple[Array, Array]:
             loss, right = measure(params)
@@ -105,9 +103,10 @@ class Distributed:
 
         return evaluate
 
-    def _counting_penalty_once(self) -> Config:
-        """The recipe; without its penalty on all processes but one, since their losses are summed."""
-        return self.task.config if self._collectives.rank == 0 else replace(self.task.config, l2=0.0)
+    @property
+    def _adds_penalty(self) -> bool:
+        """One process alone, since the losses of all are summed."""
+        return self._collectives.rank == 0
 
     def _place(self, nodes: Nodes, training: bool) -> Any:
         return place_part(self.backend, self.task, self._partition, self._collectives, nodes, training)

@@ -6,6 +6,7 @@ Padding changes no number: added rows and columns hold zeros, added rows of the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,8 +16,11 @@ from numpy.typing import NDArray
 from portgnn.graph import Features
 from portgnn.loaders.neighbor import Block
 from portgnn.loaders.source import Source
-from portgnn.operands import Operands
-from portgnn.protocol import Array, Backend
+from portgnn.placing.elements import Numbers, layer_elements
+from portgnn.placing.field import picking, picks
+from portgnn.placing.operands import Operands, on_device, placed_once
+from portgnn.placing.targets import Targets, targets_of
+from portgnn.protocol import Backend
 
 Tree: TypeAlias = Any
 """`Operands` as a tuple of arrays, handles and None: what a framework's own transforms can take as an argument."""
@@ -24,15 +28,19 @@ Tree: TypeAlias = Any
 
 @dataclass(frozen=True, eq=False)
 class HostBatch:
-    """A padded batch on the host; fields as in `Operands`, adjacency and features in SciPy's and NumPy's forms."""
+    """A padded batch on the host; fields as in `Operands`, matrices in SciPy's and NumPy's forms."""
 
     features: Features
-    feature_numbers: NDArray[np.uint32] | None
+    feature_numbers: Numbers | None
     adjacency: tuple[sp.csr_array, ...]
-    index: tuple[NDArray[np.uint32] | None, ...]
-    targets: NDArray[np.float64]
-    labels: NDArray[np.int32]
-    count: int
+    picked: tuple[sp.csr_array | None, ...]
+    index: tuple[Numbers | None, ...]
+    targets: Targets
+
+    @property
+    def count(self) -> int:
+        """How many nodes are counted."""
+        return self.targets.count
 
 
 def size_class(size: int) -> int:
@@ -43,7 +51,7 @@ def size_class(size: int) -> int:
 
 def assemble(source: Source, block: Block) -> HostBatch:
     """Reads the features of a batch and pads it. Needs labels for the counted nodes."""
-    graph, config = source.graph, source.config
+    graph, layers = source.graph, source.layers
     features, numbers = source.features(block.levels[0])
     features, numbers, first = _padded_features(features, numbers)
     sizes, adjacency = [first], []
@@ -55,57 +63,50 @@ def assemble(source: Source, block: Block) -> HostBatch:
             padded[id(matrix)] = _padded(matrix, height, sizes[-1])
         adjacency.append(padded[id(matrix)])
         sizes.append(adjacency[-1].shape[0])
-    index: list[NDArray[np.uint32] | None] = []
-    for layer, rate in enumerate(config.dropout_rates()):
-        if not rate or (layer == 0 and numbers is not None):
-            index.append(None)
-            continue
-        width = source.dimensions[layer]
-        each = np.zeros((sizes[layer], width), dtype=np.uint32)
-        nodes = block.levels[layer]
-        # Modulo 2**32 is what unsigned arithmetic does by itself.
-        each[: len(nodes)] = (nodes.astype(np.uint32) * np.uint32(width))[:, None] + np.arange(width, dtype=np.uint32)
-        index.append(each)
+    kept = zip(picks(block.levels, [layer.keeps for layer in layers]), pairwise(sizes), strict=True)
+    picked = tuple(
+        None if matrix is None else picking(_lengthened(matrix.indices, above), below)
+        for matrix, (below, above) in kept
+    )
+    elements = layer_elements(layers, block.levels, numbers is not None)
+    index = tuple(
+        None if each is None else _lengthened(each, size) for each, size in zip(elements, sizes[:-1], strict=True)
+    )
     assert graph.labels is not None
     counted = np.asarray(graph.labels[block.nodes], dtype=np.int32)
-    labels = np.full(sizes[-1], -1, dtype=np.int32)
-    labels[block.counted] = counted
-    targets = np.zeros((sizes[-1], graph.num_classes))
-    targets[block.counted, counted] = -1.0 / len(counted)
-    return HostBatch(features, numbers, tuple(adjacency), tuple(index), targets, labels, len(counted))
+    targets = targets_of(counted, block.counted, sizes[-1], graph.num_classes)
+    return HostBatch(features, numbers, tuple(adjacency), picked, index, targets)
 
 
 def place_batch(backend: Backend, batch: HostBatch) -> Operands:
     """The batch on the backend's device."""
-    handles = {id(matrix): backend.csr(matrix) for matrix in batch.adjacency}
-    features: Array = (
-        backend.csr(batch.features, batch.feature_numbers)
-        if isinstance(batch.features, sp.csr_array)
-        else backend.asarray(batch.features)
-    )
-    return Operands(
-        features=features,
-        adjacency=tuple(handles[id(matrix)] for matrix in batch.adjacency),
-        index=tuple(None if numbers is None else backend.asarray(numbers) for numbers in batch.index),
-        targets=backend.asarray(batch.targets),
-        labels=backend.asarray(batch.labels),
-        count=batch.count,
+    adjacency = placed_once(backend, batch.adjacency)
+    return on_device(
+        backend, batch.features, batch.feature_numbers, adjacency, batch.picked, batch.index, batch.targets
     )
 
 
 def as_tree(operands: Operands) -> Tree:
     """The arrays of a batch; see `from_tree`. The count stays behind: it is in the targets."""
-    return (operands.features, operands.adjacency, operands.index, operands.targets, operands.labels)
+    placed = operands.features, operands.adjacency, operands.picked, operands.index
+    return (*placed, operands.targets, operands.labels)
 
 
 def from_tree(tree: Tree) -> Operands:
-    features, adjacency, index, targets, labels = tree
-    return Operands(features, tuple(adjacency), tuple(index), targets, labels, 0)
+    features, adjacency, picked, index, targets, labels = tree
+    return Operands(features, tuple(adjacency), tuple(picked), tuple(index), targets, labels, 0)
 
 
 def _spare_rows(stored: int, width: int) -> int:
     """Rows that have room for the zeros with which `stored` values are padded."""
     return 1 + (size_class(stored) - stored) // width
+
+
+def _lengthened(rows: NDArray[Any], height: int) -> NDArray[Any]:
+    """The rows, and zeros up to so many."""
+    longer = np.zeros((height, *rows.shape[1:]), dtype=rows.dtype)
+    longer[: len(rows)] = rows
+    return longer
 
 
 def _padded(matrix: sp.csr_array, height: int, width: int) -> sp.csr_array:

@@ -3,7 +3,7 @@
 Parts are ranges of equal length of an order in which neighbours lie close: METIS's parts one after the other where
 pymetis is installed, the reverse Cuthill-McKee order (Cuthill & McKee 1969) in memory, the order of the file on
 disk. A batch joins `PARTS_A_BATCH` parts drawn at random with the edges between them (section 3.2, stochastic
-multiple partitions), and its adjacency is normalised anew (section 6.2). Edges to nodes outside are left out, so that
+multiple partitions), and its edges are weighted anew (section 6.2). Edges to nodes outside are left out, so that
 these gradients are biased, unlike those of `portgnn.loaders.neighbor`.
 """
 
@@ -15,9 +15,11 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 
-from portgnn.graph import normalized_adjacency
-from portgnn.loaders.neighbor import Block, ranked
+from portgnn.arrays import canonical_csr
+from portgnn.loaders.neighbor import Block
 from portgnn.loaders.source import InMemory, Nodes, Source
+from portgnn.placing.edges import Looped
+from portgnn.placing.field import ranked
 
 PARTS_A_BATCH = 4
 
@@ -51,26 +53,21 @@ class Clusters:
         if len(nodes) == self._source.graph.num_nodes:
             block = self._source.rows(nodes)
         else:
-            block = normalized_adjacency(within_nodes(self._source, nodes))
+            block = within_nodes(self._source, nodes).weighted(self._source.config.network.weighting)
         return Block((nodes,) * (layers + 1), (block,) * layers, counted)
 
 
-def within_nodes(source: Source, nodes: Nodes) -> sp.csr_array:
-    """The edges among `nodes` (ascending), each weighing what it weighs in the whole graph's A + I.
-
-    A stored value is a[i, j] s[i] s[j] with s the diagonal of D^-1/2: dividing by the scales gives A + I back.
-    """
-    rows = source.rows(nodes)
+def within_nodes(source: Source, nodes: Nodes) -> Looped:
+    """The edges among `nodes` (ascending), each weighing what it weighs in the whole graph's A + I."""
+    rows = source.looped_rows(nodes)
     columns, places = ranked(np.concatenate([rows.indices, nodes]), source.graph.num_nodes)
     mine = np.zeros(len(columns), dtype=np.int64) - 1
     mine[places[len(rows.indices) :]] = np.arange(len(nodes))
     at = mine[places[: len(rows.indices)]]
     owner = np.repeat(np.arange(len(nodes)), np.diff(rows.indptr))
     kept = at >= 0
-    owner, at, values = owner[kept], at[kept], rows.data[kept]
-    scale = source.scales(nodes)
-    values = values / (scale[owner] * scale[at])
-    return sp.csr_array((values, (owner, at)), shape=(len(nodes), len(nodes)))
+    parts = (rows.data[kept], (owner[kept], at[kept]))
+    return Looped(canonical_csr(sp.csr_array(parts, shape=(len(nodes), len(nodes)))), source.sums.added(nodes))
 
 
 def _order(source: Source, parts: int) -> Nodes:

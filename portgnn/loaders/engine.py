@@ -15,8 +15,9 @@ from portgnn.loaders.cluster import Clusters
 from portgnn.loaders.inference import Inference
 from portgnn.loaders.prefetch import Prefetch
 from portgnn.loaders.source import Nodes, Source
-from portgnn.operands import Operands
 from portgnn.parts import plain_batches
+from portgnn.placing.operands import Operands
+from portgnn.placing.targets import targets_of
 from portgnn.protocol import Array, Backend, Batching, Params, Run, State
 from portgnn.training import make_loss, make_step, parameters_of
 
@@ -42,7 +43,7 @@ class Sampled:
 
     def make_run(self, validate: bool) -> Run:
         backend, graph = self.backend, self.task.graph
-        step = make_step(backend, self.task.config, self._loss)
+        step = make_step(backend, self.task, self._loss)
         batched = backend.compile_batches(step) if isinstance(backend, Batching) else plain_batches(backend, step)
         held_out = HeldOut(backend, self.task, graph.val) if validate and graph.val is not None else None
 
@@ -79,27 +80,26 @@ class Sampled:
         return (assemble(self.task, block) for block in blocks)
 
     def _loss(self, params: Params, keys: Any, batch: Tree) -> tuple[Array, None]:
-        return make_loss(self.backend, from_tree(batch), self.task.config)(params, keys)
+        return make_loss(self.backend, from_tree(batch), self.task)(params, keys)
 
 
 class HeldOut:
     """Loss and number of right answers on some labelled nodes, by exact inference."""
 
     def __init__(self, backend: Backend, source: Source, nodes: Nodes) -> None:
-        self._backend, self._config = backend, source.config
+        self._backend, self._penalties = backend, objective.penalties(source.config, source.layers)
         ordered = np.sort(nodes)
         self._inference = Inference(backend, source, ordered)
         assert source.graph.labels is not None
         labels = np.asarray(source.graph.labels[ordered], dtype=np.int32)
-        targets = np.zeros((len(labels), source.graph.num_classes))
-        targets[np.arange(len(labels)), labels] = -1.0 / len(labels)
-        on_device = backend.asarray(targets), backend.asarray(labels)
-        self._operands = Operands(None, (), (), *on_device, len(labels))
+        targets = targets_of(labels, np.arange(len(labels)), len(labels), source.graph.num_classes)
+        counted = backend.asarray(targets.weights), backend.asarray(targets.labels)
+        self._operands = Operands(None, (), (), (), *counted, targets.count)
 
     def measure(self, params: Params) -> list[float]:
         """[loss, number of right answers]."""
         backend = self._backend
         logits = backend.asarray(self._inference.logits(params))
-        loss = objective.loss(backend, logits, self._operands, params, self._config)
+        loss = objective.loss(backend, logits, self._operands, params, self._penalties)
         right = objective.correct(backend, logits, self._operands)
         return [float(backend.to_numpy(loss)), float(backend.to_numpy(right))]

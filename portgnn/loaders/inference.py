@@ -14,9 +14,12 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.loaders.neighbor import narrowed
 from portgnn.loaders.source import Nodes, Source
-from portgnn.protocol import Array, Backend
+from portgnn.models.layer import Layer
+from portgnn.placing import forward
+from portgnn.placing.field import narrowed
+from portgnn.placing.operands import placed_features
+from portgnn.protocol import Array, Backend, Params
 
 STORED_A_CHUNK = 1 << 20
 """Stored values of the adjacency, or values of a layer's input, that are on the device at a time."""
@@ -35,40 +38,59 @@ class Inference:
         n = source.graph.num_nodes
         top = np.arange(n) if nodes is None else nodes
         self._levels = [top]
-        for _ in range(source.config.layers):
+        for _ in source.layers:
             self._levels.insert(0, self._inputs_of(self._levels[0], n))
 
     def logits(self, params: Mapping[str, Array]) -> NDArray[np.generic]:
         """[nodes, classes], float32 or float64. params: on the backend's device."""
-        config, backend = self._source.config, self._backend
         hidden: NDArray[np.generic] | None = None
-        for layer in range(config.layers):
-            weight, bias = params[f"weight{layer}"], params.get(f"bias{layer}")
-            below, above = self._levels[layer], self._levels[layer + 1]
-            narrow = self._room(len(below), weight.shape[1])
-            for part in self._even(len(below), weight.shape[0]):
-                product = backend.matmul(self._input(hidden, below, part), weight)
-                narrow[part] = backend.to_numpy(product + bias if config.bias == "before" else product)
-                _give_back(narrow)
-            hidden = self._room(len(above), weight.shape[1])
-            for part in self._by_stored(above):
-                block, columns = narrowed(self._source.rows(above[part]))
-                rows = backend.asarray(narrow[np.searchsorted(below, columns)])
-                _give_back(narrow)
-                output = backend.spmm(backend.csr(block), rows)
-                if config.bias == "after":
-                    output = output + bias
-                if layer + 1 < config.layers:
-                    output = backend.relu(output)
-                hidden[part] = backend.to_numpy(output)
+        for layer in self._source.layers:
+            own = layer.own(params)
+            sent, kept = self._messages(layer, own, hidden)
+            hidden = self._received(layer, own, sent, kept)
         assert hidden is not None
         return hidden
+
+    def _messages(
+        self, layer: Layer, own: Params, hidden: NDArray[np.generic] | None
+    ) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:
+        """What all of the layer's input rows send, and what they keep. hidden: None for the features."""
+        below = self._levels[layer.number]
+        found: list[NDArray[np.generic] | None] = [None, None]
+        for part in self._even(len(below), layer.fan_in):
+            for which, rows in enumerate(layer.message(self._backend, own, self._input(hidden, below, part))):
+                if rows is not None:
+                    found[which] = self._written(found[which], part, rows, len(below))
+        sent, kept = found
+        return self._room(0, layer.fan_out) if sent is None else sent, kept  # none where no node is asked for
+
+    def _received(
+        self, layer: Layer, own: Params, sent: NDArray[np.generic], kept: NDArray[np.generic] | None
+    ) -> NDArray[np.generic]:
+        """The layer's output rows."""
+        backend, below, above = self._backend, self._levels[layer.number], self._levels[layer.number + 1]
+        hidden = self._room(len(above), layer.fan_out)
+        for part in self._by_stored(above):
+            block, columns = narrowed(self._source.rows(above[part]))
+            rows = backend.asarray(sent[np.searchsorted(below, columns)])
+            _give_back(sent)
+            stayed = None if kept is None else backend.asarray(kept[np.searchsorted(below, above[part])])
+            output = forward.received(backend, layer, own, backend.csr(block), rows, stayed)
+            hidden = self._written(hidden, part, output, len(above))
+        return hidden
+
+    def _written(self, room: NDArray[np.generic] | None, part: slice, rows: Array, height: int) -> NDArray[np.generic]:
+        """The array on the host, made with the first rows that come, with these in their place."""
+        if room is None:
+            room = self._room(height, rows.shape[1])
+        room[part] = self._backend.to_numpy(rows)
+        _give_back(room)
+        return room
 
     def _input(self, hidden: NDArray[np.generic] | None, nodes: Nodes, part: slice) -> Array:
         if hidden is not None:
             return self._backend.asarray(hidden[part])
-        features, _ = self._source.features(nodes[part])
-        return self._backend.asarray(features) if isinstance(features, np.ndarray) else self._backend.csr(features)
+        return placed_features(self._backend, self._source.features(nodes[part])[0])
 
     def _inputs_of(self, nodes: Nodes, n: int) -> Nodes:
         if len(nodes) == n:

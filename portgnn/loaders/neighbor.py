@@ -16,19 +16,15 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.loaders.source import Nodes, Source, within
+from portgnn.loaders.source import Nodes, Source
+from portgnn.placing.elements import within
+from portgnn.placing.field import Field, receptive_field
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
-    """A batch before it is placed: the nodes at each level and the matrices between, on the host.
+class Block(Field):
+    """A batch before it is placed, on the host. counted: places in levels[-1] of the nodes whose loss is taken."""
 
-    levels[0]: nodes whose features are read; levels[-1]: nodes of the output, ascending. blocks[l]: float64
-    [len(levels[l + 1]), len(levels[l])]. counted: places in levels[-1] of the nodes whose loss is taken.
-    """
-
-    levels: tuple[Nodes, ...]
-    blocks: tuple[sp.csr_array, ...]
     counted: Nodes
 
     @property
@@ -47,14 +43,13 @@ def batches(source: Source, nodes: Nodes, draw: np.random.Generator) -> Iterator
 
 def sample(source: Source, nodes: Nodes, fanouts: tuple[int | None, ...], draw: np.random.Generator) -> Block:
     """The sampled receptive field of `nodes` (ascending, without repetition). fanouts: one a layer, None for all."""
-    levels = [nodes]
-    blocks: list[sp.csr_array] = []
-    for fanout in reversed(fanouts):
-        rows = source.rows(levels[0]) if fanout is None else sample_rows(source, levels[0], fanout, draw)
-        block, columns = narrowed(rows)
-        levels.insert(0, columns)
-        blocks.insert(0, block)
-    return Block(tuple(levels), tuple(blocks), np.arange(len(nodes)))
+
+    def rows_of(rows: Nodes, layer: int) -> sp.csr_array:
+        fanout = fanouts[layer]
+        return source.rows(rows) if fanout is None else sample_rows(source, rows, fanout, draw)
+
+    field = receptive_field(rows_of, nodes, len(fanouts))
+    return Block(field.levels, field.blocks, np.arange(len(nodes)))
 
 
 def sample_rows(source: Source, nodes: Nodes, fanout: int, draw: np.random.Generator) -> sp.csr_array:
@@ -92,23 +87,3 @@ def distinct(populations: Nodes, k: int, draw: np.random.Generator) -> NDArray[n
             seen |= before == candidate
         picked[step] = np.where(seen, last, candidate)
     return picked.T
-
-
-def narrowed(rows: sp.csr_array) -> tuple[sp.csr_array, Nodes]:
-    """The matrix without its empty columns, and which columns it keeps, ascending."""
-    columns, places = ranked(rows.indices, rows.shape[1])
-    return sp.csr_array((rows.data, places, rows.indptr), shape=(rows.shape[0], len(columns))), columns
-
-
-def ranked(numbers: NDArray[np.integer], below: int) -> tuple[Nodes, NDArray[np.int32]]:
-    """The different numbers, ascending, and the rank of each number among them."""
-    # A table over all numbers is the faster way, until it outgrows what is asked of it.
-    if below <= 32 * len(numbers):
-        present = np.zeros(below, dtype=bool)
-        present[numbers] = True
-        different = np.flatnonzero(present)
-        table = np.empty(below, dtype=np.int32)
-        table[different] = np.arange(len(different), dtype=np.int32)
-        return different, table[numbers]
-    different = np.unique(numbers).astype(np.int64)
-    return different, np.searchsorted(different, numbers).astype(np.int32)

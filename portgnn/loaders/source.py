@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,15 +15,19 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.graph import Features
-from portgnn.operands import Prepared
+from portgnn.models.layer import Layer
+from portgnn.placing.edges import Ends, Looped, Sums, edge_weights
+from portgnn.placing.elements import stored_elements
+from portgnn.placing.field import ranked
+from portgnn.placing.prepared import Prepared
 from portgnn.presets import Config
 from portgnn.training.engine import Described, Nodes
 
-__all__ = ["InMemory", "Nodes", "Source", "even_bounds", "within"]
+__all__ = ["InMemory", "Nodes", "Source", "even_bounds"]
 
 
 class Source(ABC):
-    """Rows of the normalised adjacency D^-1/2 (A + I) D^-1/2 and of the features, by node number.
+    """Rows of A + I, as the recipe's network weighs them or as they are, and of the features, by node number.
 
     All methods take int64 nodes in ascending order. Values are float64, as `Prepared` has them, whatever their
     storage: a batch of all rows is the full batch.
@@ -33,11 +38,10 @@ class Source(ABC):
     sparse_features: bool
     on_disk = False
 
-    @property
-    def dimensions(self) -> tuple[int, ...]:
-        """Widths from the features to the classes: layers + 1 of them."""
-        hidden = (self.config.hidden,) * (self.config.layers - 1)
-        return (self.graph.num_features, *hidden, self.graph.num_classes)
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """The network's, for this graph's features and classes."""
+        return self.config.network.built(self.graph.num_features, self.graph.num_classes)
 
     @abstractmethod
     def bounds(self, nodes: Nodes) -> tuple[Nodes, Nodes]:
@@ -51,13 +55,14 @@ class Source(ABC):
     def loops(self, nodes: Nodes) -> Nodes:
         """Where in its row each node's self-loop is stored: every row has one, since A + I is what is stored."""
 
+    @property
     @abstractmethod
-    def scales(self, nodes: Nodes) -> NDArray[np.float64]:
-        """The nodes' entries of D^-1/2."""
+    def sums(self) -> Sums:
+        """Row sums of A and of A + I."""
 
     @abstractmethod
-    def stored(self, nodes: Nodes, rows: Nodes, at: Nodes) -> tuple[Nodes, NDArray[np.float64]]:
-        """Columns and values stored at positions `at`; rows: the place in `nodes` of each position's row."""
+    def stored(self, at: Nodes) -> tuple[Nodes, NDArray[np.float64]]:
+        """Columns and values of A + I stored at positions `at`."""
 
     @abstractmethod
     def features(self, nodes: Nodes) -> tuple[Features, NDArray[np.uint32] | None]:
@@ -67,25 +72,42 @@ class Source(ABC):
         """
 
     def rows(self, nodes: Nodes) -> sp.csr_array:
-        """The nodes' rows of the adjacency, float64 [len(nodes), n]."""
+        """The nodes' rows of the edges' weights, float64 [len(nodes), n]."""
         start, end = self.bounds(nodes)
-        counts = end - start
-        return self.csr(nodes, counts, np.repeat(start, counts) + within(counts))
+        return self.csr(nodes, end - start, stored_elements(start, end))
 
     def csr(self, nodes: Nodes, counts: Nodes, at: Nodes, scale: NDArray[np.float64] | None = None) -> sp.csr_array:
-        """Rows made of the values stored at `at`, counts[i] of them for nodes[i], times scale[i]."""
+        """Rows made of the weights of the edges stored at `at`, counts[i] of them for nodes[i].
+
+        scale: what to multiply those of row i with that are no self-loop. A network that weighs edges by itself does so
+        with those that are there.
+        """
         rows = np.repeat(np.arange(len(nodes)), counts)
-        columns, values = self.stored(nodes, rows, at)
-        if scale is not None:
+        columns, values = self.weighted(nodes, rows, at)
+        if scale is not None and self.config.network.weighting != "pattern":
             values = np.where(columns == nodes[rows], values, values * scale[rows])
+        return self._matrix(counts, columns, values)
+
+    def looped_rows(self, nodes: Nodes) -> sp.csr_array:
+        """The nodes' rows of A + I itself."""
+        start, end = self.bounds(nodes)
+        return self._matrix(end - start, *self.stored(stored_elements(start, end)))
+
+    def weighted(self, nodes: Nodes, rows: Nodes, at: Nodes) -> tuple[Nodes, NDArray[np.float64]]:
+        """Columns and weights of the edges stored at `at`; rows: the place in `nodes` of each one's row."""
+        columns, values = self.stored(at)
+        ends = Ends(*ranked(columns, self.graph.num_nodes))
+        return columns, edge_weights(self.config.network.weighting, values, Ends(nodes, rows), ends, self.sums)
+
+    def _matrix(self, counts: Nodes, columns: Nodes, values: NDArray[np.float64]) -> sp.csr_array:
         indptr = np.concatenate([[0], np.cumsum(counts)])
-        narrow = np.int32 if max(len(at), self.graph.num_nodes) < 2**31 else np.int64
+        narrow = np.int32 if max(len(columns), self.graph.num_nodes) < 2**31 else np.int64
         parts = (values, columns.astype(narrow), indptr.astype(narrow))
-        return sp.csr_array(parts, shape=(len(nodes), self.graph.num_nodes))
+        return sp.csr_array(parts, shape=(len(counts), self.graph.num_nodes))
 
 
 class InMemory(Source):
-    """The rows of a `Prepared` graph."""
+    """The rows of a `Prepared` graph, whose weights are at hand."""
 
     def __init__(self, prepared: Prepared) -> None:
         self.prepared = prepared
@@ -106,21 +128,26 @@ class InMemory(Source):
         chosen: Nodes = self._loops[nodes]
         return chosen
 
-    def scales(self, nodes: Nodes) -> NDArray[np.float64]:
-        own = self.prepared.graph.adjacency.diagonal()[nodes]
-        scale: NDArray[np.float64] = np.sqrt(self._data[self._indptr[nodes] + self._loops[nodes]] / (own + (own == 0)))
-        return scale
+    @cached_property
+    def _looped(self) -> Looped:
+        """A + I itself, made where somebody asks for it."""
+        return Looped.of(self.prepared.graph.adjacency)
 
-    def stored(self, nodes: Nodes, rows: Nodes, at: Nodes) -> tuple[Nodes, NDArray[np.float64]]:
+    @property
+    def sums(self) -> Sums:
+        return self._looped
+
+    def stored(self, at: Nodes) -> tuple[Nodes, NDArray[np.float64]]:
+        return self._indices[at].astype(np.int64), self._looped.matrix.data[at]
+
+    def weighted(self, nodes: Nodes, rows: Nodes, at: Nodes) -> tuple[Nodes, NDArray[np.float64]]:
         return self._indices[at].astype(np.int64), self._data[at]
 
     def features(self, nodes: Nodes) -> tuple[Features, NDArray[np.uint32] | None]:
         features: Any = self.prepared.features
         if not isinstance(features, sp.csr_array):
             return features[nodes], None
-        start = features.indptr[nodes].astype(np.int64)
-        counts = features.indptr[nodes + 1].astype(np.int64) - start
-        return features[nodes], (np.repeat(start, counts) + within(counts)).astype(np.uint32)
+        return features[nodes], stored_elements(features.indptr[nodes], features.indptr[nodes + 1]).astype(np.uint32)
 
 
 def even_bounds(indptr: NDArray[np.int64], parts: int) -> Nodes:
@@ -132,10 +159,3 @@ def even_bounds(indptr: NDArray[np.int64], parts: int) -> Nodes:
     numbers = np.arange(1, parts)
     inner = np.maximum.accumulate(inner - numbers) + numbers if parts > 1 else inner
     return np.concatenate([[0], np.clip(inner, numbers, n - parts + numbers), [n]]).astype(np.int64)
-
-
-def within(counts: Nodes) -> Nodes:
-    """0, 1, …, counts[0] - 1, 0, 1, …, counts[1] - 1, and so on."""
-    ends = np.cumsum(counts)
-    numbers: Nodes = np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - counts, counts)
-    return numbers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,9 @@ from numpy.typing import NDArray
 from portgnn.checkpoint import Model
 from portgnn.errors import ConfigError
 from portgnn.graph import Graph
-from portgnn.model import gcn
-from portgnn.operands import Prepared, place
+from portgnn.placing import forward
+from portgnn.placing.prepared import Prepared
+from portgnn.placing.whole import place
 from portgnn.prediction import check_fit, oriented
 from portgnn.registry import get_backend
 
@@ -24,18 +24,15 @@ def embed(model: Model, graph: Graph) -> NDArray[Any]:
 
     Raises ConfigError for a network of one layer, which has none; GraphError where the graph does not fit the model.
     """
-    layers = model.config.layers - 1
+    layers = model.layers[:-1]
     if not layers:
         raise ConfigError("the model has one layer, so that no hidden layer could be drawn")
     check_fit(model, graph)
     graph, _ = oriented(graph, model.config)
-    # The network without its last layer. A network's last layer has no ReLU, and this one had. Nothing is sampled
-    # here, but a fan-out has as many numbers as the network has layers.
-    config = replace(model.config, layers=layers, fanout="all")
     on = get_backend("numpy")
-    operands = place(on, Prepared.of(graph, config, model.moments), None, training=False)
+    operands = place(on, Prepared.of(graph, model.config, model.moments), None, training=False, layers=layers)
     params = {name: on.asarray(value) for name, value in model.params.items()}
-    hidden: NDArray[Any] = np.maximum(on.to_numpy(gcn(on, params, operands, config)), 0)
+    hidden: NDArray[Any] = on.to_numpy(forward.outputs(on, layers, params, operands))
     return hidden
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from portgnn.models.layer import Layer
 from portgnn.presets import Config
 from portgnn.protocol import Backend, Run
 
@@ -47,7 +48,7 @@ class Task(Protocol):
     @property
     def config(self) -> Config: ...
     @property
-    def dimensions(self) -> tuple[int, ...]: ...
+    def layers(self) -> tuple[Layer, ...]: ...
 
 
 class Engine(Protocol):

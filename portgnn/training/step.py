@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from portgnn import model, objective
-from portgnn.operands import Operands
-from portgnn.presets import Config
+from portgnn import objective
+from portgnn.models.initial import initial_values
+from portgnn.placing import forward
+from portgnn.placing.operands import Operands
 from portgnn.protocol import Array, Backend, Optimizer, Params, State, Step
 from portgnn.training.engine import Task
 from portgnn.training.state import join_state, parameters_of, split_state
@@ -16,43 +17,52 @@ Share = Callable[[Array, Params], tuple[Array, Params]]
 """Loss and gradients of one process in, those of all processes out."""
 
 
-def make_loss(backend: Backend, operands: Operands, config: Config) -> Callable[[Params, Any], tuple[Array, None]]:
-    """`loss(params, keys) -> (loss, None)` on the rows that the operands count, with dropout."""
+def make_loss(
+    backend: Backend, operands: Operands, task: Task, penalised: bool = True
+) -> Callable[[Params, Any], tuple[Array, None]]:
+    """`loss(params, keys) -> (loss, None)` on the rows that the operands count, with dropout.
+
+    penalised: with the recipe's penalty, which only one of several processes adds.
+    """
+    layers, penalties = task.layers, objective.penalties(task.config, task.layers) if penalised else {}
 
     def loss(params: Params, keys: Any) -> tuple[Array, None]:
-        logits = model.gcn(backend, params, operands, config, keys)
-        return objective.loss(backend, logits, operands, params, config), None
+        logits = forward.outputs(backend, layers, params, operands, keys)
+        return objective.loss(backend, logits, operands, params, penalties), None
 
     return loss
 
 
-def make_measure(backend: Backend, operands: Operands, config: Config) -> Callable[[Params], tuple[Array, Array]]:
+def make_measure(
+    backend: Backend, operands: Operands, task: Task, penalised: bool = True
+) -> Callable[[Params], tuple[Array, Array]]:
     """`measure(params) -> (loss, right answers)` on the rows that the operands count, without dropout."""
+    layers, penalties = task.layers, objective.penalties(task.config, task.layers) if penalised else {}
 
     def measure(params: Params) -> tuple[Array, Array]:
-        logits = model.gcn(backend, params, operands, config)
-        loss = objective.loss(backend, logits, operands, params, config)
+        logits = forward.outputs(backend, layers, params, operands)
+        loss = objective.loss(backend, logits, operands, params, penalties)
         return loss, objective.correct(backend, logits, operands)
 
     return measure
 
 
-def make_optimizer(backend: Backend, config: Config) -> Optimizer:
-    """Adam with the recipe's weight decay on every parameter."""
-    names = model.parameter_shapes(config, (1,) * (config.layers + 1))
-    decay = dict.fromkeys(names, config.weight_decay) if config.weight_decay else {}
-    return backend.adam(config.learning_rate, config.beta1, config.beta2, config.eps, decay)
+def make_optimizer(backend: Backend, task: Task) -> Optimizer:
+    """Adam with the recipe's weight decay."""
+    config = task.config
+    decays = objective.decays(config, task.layers)
+    return backend.adam(config.learning_rate, config.beta1, config.beta2, config.eps, decays)
 
 
 def make_step(
-    backend: Backend, config: Config, loss: Callable[..., tuple[Array, None]], share: Share | None = None
+    backend: Backend, task: Task, loss: Callable[..., tuple[Array, None]], share: Share | None = None
 ) -> Callable[..., tuple[State, tuple[Array, ...]]]:
     """`step(state, keys, *batch) -> (state, (loss,))`: gradients of `loss(params, keys, *batch)`, then the optimizer.
 
     share: between the two, where several processes take the step together.
     """
     value_and_grad = backend.value_and_grad(loss)
-    optimizer = make_optimizer(backend, config)
+    optimizer = make_optimizer(backend, task)
 
     def step(state: State, keys: Any, *batch: Any) -> tuple[State, tuple[Array, ...]]:
         params, moments = split_state(state)
@@ -79,7 +89,7 @@ def validated(step: Step, measure: Callable[[Params], tuple[Array, ...]] | None)
 
 def initial_state(backend: Backend, task: Task, seed: int) -> State:
     """Parameters of a seed and a fresh optimizer's state, on the device."""
-    host = model.init_params(task.config, task.dimensions, seed)
+    host = initial_values(task.layers, seed)
     params = {name: backend.asarray(value) for name, value in host.items()}
-    moments = make_optimizer(backend, task.config).init(params)
+    moments = make_optimizer(backend, task).init(params)
     return join_state(params, moments)

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn import model
-from portgnn.operands import Prepared, place
+from portgnn.models.layer import Layer
+from portgnn.placing import forward
+from portgnn.placing.prepared import Prepared
+from portgnn.placing.whole import place
 from portgnn.protocol import Backend, Run
 from portgnn.training.engine import Nodes
 from portgnn.training.step import make_loss, make_measure, make_step, validated
@@ -22,13 +24,13 @@ class WholeGraph:
         self.backend, self.task = backend, task
 
     def make_run(self, validate: bool) -> Run:
-        backend, config, graph = self.backend, self.task.config, self.task.graph
+        backend, task, graph = self.backend, self.task, self.task.graph
         assert graph.train is not None
-        loss = make_loss(backend, place(backend, self.task, graph.train, training=True), config)
+        loss = make_loss(backend, place(backend, task, graph.train, training=True), task)
         measure = None
         if validate:
-            measure = make_measure(backend, place(backend, self.task, graph.val, training=False), config)
-        return backend.compile(validated(make_step(backend, config, loss), measure))
+            measure = make_measure(backend, place(backend, task, graph.val, training=False), task)
+        return backend.compile(validated(make_step(backend, task, loss), measure))
 
     def agree(self, value: float) -> float:
         return value
@@ -42,11 +44,17 @@ class WholeGraph:
         return float(np.mean(guess == self.task.graph.labels[nodes]))
 
 
-def logits(backend: Backend, task: Prepared, params: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-    """[nodes, classes] on the host, of all nodes, without dropout. params: on the host."""
-    operands = place(backend, task, None, training=False)
+def logits(
+    backend: Backend, task: Prepared, params: Mapping[str, NDArray[Any]], layers: tuple[Layer, ...] | None = None
+) -> NDArray[Any]:
+    """[nodes, classes] on the host, of all nodes, without dropout. params: on the host.
+
+    layers: the network's, where the task's graph has other classes than the network.
+    """
+    layers = layers or task.layers
+    operands = place(backend, task, None, training=False, layers=layers)
     on_device = {name: backend.asarray(value) for name, value in params.items()}
-    return backend.to_numpy(model.gcn(backend, on_device, operands, task.config))
+    return backend.to_numpy(forward.outputs(backend, layers, on_device, operands))
 
 
 def make_run(backend: Backend, task: Prepared, *, validate: bool) -> Run:

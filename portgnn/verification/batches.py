@@ -74,7 +74,7 @@ def compiled_step(backend: Backend, recipe: Recipe) -> Measured:
     engine = Sampled(backend, source)
 
     def step(state: Any, keys: Any, batch: Any) -> Any:
-        features, adjacency, _, targets, _ = batch
+        features, adjacency, _, _, targets, _ = batch
         x = backend.matmul(backend.dropout(features, 0.5, keys[0]), state["w"])
         total = state["total"] + backend.xp.sum(backend.matmul(adjacency[-1], _square(x, adjacency)) * targets)
         return {"w": state["w"], "total": total}, (total,)
@@ -98,8 +98,8 @@ def compiled_step(backend: Backend, recipe: Recipe) -> Measured:
             x = _dropped(batch, epoch[0]) @ weight
             for matrix in batch.adjacency:
                 x = matrix @ x
-            total += float((x * batch.targets).sum())
-            size = max(size, abs(total), float(np.abs(x * batch.targets).sum()))
+            total += float((x * batch.targets.weights).sum())
+            size = max(size, abs(total), float(np.abs(x * batch.targets.weights).sum()))
             got = fetch(backend, value, "the metric of a batch")
             measured.append(compare("the metric of a batch", got, np.asarray(total), size))
     measured.append(compare("the state", fetch(backend, state["total"], "the state"), np.asarray(total), size))
@@ -191,13 +191,13 @@ def _check_rows(recipe: Recipe, source: InMemory, block: Any) -> None:
             raise Departure("the stored values of a batch's features have other element numbers")
     for layer, numbers in enumerate(batch.index):
         if numbers is not None:
-            width, nodes = source.dimensions[layer], block.levels[layer]
+            width, nodes = source.layers[layer].fan_in, block.levels[layer]
             if not np.array_equal(numbers[: len(nodes)], nodes[:, None] * width + np.arange(width)):
                 raise Departure(f"the inputs of layer {layer} have other element numbers")
     assert graph.labels is not None
-    targets = np.zeros((len(batch.labels), graph.num_classes))
+    targets = np.zeros((len(batch.targets.labels), graph.num_classes))
     targets[block.counted, graph.labels[block.nodes]] = -1.0 / len(block.nodes)
-    if np.abs(batch.targets - targets).max() > 1e-12 or batch.count != len(block.nodes):
+    if np.abs(batch.targets.weights - targets).max() > 1e-12 or batch.count != len(block.nodes):
         raise Departure("a batch counts other nodes, or weights them otherwise")
     for matrix, host in zip(block.blocks, batch.adjacency, strict=True):
         height, width = matrix.shape

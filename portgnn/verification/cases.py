@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.graph import Graph, canonical_csr
-from portgnn.operands import Prepared
+from portgnn.placing.prepared import Prepared
 from portgnn.presets import Config, preset
 from portgnn.verification.measure import Floats
 from portgnn.verification.oracle import Course, Network

@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn import model, objective
+from portgnn import objective
 from portgnn.graph import Graph
-from portgnn.operands import Prepared, place, receptive_field
+from portgnn.placing import forward
+from portgnn.placing.prepared import Prepared
+from portgnn.placing.whole import place, receptive_field
 from portgnn.presets import Config
 from portgnn.protocol import Array, Backend, Params, Run, State
 from portgnn.random import dropout_keys
@@ -108,13 +110,14 @@ class WatchedRun:
         train, val = prepared.graph.train, prepared.graph.val
         operands = place(backend, prepared, train, training=True)
         held_out = None if val is None else place(backend, prepared, val, training=False)
-        optimizer = make_optimizer(backend, config)
+        layers, penalties = prepared.layers, objective.penalties(config, prepared.layers)
+        optimizer = make_optimizer(backend, prepared)
         watched: Any = Watched(backend)
 
         def loss(params: Params, keys: Any) -> tuple[Array, Any]:
             watched.seen = []
-            logits = model.gcn(watched, params, operands, config, keys)
-            return objective.loss(backend, logits, operands, params, config), tuple(watched.seen)
+            logits = forward.outputs(watched, layers, params, operands, keys)
+            return objective.loss(backend, logits, operands, params, penalties), tuple(watched.seen)
 
         value_and_grad = backend.value_and_grad(loss)
 
@@ -127,8 +130,8 @@ class WatchedRun:
                 after |= {f"{_SEEN}before{layer}": before, f"{_SEEN}after{layer}": passed}
             if held_out is None:
                 return after, (value,)
-            logits = model.gcn(backend, params, held_out, config)
-            val_loss = objective.loss(backend, logits, held_out, params, config)
+            logits = forward.outputs(backend, layers, params, held_out)
+            val_loss = objective.loss(backend, logits, held_out, params, penalties)
             return after, (value, val_loss, objective.correct(backend, logits, held_out))
 
         return backend.compile(step)
@@ -138,7 +141,7 @@ class WatchedRun:
         self._seed, self.metrics = seed, []
         self._state = initial_state(self._backend, self._prepared, seed)
         for layer, nodes in enumerate(self._hidden):
-            zeros = np.zeros((len(nodes), self._prepared.dimensions[layer + 1]))
+            zeros = np.zeros((len(nodes), self._prepared.layers[layer].fan_out))
             for name in ("before", "after"):
                 self._state[f"{_SEEN}{name}{layer}"] = self._backend.asarray(zeros)
 

@@ -12,9 +12,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from portgnn import evaluation, features
-from portgnn import graph as graphs
 from portgnn.datasets.splits import with_split
 from portgnn.graph import Graph, canonical_csr
+from portgnn.placing import edges
 from portgnn.protocol import Backend
 from portgnn.verification.cases import Case
 from portgnn.verification.check import check
@@ -48,7 +48,7 @@ def normalisation(_: Backend, case: Case) -> Measured:
     loops = np.where(np.diag(dense) == 0, 1.0, 0.0)
     with_loops = dense + np.diag(loops)
     root = 1 / np.sqrt(with_loops.sum(axis=1))
-    got = graphs.normalized_adjacency(canonical_csr(twice))
+    got = edges.normalized_adjacency(canonical_csr(twice))
     # Eighths, whose sums are exact: what is left of two signs must not be rounding.
     x = np.round(8 * case.array("features", n, case.columns)) / 8 + random.choice([-2.0, 0.0, 2.0])
     x[random.random(x.shape) < 0.3] = 0.0

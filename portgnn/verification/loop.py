@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn import runs
-from portgnn.operands import Prepared
+from portgnn.placing.prepared import Prepared
 from portgnn.presets import Config
 from portgnn.protocol import Backend, Run, State
 from portgnn.training import Fit, Progress, fit, initial_state

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from portgnn import model, objective
-from portgnn.operands import place
+from portgnn import objective
+from portgnn.placing import forward
+from portgnn.placing.whole import place
 from portgnn.protocol import Backend, Run
 from portgnn.random import dropout_keys
 from portgnn.training import WholeGraph, fit, initial_state, make_loss, make_run
@@ -57,14 +58,14 @@ def logits(backend: Backend, recipe: Recipe) -> Measured:
     params = nudged(recipe)
     operands = place(backend, recipe.prepared, None, training=False)
     placed = {name: backend.asarray(value) for name, value in params.items()}
-    got = fetch(backend, model.gcn(backend, placed, operands, recipe.config), "logits")
+    got = fetch(backend, forward.outputs(backend, recipe.prepared.layers, placed, operands), "logits")
     return compare("logits", got, recipe.oracle.forward(params)[0])
 
 
 def _loss_and_gradient(backend: Backend, recipe: Recipe) -> tuple[Any, Any, Any, Any]:
     prepared = recipe.prepared
     operands = place(backend, prepared, recipe.graph.train, training=True)
-    call = backend.value_and_grad(make_loss(backend, operands, recipe.config))
+    call = backend.value_and_grad(make_loss(backend, operands, prepared))
     placed = {name: backend.asarray(value) for name, value in nudged(recipe).items()}
     # The weights as they are stored: rounding them to bfloat16 puts some inputs of relu on the other side of 0.
     params = {name: backend.to_numpy(value).astype(np.float64) for name, value in placed.items()}
@@ -101,10 +102,12 @@ def evaluation(backend: Backend, recipe: Recipe) -> Measured:
     nodes = graph.train if graph.val is None else graph.val
     operands = place(backend, recipe.prepared, nodes, training=False)
     placed = {name: backend.asarray(value) for name, value in params.items()}
-    out = model.gcn(backend, placed, operands, recipe.config)
+    out = forward.outputs(backend, recipe.prepared.layers, placed, operands)
     want = recipe.oracle.forward(params)[0]
     expected = recipe.oracle.loss(want, params, nodes)
-    measured = objective.loss(backend, out, operands, placed, recipe.config)
+    measured = objective.loss(
+        backend, out, operands, placed, objective.penalties(recipe.config, recipe.prepared.layers)
+    )
     right, close = recipe.oracle.correct(want, nodes)
     found = int(backend.to_numpy(objective.correct(backend, out, operands)))
     if abs(found - right) > close:

@@ -18,7 +18,7 @@ import numpy as np
 from portgnn.datasets import load_graph
 from portgnn.errors import ConfigError, PortgnnError
 from portgnn.graph import Graph
-from portgnn.operands import Prepared
+from portgnn.placing.prepared import Prepared
 from portgnn.presets import preset as named_preset
 from portgnn.protocol import Backend
 from portgnn.random import dropout_keys

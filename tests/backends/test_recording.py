@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from portgnn.datasets import load_graph  # noqa: E402
-from portgnn.operands import Prepared  # noqa: E402
+from portgnn.placing.prepared import Prepared  # noqa: E402
 from portgnn.presets import preset  # noqa: E402
 from portgnn.random import dropout_keys  # noqa: E402
 from portgnn.training import initial_state, make_run  # noqa: E402

@@ -129,7 +129,7 @@ def test_a_synthetic_graph_is_what_it_says() -> None:
 
 
 def test_the_peers_normalisation_is_the_library_s(small: BenchGraph) -> None:
-    from portgnn.graph import normalized_adjacency
+    from portgnn.placing.edges import normalized_adjacency
 
     expected = normalized_adjacency(sp.csr_array(small.adjacency, dtype=np.float64)).toarray()
     assert np.allclose(small.normalised().toarray(), expected, atol=1e-6)

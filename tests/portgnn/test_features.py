@@ -17,8 +17,9 @@ import scipy.sparse as sp
 from portgnn import Graph, Model, cli, get_backend, load_config, load_graph, predict, train
 from portgnn.errors import CheckpointError, ConfigError, GraphError
 from portgnn.features import explained, moments_of, row_normalized, settled
-from portgnn.operands import Prepared, place
 from portgnn.outofcore import OnDisk, write_graph
+from portgnn.placing.prepared import Prepared
+from portgnn.placing.whole import place
 from portgnn.presets import Config, preset
 from portgnn.verification.oracle import Network
 

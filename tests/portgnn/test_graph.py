@@ -14,7 +14,8 @@ from hypothesis.extra import numpy as hnp
 from portgnn import Graph
 from portgnn.errors import GraphError
 from portgnn.features import row_normalized
-from portgnn.graph import canonical_csr, normalized_adjacency
+from portgnn.graph import canonical_csr
+from portgnn.placing.edges import normalized_adjacency
 
 WEIGHTS = hnp.arrays(
     np.float64,

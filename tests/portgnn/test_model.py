@@ -8,8 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from portgnn import Graph, get_backend, model, objective
-from portgnn.operands import Prepared, place
+from portgnn import Graph, get_backend, objective
+from portgnn.models.initial import initial_values
+from portgnn.models.layer import Layer, shapes_of
+from portgnn.placing import forward
+from portgnn.placing.prepared import Prepared
+from portgnn.placing.whole import place
 from portgnn.presets import Config
 from portgnn.random import dropout_keys, keep_threshold, random_bits
 
@@ -30,7 +34,7 @@ def _formula(prepared: Prepared, params: dict[str, Any], masks: list[Any] | None
 
 def _params(prepared: Prepared) -> dict[str, Any]:
     """Biases too, which start at zero, are drawn: a forgotten one must show."""
-    shapes = model.parameter_shapes(prepared.config, prepared.dimensions)
+    shapes = shapes_of(prepared.layers)
     draw = np.random.default_rng(0)
     return {name: draw.normal(size=shape) for name, shape in shapes.items()}
 
@@ -44,7 +48,7 @@ def test_logits_are_the_formula(make_graph: Callable[..., Graph], layers: int, h
     backend, params = get_backend("numpy", dtype="float64"), _params(prepared)
     for training in (True, False):
         operands = place(backend, prepared, None, training=training)
-        got = model.gcn(backend, params, operands, config)
+        got = forward.outputs(backend, prepared.layers, params, operands)
         np.testing.assert_allclose(got, _formula(prepared, params), rtol=1e-11, atol=1e-12)
 
 
@@ -58,7 +62,7 @@ def test_dropout_hits_the_elements_that_the_hash_names(make_graph: Callable[...,
         width = prepared.dimensions[layer]
         index = np.arange(40 * width, dtype=np.uint32).reshape(40, width)
         masks.append((random_bits(tuple(keys[layer]), index) < keep_threshold(rate)) / (1 - rate))
-    got = model.gcn(backend, params, place(backend, prepared, None, training=True), config, keys)
+    got = forward.outputs(backend, prepared.layers, params, place(backend, prepared, None, training=True), keys)
     np.testing.assert_allclose(got, _formula(prepared, params, masks), rtol=1e-11, atol=1e-12)
 
 
@@ -71,17 +75,21 @@ def test_dropout_on_sparse_features_hits_stored_values_alone(make_graph: Callabl
     np.testing.assert_array_equal(dropped.data, np.where(kept, prepared.features.data * 2, 0))
 
 
+def _layers(config: Config) -> tuple[Layer, ...]:
+    return config.network.built(9, 3)
+
+
 def test_parameters_have_the_shapes_of_the_recipe() -> None:
-    assert model.parameter_shapes(Config(), (9, 16, 3)) == {"weight0": (9, 16), "weight1": (16, 3)}
-    assert model.parameter_shapes(Config(layers=1, bias="after"), (9, 3)) == {"weight0": (9, 3), "bias0": (3,)}
+    assert shapes_of(_layers(Config())) == {"weight0": (9, 16), "weight1": (16, 3)}
+    assert shapes_of(_layers(Config(layers=1, bias="after"))) == {"weight0": (9, 3), "bias0": (3,)}
 
 
 def test_initial_parameters_are_glorot_and_zero() -> None:
-    params = model.init_params(Config(bias="after"), (9, 16, 3), seed=5)
+    params = initial_values(_layers(Config(bias="after")), seed=5)
     assert not params["bias0"].any()
     assert not params["bias1"].any()
     assert 0 < np.abs(params["weight0"]).max() <= np.sqrt(6 / 25)
-    again = model.init_params(Config(), (9, 16, 3), seed=5)
+    again = initial_values(_layers(Config()), seed=5)
     np.testing.assert_array_equal(again["weight1"], params["weight1"])  # biases do not shift the draws
 
 
@@ -93,10 +101,10 @@ def test_loss_and_accuracy_are_the_formulas(make_graph: Callable[..., Graph]) ->
     prepared = Prepared.of(graph, config)
     backend, params = get_backend("numpy", dtype="float64"), _params(prepared)
     operands = place(backend, prepared, graph.val, training=False)
-    logits = model.gcn(backend, params, operands, config)
+    logits = forward.outputs(backend, prepared.layers, params, operands)
     expected = _formula(prepared, params)[graph.val]
     share = np.exp(expected) / np.exp(expected).sum(axis=1, keepdims=True)
     labels = graph.labels[graph.val]
     loss = -np.log(share[np.arange(len(labels)), labels]).mean()
-    assert float(objective.loss(backend, logits, operands, params, config)) == pytest.approx(loss, rel=1e-12)
+    assert float(objective.loss(backend, logits, operands, params, {})) == pytest.approx(loss, rel=1e-12)
     assert int(objective.correct(backend, logits, operands)) == (expected.argmax(axis=1) == labels).sum()

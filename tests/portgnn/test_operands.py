@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from portgnn import Graph, get_backend, model, objective
-from portgnn.operands import Prepared, place
+from portgnn import Graph, get_backend, objective
+from portgnn.models.initial import initial_values
+from portgnn.placing import forward
+from portgnn.placing.prepared import Prepared
+from portgnn.placing.whole import place
 from portgnn.presets import Config
 from portgnn.random import dropout_keys
 from portgnn.training import WholeGraph, fit, initial_state, make_loss, parameters_of
@@ -36,7 +39,7 @@ def _loss_and_gradients(prepared: Prepared) -> tuple[float, dict[str, Any]]:
     state = initial_state(backend, prepared, 1)
     params = parameters_of(state)
     keys = dropout_keys(1, range(1), prepared.config.layers)[0].tolist()
-    (loss, _), gradients = backend.value_and_grad(make_loss(backend, operands, prepared.config))(params, keys)
+    (loss, _), gradients = backend.value_and_grad(make_loss(backend, operands, prepared))(params, keys)
     return float(loss), gradients
 
 
@@ -107,10 +110,12 @@ def test_evaluation_multiplies_the_features_ahead_of_time(make_graph: Callable[.
     ahead = place(backend, prepared, None, training=False)
     assert ahead.adjacency[0] is None
     assert place(backend, prepared, None, training=True).adjacency[0] is not None
-    params = model.init_params(prepared.config, prepared.dimensions, 0)
+    params = initial_values(prepared.layers, 0)
     a, x = prepared.adjacency.toarray(), prepared.features
     expected = a @ np.maximum(a @ (x @ params["weight0"]), 0) @ params["weight1"]
-    np.testing.assert_allclose(model.gcn(backend, params, ahead, prepared.config), expected, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(
+        forward.outputs(backend, prepared.layers, params, ahead), expected, rtol=1e-12, atol=1e-14
+    )
 
 
 def test_features_take_the_form_that_suits_their_density(make_graph: Callable[..., Graph]) -> None:
@@ -125,7 +130,8 @@ def test_features_take_the_form_that_suits_their_density(make_graph: Callable[..
 def test_the_penalty_is_half_the_squared_first_weight() -> None:
     backend = get_backend("numpy", dtype="float64")
     params = {"weight0": np.array([[1.0, 2.0]]), "weight1": np.array([[100.0]])}
-    assert objective.l2_penalty(backend, params, Config(l2=0.1)) == pytest.approx(0.25)
+    penalised = objective.penalties(Config(l2=0.1, bias="after"), Config(bias="after").network.built(2, 1))
+    assert objective.l2_penalty(backend, params, penalised) == pytest.approx(0.25)
 
 
 def test_element_numbers_fit_the_values_that_they_number() -> None:

@@ -14,7 +14,7 @@ from portgnn.presets import PRESETS, Config, preset
 
 def test_kipf_is_the_recipe_of_the_paper() -> None:
     kipf = preset("kipf")
-    assert (kipf.layers, kipf.hidden, kipf.dropout_rates()) == (2, 16, (0.5, 0.5))
+    assert (kipf.layers, kipf.hidden, kipf.network.dropout_rates()) == (2, 16, (0.5, 0.5))
     assert (kipf.l2, kipf.weight_decay, kipf.bias, kipf.normalize_features) == (5e-4, 0.0, "none", "auto")
     assert (kipf.learning_rate, kipf.epochs, kipf.stopping, kipf.patience) == (0.01, 200, "window", 10)
     assert not kipf.restore_best
@@ -22,7 +22,7 @@ def test_kipf_is_the_recipe_of_the_paper() -> None:
 
 def test_pyg_is_the_recipe_of_its_benchmark() -> None:
     pyg = preset("pyg")
-    assert pyg.dropout_rates() == (0.0, 0.5)
+    assert pyg.network.dropout_rates() == (0.0, 0.5)
     assert (pyg.l2, pyg.weight_decay, pyg.bias) == (0.0, 5e-4, "after")
     assert (pyg.epochs, pyg.stop_after, pyg.patience, pyg.restore_best) == (200, 0.5, 10, True)
 

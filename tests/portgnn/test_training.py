@@ -12,7 +12,7 @@ import pytest
 
 from portgnn import Graph, get_backend
 from portgnn.errors import ConfigError
-from portgnn.operands import Prepared
+from portgnn.placing.prepared import Prepared
 from portgnn.presets import Config, preset
 from portgnn.training import Fit, NonFiniteLossError, WholeGraph, fit, loop
 
@@ -130,8 +130,9 @@ def test_training_learns(csbm: Graph) -> None:
 
 def test_metrics_are_those_of_the_parameters_after_the_step(make_graph: Callable[..., Graph]) -> None:
     """The validation loss of the last epoch is that of the parameters that training returns."""
-    from portgnn import model, objective
-    from portgnn.operands import place
+    from portgnn import objective
+    from portgnn.placing import forward
+    from portgnn.placing.whole import place
 
     graph = make_graph(1)
     config = replace(TURNS, epochs=5, patience=0, l2=0.1)
@@ -139,8 +140,8 @@ def test_metrics_are_those_of_the_parameters_after_the_step(make_graph: Callable
     backend = get_backend("numpy", dtype="float64")
     done = fit(WholeGraph(backend, prepared), 0)
     operands = place(backend, prepared, graph.val, training=False)
-    logits = model.gcn(backend, done.params, operands, config)
-    loss = objective.loss(backend, logits, operands, done.params, config)
+    logits = forward.outputs(backend, prepared.layers, done.params, operands)
+    loss = objective.loss(backend, logits, operands, done.params, objective.penalties(config, prepared.layers))
     assert done.history.val_loss[-1] == pytest.approx(float(loss), rel=1e-14)
 
 

@@ -51,7 +51,7 @@ def test_a_planted_import_is_found(draw: ModuleType, tmp_path: Path) -> None:
         tmp_path,
         {
             "portgnn/graph.py": "import own",
-            "portgnn/model.py": "if True:\n    from portgnn import graph\n",
+            "portgnn/presets.py": "if True:\n    from portgnn import graph\n",
             "portgnn/api.py": "def f():\n    from portgnn import graph\n",
             "portgnn/cli/app.py": "if TYPE_CHECKING:\n    from portgnn import graph\nelse:\n    import portgnn.api\n",
         },
@@ -64,7 +64,7 @@ def test_a_planted_import_is_found(draw: ModuleType, tmp_path: Path) -> None:
 
 
 def test_a_circle_and_a_stranger_are_refused(draw: ModuleType, tmp_path: Path) -> None:
-    circle = {"portgnn/graph.py": "import portgnn.model", "portgnn/model.py": "import portgnn.graph"}
+    circle = {"portgnn/graph.py": "import portgnn.presets", "portgnn/presets.py": "import portgnn.graph"}
     with pytest.raises(SystemExit, match=r"circle: portgnn\.\w+ imports portgnn\.\w+; portgnn"):
         draw.svg(draw.imports(_planted(tmp_path / "a", circle)))
     with pytest.raises(SystemExit, match=r"portgnn/stranger\.py is in no box"):

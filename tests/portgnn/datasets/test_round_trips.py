@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from portgnn import Graph
 from portgnn.errors import GraphError
-from portgnn.graph import normalized_adjacency
+from portgnn.placing.edges import normalized_adjacency
 
 MASKS = {"train": "train_mask", "val": "val_mask", "test": "test_mask"}
 

@@ -18,7 +18,7 @@ from portgnn.distributed.loop import Distributed
 from portgnn.distributed.partition import Partition
 from portgnn.distributed.watch import Watch
 from portgnn.loaders.source import InMemory
-from portgnn.operands import Prepared
+from portgnn.placing.prepared import Prepared
 from portgnn.presets import preset
 from portgnn.registry import backend_class
 from portgnn.training import fit

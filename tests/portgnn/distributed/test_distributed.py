@@ -20,7 +20,7 @@ from portgnn.distributed.partition import Partition
 from portgnn.distributed.watch import Watch
 from portgnn.errors import ConfigError
 from portgnn.loaders.source import InMemory, even_bounds
-from portgnn.operands import Prepared
+from portgnn.placing.prepared import Prepared
 from portgnn.presets import Config, preset
 from portgnn.runs import load_run
 from portgnn.training import WholeGraph, fit

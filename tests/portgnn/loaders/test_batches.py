@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from portgnn import Graph, get_backend, model
+from portgnn import Graph, get_backend
 from portgnn.loaders.batch import as_tree, assemble, from_tree, place_batch, size_class
 from portgnn.loaders.cluster import Clusters, within_nodes
 from portgnn.loaders.engine import HeldOut, Sampled
 from portgnn.loaders.inference import Inference
 from portgnn.loaders.neighbor import batches, distinct, sample, sample_rows
 from portgnn.loaders.source import InMemory
-from portgnn.operands import Prepared, place
+from portgnn.placing import forward
+from portgnn.placing.prepared import Prepared
+from portgnn.placing.whole import place
 from portgnn.presets import Config
 from portgnn.random import dropout_keys
 from portgnn.training import WholeGraph, fit, initial_state, make_loss, split_state
@@ -45,12 +47,12 @@ def test_batches_of_all_neighbours_add_up_to_the_full_batch(make_graph: MakeGrap
     params, _ = split_state(initial_state(backend, source, 1))
     keys = dropout_keys(1, range(4, 5), config.layers)[0].tolist()
     full = place(backend, source.prepared, train, training=True)
-    (loss, _), gradients = backend.value_and_grad(make_loss(backend, full, config))(params, keys)
+    (loss, _), gradients = backend.value_and_grad(make_loss(backend, full, source))(params, keys)
     summed: dict[str, Any] = dict.fromkeys(params, 0.0)
     total, seen = 0.0, []
     for block in batches(source, train, _draw()):
         operands = from_tree(as_tree(place_batch(backend, assemble(source, block))))
-        (part, _), grads = backend.value_and_grad(make_loss(backend, operands, config))(params, keys)
+        (part, _), grads = backend.value_and_grad(make_loss(backend, operands, source))(params, keys)
         share = len(block.nodes) / len(train)
         total += share * float(part)
         summed = {name: summed[name] + share * grads[name] for name in summed}
@@ -113,10 +115,10 @@ def test_batches_depend_on_the_keys_alone(make_graph: MakeGraph) -> None:
     keys = dropout_keys(7, range(2), 2)
     first, again, other = (list(Sampled(backend, source).batches(k)) for k in (keys[0], keys[0], keys[1]))
     for one, two in zip(first, again, strict=True):
-        np.testing.assert_array_equal(one.labels, two.labels)
+        np.testing.assert_array_equal(one.targets.labels, two.targets.labels)
         for a, b in zip(one.adjacency, two.adjacency, strict=True):
             np.testing.assert_array_equal(a.toarray(), b.toarray())
-    assert any(not np.array_equal(a.targets, b.targets) for a, b in zip(first, other, strict=True))
+    assert any(not np.array_equal(a.targets.weights, b.targets.weights) for a, b in zip(first, other, strict=True))
 
 
 def test_fanouts_go_from_the_output_back(make_graph: MakeGraph) -> None:
@@ -131,14 +133,15 @@ def test_inference_in_chunks_is_the_model(make_graph: MakeGraph, changes: dict[s
     source = _source(make_graph(6, nodes=60), **changes)
     backend = get_backend("numpy", dtype="float64")
     params, _ = split_state(initial_state(backend, source, 1))
-    expected = model.gcn(backend, params, place(backend, source.prepared, None, training=False), source.config)
+    operands = place(backend, source.prepared, None, training=False)
+    expected = forward.outputs(backend, source.layers, params, operands)
     for nodes in (None, np.array([0, 7, 59])):
         found = Inference(backend, source, nodes, chunk=20).logits(params)
         np.testing.assert_allclose(found, expected if nodes is None else expected[nodes], rtol=1e-12, atol=1e-14)
     assert source.graph.val is not None
     loss, right = HeldOut(backend, source, source.graph.val).measure(params)
     operands = place(backend, source.prepared, source.graph.val, training=False)
-    assert loss == pytest.approx(float(make_loss(backend, operands, source.config)(params, None)[0]), rel=1e-12)
+    assert loss == pytest.approx(float(make_loss(backend, operands, source)(params, None)[0]), rel=1e-12)
     assert right == (expected[source.graph.val].argmax(axis=1) == source.graph.labels[source.graph.val]).sum()
 
 
@@ -149,7 +152,7 @@ def test_clusters_share_out_the_nodes_and_keep_their_edges(make_graph: MakeGraph
     assert len(clusters.parts) == 15
     nodes = np.arange(5, 40)
     with_loops = source.prepared.graph.adjacency[nodes][:, nodes].toarray() + np.eye(len(nodes))
-    np.testing.assert_allclose(within_nodes(source, nodes).toarray(), with_loops, rtol=1e-12)
+    np.testing.assert_allclose(within_nodes(source, nodes).matrix.toarray(), with_loops, rtol=1e-12)
     counted = [block.nodes for block in clusters.batches(_draw())]
     np.testing.assert_array_equal(np.sort(np.concatenate(counted)), np.sort(source.graph.train))
 

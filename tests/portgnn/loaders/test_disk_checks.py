@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,7 +16,7 @@ import pytest
 import scipy.sparse as sp
 
 import portgnn
-from portgnn import Graph, load_graph
+from portgnn import Graph, cli, load_graph
 from portgnn.errors import DatasetError
 from portgnn.fingerprint import fingerprint
 from portgnn.loaders.neighbor import sample
@@ -74,7 +75,7 @@ NUMBERS = {
     "feature indices": _part("feature_indices", _put(0, 2**31 - 1)),
     "feature indptr": _part("feature_indptr", _put(1, 2**60)),
     "feature NaN": _part("feature_data", _put(0, np.nan)),
-    "scale NaN": _part("scale", _put(0, np.nan)),
+    "sums NaN": _part("sums", _put(0, np.nan)),
     "weight inf": _part("weights", _put(0, np.inf)),
 }
 SHAPES = {
@@ -142,7 +143,7 @@ def test_another_number_is_noticed_by_checksum_and_by_range(
     monkeypatch.setattr(DiskGraph, "verify", lambda self: None)
     with pytest.raises(DatasetError, match=r"a\.graph"):
         _read_batches(OnDisk(DiskGraph(folder), CONFIG))
-    if damage is not NUMBERS["scale NaN"]:  # which a graph in memory computes anew
+    if damage is not NUMBERS["sums NaN"]:  # which a graph in memory computes anew
         with pytest.raises(DatasetError, match=r"a\.graph"):
             DiskGraph(folder).load()
 
@@ -171,6 +172,8 @@ def test_folders_of_version_1_are_read_and_checked(make_graph: MakeGraph, folder
     del header["checksums"]
     (folder / "header.json").write_text(json.dumps(header | {"version": 1}))
     np.save(folder / "node_ids.npy", names)
+    np.save(folder / "scale.npy", 1 / np.sqrt(np.load(folder / "sums.npy")[:, 1]))
+    (folder / "sums.npy").unlink()
     old = DiskGraph(folder).load()
     assert fingerprint(old) == fingerprint(new)
     assert old.node_ids.tolist() == names.tolist() == new.node_ids.tolist()
@@ -180,6 +183,11 @@ def test_folders_of_version_1_are_read_and_checked(make_graph: MakeGraph, folder
         with pytest.raises(DatasetError, match=f"{name}.npy is damaged"):
             DiskGraph(folder).load()
         (folder / f"{name}.npy").write_bytes(whole)
+    # Its numbers are one network's: it is loaded and converted, and not trained on row by row.
+    with pytest.raises(DatasetError, match="convert it: portgnn convert ") as refused:
+        OnDisk(DiskGraph(folder), CONFIG)
+    assert cli.main(shlex.split(str(refused.value).partition("portgnn ")[2].rpartition("portgnn ")[2])) == 0
+    _read_batches(OnDisk(DiskGraph(folder.with_name("a-2.graph")), CONFIG))
 
 
 def test_an_interrupted_conversion_says_so(folder: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import portgnn
 from portgnn import Graph, cli, load_graph, predict
 from portgnn.errors import ConfigError
 from portgnn.features import row_normalized
-from portgnn.graph import normalized_adjacency
+from portgnn.placing.edges import normalized_adjacency
 from portgnn.plots.embedding import embed, project
 from portgnn.plots.nodes import graph_of
 from portgnn.prediction import classify

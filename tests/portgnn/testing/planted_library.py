@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,12 @@ import pytest
 import scipy.sparse as sp
 from plant import library
 
-from portgnn import evaluation, features, graph, model, objective, operands, parts, runs
+from portgnn import evaluation, features, graph, objective, parts, runs
 from portgnn.loaders import batch, cluster, inference, neighbor
 from portgnn.loaders.source import InMemory
+from portgnn.models.network import Stacked
+from portgnn.placing import edges, forward, prepared
+from portgnn.placing import whole as placed
 from portgnn.presets import Config
 from portgnn.training import History, course, step, whole
 
@@ -22,19 +26,18 @@ Patch = pytest.MonkeyPatch
 
 
 def _normalized(monkeypatch: Patch, wrong: Any) -> None:
-    for module in (graph, operands, cluster):
-        monkeypatch.setattr(module, "normalized_adjacency", wrong)
+    monkeypatch.setattr(edges, "normalized_adjacency", wrong)
 
 
 @library("self-loops counted twice", "host.normalisation")
 def twice(monkeypatch: Patch) -> None:
-    right = graph.normalized_adjacency
+    right = edges.normalized_adjacency
     _normalized(monkeypatch, lambda a: right(graph.canonical_csr(a + sp.diags_array(a.diagonal() > 0).astype(float))))
 
 
 @library("degrees by columns", "host.normalisation")
 def columns(monkeypatch: Patch) -> None:
-    right = graph.normalized_adjacency
+    right = edges.normalized_adjacency
     _normalized(monkeypatch, lambda a: graph.canonical_csr(right(graph.canonical_csr(a.T)).T))
 
 
@@ -55,7 +58,7 @@ def _scaled(monkeypatch: Patch, wrong: Any) -> None:
         same, scale = right(given)
         return same, wrong(given, scale)
 
-    for module in (features, operands):
+    for module in (features, prepared):
         monkeypatch.setattr(module, "row_scaled", row_scaled)
 
 
@@ -75,57 +78,57 @@ def negative(monkeypatch: Patch) -> None:
 
 @library("dense features multiplied by scales of other rows", "model.logits|model.loss|compile.epochs|fit|train")
 def other_rows(monkeypatch: Patch) -> None:
-    right = operands._dense_product
+    right = placed.dense_product
 
     def product(block: Any, prepared: Any, rows: Any, dtype: str) -> Any:
         return right(block, prepared, np.roll(rows, 1), dtype)
 
-    monkeypatch.setattr(operands, "_dense_product", product)
+    monkeypatch.setattr(placed, "dense_product", product)
 
 
 @library("element numbers of a part of the rows counted from 0", "model.loss|model.gradient|compile.epochs|fit|train")
 def local(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(operands, "_element_numbers", lambda backend, prepared, levels: (None,) * (len(levels) - 1))
+    monkeypatch.setattr(placed, "layer_elements", lambda layers, *rest: (None,) * len(layers))
 
 
 @library("element numbers of stored values off by one row", "model.loss|model.gradient|compile.epochs|fit|train")
 def stored(monkeypatch: Patch) -> None:
-    right = operands._stored_values_of
-    monkeypatch.setattr(operands, "_stored_values_of", lambda matrix, rows: right(matrix, rows) + np.uint32(1))
+    right = placed.stored_elements
+    monkeypatch.setattr(placed, "stored_elements", lambda start, end: right(start, end) + 1)
 
 
 @library("a receptive field one hop short", "model.loss|model.gradient|model.evaluation|compile.epochs|fit")
 def short(monkeypatch: Patch) -> None:
-    right = operands._receptive_field
+    right = placed.field_in
 
     def field(adjacency: Any, rows: Any, layers: int) -> Any:
-        levels, blocks = right(adjacency, rows, layers)
-        if len(levels[0]) < adjacency.shape[0] and layers > 1:
-            kept = np.isin(levels[0], levels[1])
-            first = blocks[0].toarray() * kept[None, :]
-            blocks = [graph.canonical_csr(sp.csr_array(first)), *blocks[1:]]
-        return levels, blocks
+        found = right(adjacency, rows, layers)
+        if len(found.levels[0]) == adjacency.shape[0] or layers < 2:
+            return found
+        kept = np.isin(found.levels[0], found.levels[1])
+        first = graph.canonical_csr(sp.csr_array(found.blocks[0].toarray() * kept[None, :]))
+        return replace(found, blocks=(first, *found.blocks[1:]))
 
-    monkeypatch.setattr(operands, "_receptive_field", field)
+    monkeypatch.setattr(placed, "field_in", field)
 
 
 @library("a widening layer multiplied without its adjacency", "model.logits")
 def widening(monkeypatch: Patch) -> None:
-    right = model.gcn
+    right = forward.outputs
 
-    def gcn(backend: Any, params: Any, given: Any, config: Any, keys: Any = None) -> Any:
-        last = params[f"weight{config.layers - 1}"]
-        if config.layers > 1 and last.shape[1] > last.shape[0] and config.bias != "before":
+    def outputs(backend: Any, layers: Any, params: Any, given: Any, keys: Any = None) -> Any:
+        last = layers[-1]
+        if last.number and last.fan_out > last.fan_in and last.bias != "before":
             given = replace(given, adjacency=(*given.adjacency[:-1], None))
-        return right(backend, params, given, config, keys)
+        return right(backend, layers, params, given, keys)
 
-    monkeypatch.setattr(model, "gcn", gcn)
+    monkeypatch.setattr(forward, "outputs", outputs)
 
 
 @library("the penalty on all weights", "model.loss")
 def penalty(monkeypatch: Patch) -> None:
-    def l2_penalty(backend: Any, params: Any, config: Any) -> Any:
-        return sum(backend.xp.sum(w * w) for w in params.values()) * (0.5 * config.l2)
+    def l2_penalty(backend: Any, params: Any, penalised: Any) -> Any:
+        return sum(backend.xp.sum(w * w) for w in params.values()) * (0.5 * penalised["weight0"])
 
     monkeypatch.setattr(objective, "l2_penalty", l2_penalty)
 
@@ -141,29 +144,28 @@ def all_rows(monkeypatch: Patch) -> None:
 
 @library("weight decay left off the biases", "compile.epochs")
 def no_bias_decay(monkeypatch: Patch) -> None:
-    def make_optimizer(backend: Any, config: Config) -> Any:
-        names = {f"weight{i}": config.weight_decay for i in range(config.layers)} if config.weight_decay else {}
-        return backend.adam(config.learning_rate, config.beta1, config.beta2, config.eps, names)
+    right = objective.decays
 
-    monkeypatch.setattr(step, "make_optimizer", make_optimizer)
+    def decays(config: Config, layers: Any) -> Any:
+        return {name: decay for name, decay in right(config, layers).items() if name.startswith("weight")}
+
+    monkeypatch.setattr(objective, "decays", decays)
 
 
 @library("Adam by its defaults", "compile.epochs")
 def defaults(monkeypatch: Patch) -> None:
-    def make_optimizer(backend: Any, config: Config) -> Any:
-        names = model.parameter_shapes(config, (1,) * (config.layers + 1))
-        decay = dict.fromkeys(names, config.weight_decay) if config.weight_decay else {}
-        return backend.adam(config.learning_rate, weight_decay=decay)
+    def make_optimizer(backend: Any, task: Any) -> Any:
+        return backend.adam(task.config.learning_rate, weight_decay=objective.decays(task.config, task.layers))
 
     monkeypatch.setattr(step, "make_optimizer", make_optimizer)
 
 
 @library("the last layer without dropout", "model.loss")
 def undropped(monkeypatch: Patch) -> None:
-    def dropout_rates(self: Config) -> Any:
+    def dropout_rates(self: Stacked) -> Any:
         return (self.input_dropout, *(self.dropout,) * (self.layers - 2), *([0.0] if self.layers > 1 else []))
 
-    monkeypatch.setattr(Config, "dropout_rates", dropout_rates)
+    monkeypatch.setattr(Stacked, "dropout_rates", dropout_rates)
 
 
 # The loop.
@@ -329,7 +331,10 @@ def same_order(monkeypatch: Patch) -> None:
 
 @library("cluster edges keep the whole graph's normalisation", "batches.samples")
 def whole_normalisation(monkeypatch: Patch) -> None:
-    monkeypatch.setattr(cluster, "normalized_adjacency", lambda a: a)
+    def within(source: Any, nodes: Any) -> Any:
+        return SimpleNamespace(weighted=lambda rule: source.rows(nodes)[:, nodes])
+
+    monkeypatch.setattr(cluster, "within_nodes", within)
 
 
 @library("batches weighted by batch_size", "batches|batches.samples")
@@ -340,7 +345,8 @@ def by_size(monkeypatch: Patch) -> None:
 
     def assemble(source: Any, block: Any) -> Any:
         made = right(source, block)
-        return replace(made, targets=made.targets * made.count / source.config.batch_size)
+        weights = made.targets.weights * made.count / source.config.batch_size
+        return replace(made, targets=replace(made.targets, weights=weights))
 
     for module in (batch, engine):
         monkeypatch.setattr(module, "assemble", assemble)
@@ -428,7 +434,7 @@ def scaled(monkeypatch: Patch) -> None:
     from portgnn import prediction
 
     right = prediction.logits
-    monkeypatch.setattr(prediction, "logits", lambda on, task, params: right(on, task, params) * 1.01)
+    monkeypatch.setattr(prediction, "logits", lambda *given: right(*given) * 1.01)
 
 
 @library("models saved in half precision", "train")

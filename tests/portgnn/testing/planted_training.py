@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 from plant import PLANTED, Planted, adapter, library
 
-from portgnn import graph, model, objective, operands, parts
+from portgnn import objective, parts
+from portgnn.placing import forward
+from portgnn.placing.edges import Looped
+from portgnn.placing.prepared import Prepared
 from portgnn.presets import Config
 from portgnn.random import dropout_keys
-from portgnn.training import course, whole
+from portgnn.training import course, step, whole
 from portgnn_numpy import NumPyBackend
 
 # Adam.
@@ -188,27 +190,27 @@ def mean_over_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @library("L2 as a norm, not squared", "model.loss")
 def norm(monkeypatch: pytest.MonkeyPatch) -> None:
-    def l2_penalty(backend: Any, params: Any, config: Any) -> Any:
-        return backend.xp.sqrt(backend.xp.sum(params["weight0"] * params["weight0"])) * config.l2
+    def l2_penalty(backend: Any, params: Any, penalised: Any) -> Any:
+        return backend.xp.sqrt(backend.xp.sum(params["weight0"] * params["weight0"])) * penalised["weight0"]
 
     monkeypatch.setattr(objective, "l2_penalty", l2_penalty)
 
 
 @library("evaluation with dropout on", "model.logits")
 def noisy_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = model.gcn
+    right = forward.outputs
 
-    def gcn(backend: Any, params: Any, given: Any, config: Any, keys: Any = None) -> Any:
-        keys = dropout_keys(0, range(1), config.layers)[0].tolist() if keys is None else keys
-        return right(backend, params, given, config, keys)
+    def outputs(backend: Any, layers: Any, params: Any, given: Any, keys: Any = None) -> Any:
+        keys = dropout_keys(0, range(1), len(layers))[0].tolist() if keys is None else keys
+        return right(backend, layers, params, given, keys)
 
-    monkeypatch.setattr(model, "gcn", gcn)
+    monkeypatch.setattr(forward, "outputs", outputs)
 
 
 @library("parameters shared between seeds", "init")
 def one_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = model.init_params
-    monkeypatch.setattr(model, "init_params", lambda config, widths, seed: right(config, widths, 0))
+    right = step.initial_values
+    monkeypatch.setattr(step, "initial_values", lambda layers, seed: right(layers, 0))
 
 
 @library("dropout keys shared between layers", "dropout.keys")
@@ -224,12 +226,16 @@ def shared_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @library("adjacency without self-loops", "model.logits")
 def no_loops(monkeypatch: pytest.MonkeyPatch) -> None:
-    def normalized(adjacency: Any) -> Any:
-        sums = np.asarray(adjacency.sum(axis=1)).ravel()
-        root = sp.diags_array(1 / np.sqrt(np.where(sums == 0, 1, sums)))
-        return graph.canonical_csr(root @ adjacency @ root)
+    right = Looped.weighted
 
-    monkeypatch.setattr(operands, "normalized_adjacency", normalized)
+    def weighted(self: Looped, rule: Any) -> Any:
+        found = right(self, "sum")  # where the loops are stored zeros
+        sums = np.asarray(found.sum(axis=1)).ravel()
+        scale = 1 / np.sqrt(np.where(sums == 0, 1, sums))
+        found.data *= np.repeat(scale, np.diff(found.indptr)) * scale[found.indices]
+        return found
+
+    monkeypatch.setattr(Looped, "weighted", weighted)
 
 
 @library("validation on the training nodes", "compile.epochs")
@@ -271,7 +277,7 @@ def late(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def fit(engine: Any, *rest: Any) -> Any:
         task = engine.task
-        slow = operands.Prepared(task.graph, Impatient(task.config), task.adjacency)  # type: ignore[arg-type]
+        slow = Prepared(task.graph, Impatient(task.config), task.adjacency)  # type: ignore[arg-type]
         return fitted(whole.WholeGraph(engine.backend, slow), *rest)
 
     monkeypatch.setattr(network, "fit", fit)

@@ -12,7 +12,7 @@ import pytest
 import portgnn
 from portgnn.cli import main
 from portgnn.errors import ConfigError
-from portgnn.operands import Prepared
+from portgnn.placing.prepared import Prepared
 from portgnn.presets import preset as named_preset
 from portgnn.random import dropout_keys
 from portgnn.training import initial_state, make_run

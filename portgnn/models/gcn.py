@@ -1,0 +1,66 @@
+"""The graph convolutional network (Kipf & Welling 2017, "Semi-supervised classification with graph convolutional
+networks").
+
+H_{l+1} = relu(A H_l W_l) with A = D^-1/2 (A + I) D^-1/2 (eq. 2 and 9); the last layer has no relu.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from portgnn.hyperparameters import NETWORK, hyperparameter
+from portgnn.models.layer import Layer, Parameter
+from portgnn.models.network import Stacked
+
+if TYPE_CHECKING:
+    from portgnn.protocol import CSR, Array, Backend, Params
+
+Bias = Literal["none", "after", "before"]
+
+
+@dataclass(frozen=True)
+class Convolution(Layer):
+    """A H W, with a bias after the product with A or before it.
+
+    A product with A costs its number of columns, so it is taken on the narrower side of W; of the features, which may
+    be sparse, always after W.
+    """
+
+    bias: Bias = "none"
+
+    @property
+    def commutes(self) -> bool:
+        return self.bias != "before"  # A (X W + 1 b) is not (A X) W + 1 b
+
+    @property
+    def widens(self) -> bool:
+        """Whether A H comes first, and W when all has been summed."""
+        return self.number > 0 and self.fan_out > self.fan_in and self.bias != "before"
+
+    def parameters(self) -> Mapping[str, Parameter]:
+        weight = {"weight": Parameter((self.fan_in, self.fan_out))}
+        return weight if self.bias == "none" else weight | {"bias": Parameter((self.fan_out,), "zeros", "bias")}
+
+    def message(self, backend: Backend, params: Params, x: Array | CSR) -> tuple[Array, None]:
+        if self.widens:
+            return x, None
+        sent = backend.matmul(x, params["weight"])
+        return (sent + params["bias"] if self.bias == "before" else sent), None
+
+    def update(self, backend: Backend, params: Params, total: Array, kept: Array | None) -> Array:
+        if self.widens:
+            total = backend.matmul(total, params["weight"])
+        return total + params["bias"] if self.bias == "after" else total
+
+
+@dataclass(frozen=True)
+class GCN(Stacked):
+    """Convolutions, the edges weighted symmetrically."""
+
+    bias: Bias = hyperparameter("none", "None, after the propagation, or before it.", NETWORK)
+    """"after": A(XW) + b, as in PyG; "before": A(XW + b), as in the article."""
+
+    def layer(self, **place: Any) -> Layer:
+        return Convolution(bias=self.bias, **place)

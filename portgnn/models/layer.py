@@ -1,0 +1,123 @@
+"""A layer in three parts, so that whoever computes it may lay the rows and edges out as they like.
+
+- `message`, row by row of the layer's input: what goes along edges (to another chunk of rows, another process), and
+  what stays with the node;
+- `aggregate`, for one block of edges: what each row of the output receives;
+- `update`, row by row of the layer's output.
+
+The cut is that of message passing (Gilmer et al. 2017, eq. 1 and 2), with the part that needs no edge taken out of the
+messages. A layer is a description: it holds no array, and its parameters are handed to it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from portgnn.protocol import CSR, Array, Backend, Params
+
+Weighting: TypeAlias = Literal["symmetric", "mean", "sum", "pattern"]
+"""What an edge weighs, as a function of A + I; see `portgnn.placing.edges`."""
+
+Initialiser: TypeAlias = Literal["glorot", "zeros", "ones"] | Callable[[Any, tuple[int, ...]], Any]
+"""How a parameter begins: by name, or `draw(generator, shape)` -> float64 array of that shape."""
+
+Role: TypeAlias = Literal["weight", "bias", "other"]
+"""What a parameter does, for rules that penalise some: a matrix that is multiplied with, a shift, or neither."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One trained array: its shape, how it begins, and its role."""
+
+    shape: tuple[int, ...]
+    init: Initialiser = "glorot"
+    role: Role = "weight"
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of a network, from rows [n, fan_in] to rows [n, fan_out].
+
+    number: from 0. dropout: the rate on its input, in training. is_last: its output is the network's.
+    """
+
+    number: int
+    fan_in: int
+    fan_out: int
+    dropout: float = 0.0
+    is_last: bool = False
+
+    @property
+    def keeps(self) -> bool:
+        """Whether `message` keeps something with the node. Rows of it are then picked where fewer are computed."""
+        return False
+
+    @property
+    def commutes(self) -> bool:
+        """Whether A message(x) = message(A x), so that A x may be taken once, ahead of time, for a constant x.
+
+        Such a layer keeps nothing, and its `aggregate` is a product with A.
+        """
+        return False
+
+    def parameters(self) -> Mapping[str, Parameter]:
+        """The layer's own parameters, by names that end in no digit: the layer's number is put behind them."""
+        raise NotImplementedError
+
+    def message(self, backend: Backend, params: Params, x: Array | CSR) -> tuple[Array, Array | None]:
+        """(sent, kept) [rows, k] each; kept is None unless `keeps`. Row i of both depends on row i of x alone.
+
+        params: by the layer's own names. x: the input after dropout, for the first layer perhaps a sparse handle.
+        """
+        raise NotImplementedError
+
+    def aggregate(self, backend: Backend, params: Params, edges: Array | CSR, sent: Array, kept: Array | None) -> Array:
+        """What each row of the output receives: a product with the edges' weights.
+
+        edges: [rows of the output, rows of sent]. kept: rows of the output.
+        """
+        return backend.matmul(edges, sent)
+
+    def update(self, backend: Backend, params: Params, total: Array, kept: Array | None) -> Array:
+        """[rows, fan_out] of what was received and kept; row i depends on row i alone."""
+        raise NotImplementedError
+
+    def activate(self, backend: Backend, output: Array) -> Array:
+        """What follows `update`: relu, but for the last layer."""
+        return output if self.is_last else backend.relu(output)
+
+    @cached_property
+    def names(self) -> tuple[tuple[str, str], ...]:
+        """Each parameter's name in the layer and in the network."""
+        return tuple((name, f"{name}{self.number}") for name in self.parameters())
+
+    def own(self, params: Mapping[str, Array]) -> Params:
+        """The layer's share of a network's parameters, by its own names."""
+        return {name: params[full] for name, full in self.names}
+
+
+def parameters_of(layers: tuple[Layer, ...]) -> dict[str, Parameter]:
+    """All parameters of some layers by their full names: each kind through all layers, in the first layer's order."""
+    found = {f"{name}{layer.number}": each for layer in layers for name, each in layer.parameters().items()}
+    kinds = list(dict.fromkeys(name for layer in layers for name in layer.parameters()))
+    ordered = (f"{kind}{layer.number}" for kind in kinds for layer in layers)
+    return {name: found[name] for name in ordered if name in found}
+
+
+def shapes_of(layers: tuple[Layer, ...]) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of all parameters of some layers."""
+    return {name: parameter.shape for name, parameter in parameters_of(layers).items()}
+
+
+def widths_of(layers: tuple[Layer, ...]) -> tuple[int, ...]:
+    """Widths from the features to the output: layers + 1 of them."""
+    return (layers[0].fan_in, *(layer.fan_out for layer in layers))

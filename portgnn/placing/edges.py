@@ -1,0 +1,122 @@
+"""A + I, and what its edges weigh in a network.
+
+Every network multiplies with values at the places of A + I, so that receptive fields are nested and each node is in
+its own row: where a network does not count a node among its neighbours, the loop is a stored zero. The weights are a
+function of A + I that comes last, so that rows can be read, sampled and cut out of the graph before it, and a subgraph
+can be weighted anew.
+
+`symmetric`  D^-1/2 (A + I) D^-1/2, D the row sums of A + I (Kipf & Welling 2017, eq. 2)
+`mean`       D^-1 A, D the row sums of A: the mean over neighbours (Hamilton et al. 2017, section 3.3)
+`sum`        A (Xu et al. 2019, eq. 4.1)
+`pattern`    1 at each place of A + I, for networks that weigh edges by themselves (Veličković et al. 2018, eq. 4)
+
+A node that has a self-loop in A keeps its weight in A + I, as in PyG's `gcn_norm`, so that none counts twice; such a
+loop counts as an edge in `mean` and `sum`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from portgnn.arrays import canonical_csr
+from portgnn.models.layer import Weighting
+
+Nodes = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class Sums(Protocol):
+    """What the weights of some rows need to know of nodes, those of the columns too."""
+
+    def looped(self, nodes: Nodes) -> Floats:
+        """Row sums of A + I."""
+
+    def plain(self, nodes: Nodes) -> Floats:
+        """Row sums of A."""
+
+    def added(self, nodes: Nodes) -> NDArray[np.bool_]:
+        """Whether the node's loop is not one of A's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ends:
+    """One end of some stored values: nodes[at[i]] is that of the i-th. nodes: different ones."""
+
+    nodes: Nodes
+    at: NDArray[Any]
+
+    def of(self, values: NDArray[Any]) -> NDArray[Any]:
+        """A value of each node as one of each stored value."""
+        taken: NDArray[Any] = values[self.at]
+        return taken
+
+
+def edge_weights(rule: Weighting, values: Floats, rows: Ends, columns: Ends, sums: Sums) -> Floats:
+    """The weights of values of A + I, one each."""
+    if rule == "pattern":
+        return np.ones_like(values)
+    if rule == "symmetric":
+        scales = [end.of(1.0 / np.sqrt(sums.looped(end.nodes))) for end in (rows, columns)]
+        symmetric: Floats = values * (scales[0] * scales[1])
+        return symmetric
+    is_added = rows.of(sums.added(rows.nodes)) & (rows.of(rows.nodes) == columns.of(columns.nodes))
+    plain = np.where(is_added, 0.0, values)
+    if rule == "sum":
+        return plain
+    total = sums.plain(rows.nodes)
+    mean: Floats = plain / rows.of(np.where(total == 0, 1.0, total))
+    return mean
+
+
+@dataclass(frozen=True, eq=False)
+class Looped:
+    """A + I in memory. matrix: canonical CSR float64 [n, n]; is_added: [n], whether a node's loop is not one of A's."""
+
+    matrix: sp.csr_array
+    is_added: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, adjacency: sp.csr_array) -> Looped:
+        is_added = adjacency.diagonal() == 0
+        return cls(canonical_csr(adjacency + sp.diags_array(is_added.astype(np.float64))), is_added)
+
+    def weighted(self, rule: Weighting) -> sp.csr_array:
+        """The weights, at the places of A + I."""
+        matrix, nodes = self.matrix, np.arange(self.matrix.shape[0])
+        rows = np.repeat(nodes, np.diff(matrix.indptr))
+        data = edge_weights(rule, matrix.data, Ends(nodes, rows), Ends(nodes, matrix.indices), self)
+        return sp.csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+    @cached_property
+    def _looped(self) -> Floats:
+        sums: Floats = np.asarray(self.matrix.sum(axis=1)).ravel()
+        return sums
+
+    @cached_property
+    def _plain(self) -> Floats:
+        """Summed without the loops that were added: 1e-20 + 1 - 1 is 0."""
+        nodes = np.arange(self.matrix.shape[0])
+        rows = np.repeat(nodes, np.diff(self.matrix.indptr))
+        kept = ~(self.is_added[rows] & (rows == self.matrix.indices))
+        return np.bincount(rows[kept], self.matrix.data[kept], minlength=len(nodes)).astype(np.float64)
+
+    def looped(self, nodes: Nodes) -> Floats:
+        return self._looped[nodes]
+
+    def plain(self, nodes: Nodes) -> Floats:
+        return self._plain[nodes]
+
+    def added(self, nodes: Nodes) -> NDArray[np.bool_]:
+        chosen: NDArray[np.bool_] = self.is_added[nodes]
+        return chosen
+
+
+def normalized_adjacency(adjacency: sp.csr_array) -> sp.csr_array:
+    """D^-1/2 (A + I) D^-1/2 with D the row sums of A + I (Kipf & Welling 2017, eq. 2). float64 [n, n]."""
+    return Looped.of(adjacency).weighted("symmetric")

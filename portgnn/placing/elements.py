@@ -1,0 +1,54 @@
+"""Element numbers: by what dropout knows an element, whichever rows are present and wherever they lie.
+
+An element of a layer's dense input has the number node * width + column, modulo 2**32; one of sparse features, its
+place among the stored values of all nodes' features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portgnn.models.layer import Layer
+
+Nodes = NDArray[np.int64]
+Numbers = NDArray[np.uint32]
+
+
+def dense_elements(nodes: Nodes, width: int) -> Numbers:
+    """Of some rows, uint32 [len(nodes), width]."""
+    # In uint32 the products wrap by themselves.
+    columns: Numbers = np.arange(width, dtype=np.uint32)
+    first: Numbers = np.multiply(nodes.astype(np.uint32), np.uint32(width))
+    return np.add(first[:, None], columns)
+
+
+def stored_elements(start: Nodes, end: Nodes) -> Nodes:
+    """Of rows whose stored values lie from start[i] to end[i], one row after the other: int64, all their places."""
+    counts = np.asarray(end, dtype=np.int64) - start
+    return np.repeat(np.asarray(start, dtype=np.int64), counts) + within(counts)
+
+
+def within(counts: Nodes) -> Nodes:
+    """0, 1, …, counts[0] - 1, 0, 1, …, counts[1] - 1, and so on."""
+    ends = np.cumsum(counts)
+    numbers: Nodes = np.arange(int(ends[-1]) if len(ends) else 0) - np.repeat(ends - counts, counts)
+    return numbers
+
+
+def layer_elements(
+    layers: Sequence[Layer], levels: Sequence[Nodes], sparse_features: bool, all_nodes: int | None = None
+) -> tuple[Numbers | None, ...]:
+    """For each layer with dropout on a dense input, that input's element numbers.
+
+    None for a layer without dropout or with a sparse input, whose numbers come with it; and for rows of all
+    `all_nodes` nodes, whose numbers are 0, 1, 2, ….
+    """
+    return tuple(
+        None
+        if not layer.dropout or (layer.number == 0 and sparse_features) or len(nodes) == all_nodes
+        else dense_elements(nodes, layer.fan_in)
+        for layer, nodes in zip(layers, levels[: len(layers)], strict=True)
+    )

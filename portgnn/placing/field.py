@@ -1,0 +1,100 @@
+"""The rows that a loss reads: its nodes at the output, and below each layer the neighbours of those above.
+
+Rows outside of this receptive field change neither the loss nor a gradient, so they are left out before anything
+reaches a device. It is found once for whoever computes: the rows that go in are the graph's own, or sampled ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from portgnn.presets import Config
+
+Nodes = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """levels[0]: nodes whose features are read; levels[-1]: those of the output, ascending; each holds the next.
+
+    blocks[l]: the edges' weights [len(levels[l + 1]), len(levels[l])], float64.
+    """
+
+    levels: tuple[Nodes, ...]
+    blocks: tuple[sp.csr_array, ...]
+
+
+def computes_all(config: Config) -> bool:
+    """Whether every node's rows are computed, whatever the loss reads."""
+    return config.adjacency == "dense" or config.rows == "all" or not config.network.prunable
+
+
+def receptive_field(rows_of: Callable[[Nodes, int], sp.csr_array], top: Nodes, layers: int) -> Field:
+    """The field of some nodes. rows_of(nodes, layer): the rows [len(nodes), n] that a layer's output rows read.
+
+    Every row holds its diagonal, so that rows of all nodes leave no column empty.
+    """
+    levels, blocks = [top], list[sp.csr_array]()
+    for layer in reversed(range(layers)):
+        rows = rows_of(levels[0], layer)
+        block, columns = (rows, levels[0]) if is_everything(levels[0], rows.shape[1]) else narrowed(rows)
+        levels.insert(0, columns)
+        blocks.insert(0, block)
+    return Field(tuple(levels), tuple(blocks))
+
+
+def field_in(adjacency: sp.csr_array, top: Nodes, layers: int) -> Field:
+    """The field of some nodes in a matrix at hand."""
+
+    def rows_of(nodes: Nodes, _: int) -> sp.csr_array:
+        return adjacency if is_everything(nodes, adjacency.shape[0]) else adjacency[nodes]
+
+    return receptive_field(rows_of, top, layers)
+
+
+def is_everything(nodes: Nodes, n: int) -> bool:
+    """Whether these are all nodes, in their order."""
+    return len(nodes) == n and bool((nodes == np.arange(n)).all())
+
+
+def narrowed(rows: sp.csr_array) -> tuple[sp.csr_array, Nodes]:
+    """The matrix without its empty columns, and which columns it keeps, ascending. Stored zeros count as filled."""
+    columns, places = ranked(rows.indices, rows.shape[1])
+    return sp.csr_array((rows.data, places, rows.indptr), shape=(rows.shape[0], len(columns))), columns
+
+
+def ranked(numbers: NDArray[np.integer], below: int) -> tuple[Nodes, NDArray[np.int32]]:
+    """The different numbers, ascending, and the rank of each number among them."""
+    # A table over all numbers is the faster way, until it outgrows what is asked of it.
+    if below <= 32 * len(numbers):
+        present = np.zeros(below, dtype=bool)
+        present[numbers] = True
+        different = np.flatnonzero(present)
+        table = np.empty(below, dtype=np.int32)
+        table[different] = np.arange(len(different), dtype=np.int32)
+        return different, table[numbers]
+    different = np.unique(numbers).astype(np.int64)
+    return different, np.searchsorted(different, numbers).astype(np.int32)
+
+
+def picking(places: Nodes, width: int) -> sp.csr_array:
+    """The matrix [len(places), width] whose product picks these rows."""
+    indptr = np.arange(len(places) + 1, dtype=np.int32)
+    return sp.csr_array((np.ones(len(places)), places.astype(np.int32), indptr), shape=(len(places), width))
+
+
+def picks(levels: Sequence[Nodes], keeps: Sequence[bool]) -> tuple[sp.csr_array | None, ...]:
+    """For each layer that keeps something of its input's rows, which of these are rows of its output.
+
+    None for a layer that keeps nothing, and where the rows are the same.
+    """
+    return tuple(
+        picking(np.searchsorted(below, above), len(below)) if kept and below is not above else None
+        for (below, above), kept in zip(pairwise(levels), keeps, strict=True)
+    )

@@ -1,0 +1,114 @@
+"""A graph in memory on a backend's device, cut to what is needed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from portgnn.graph import Features, canonical_csr
+from portgnn.models.layer import Layer
+from portgnn.placing.elements import Numbers, layer_elements, stored_elements
+from portgnn.placing.field import Field, Nodes, computes_all, field_in, picks
+from portgnn.placing.operands import Operands, on_device, placed_once
+from portgnn.placing.prepared import Prepared
+from portgnn.placing.targets import Targets, targets_of
+from portgnn.protocol import Backend
+
+_COLUMNS = 8
+
+
+def place(
+    backend: Backend, prepared: Prepared, nodes: Nodes | None, training: bool, layers: tuple[Layer, ...] | None = None
+) -> Operands:
+    """Places what is needed for a loss over `nodes` (None: all nodes, without labels).
+
+    training: with dropout, so that features which are dropped out cannot be multiplied ahead of time. layers: those to
+    place for, where they are not the network's for this graph: its first ones, or those for other classes.
+    """
+    layers = prepared.layers if layers is None else layers
+    dense = prepared.config.adjacency == "dense"
+    field = field_in(prepared.adjacency, _rows(prepared, nodes), len(layers))
+    features, numbers, multiplied = _features(prepared, field, layers[0], training, backend.dtype)
+    rest = placed_once(backend, field.blocks[multiplied:], dense)
+    index: tuple[Numbers | None, ...] = (None,) * len(layers)
+    if training:
+        index = layer_elements(layers, field.levels, prepared.has_sparse_features, prepared.graph.num_nodes)
+    return on_device(
+        backend,
+        features,
+        numbers,
+        (*(None,) * multiplied, *rest),
+        picks(field.levels, [layer.keeps for layer in layers]),
+        index,
+        _targets(prepared, nodes, field.levels[-1]),
+    )
+
+
+def receptive_field(prepared: Prepared, nodes: Nodes) -> tuple[Nodes, ...]:
+    """The nodes whose rows a loss over `nodes` computes, one array a level: of the features, …, of the output."""
+    return field_in(prepared.adjacency, _rows(prepared, nodes), len(prepared.layers)).levels
+
+
+def _rows(prepared: Prepared, nodes: Nodes | None) -> Nodes:
+    """The output's rows for a loss over `nodes`."""
+    if nodes is None or computes_all(prepared.config):
+        return np.arange(prepared.graph.num_nodes, dtype=np.int64)
+    return nodes
+
+
+def _features(
+    prepared: Prepared, field: Field, first: Layer, training: bool, dtype: str
+) -> tuple[Features, Numbers | None, bool]:
+    """The features that the first layer reads, the numbers of their stored values, and whether A is in them already.
+
+    A X is constant where nothing of X is dropped out, and then taken once. For sparse X it pays where its product costs
+    less than one with A and one with X.
+    """
+    may_multiply = first.commutes and not (training and first.dropout) and prepared.config.adjacency != "dense"
+    if may_multiply and not prepared.has_sparse_features:
+        return dense_product(field.blocks[0], prepared, field.levels[0], dtype), None, True
+    features: Any = prepared.features
+    numbers = None
+    if len(field.levels[0]) != prepared.graph.num_nodes:
+        if prepared.has_sparse_features:
+            ends = features.indptr
+            numbers = stored_elements(ends[:-1][field.levels[0]], ends[1:][field.levels[0]]).astype(np.uint32)
+        features = features[field.levels[0]]
+    if may_multiply:
+        product = canonical_csr(field.blocks[0] @ features)
+        if product.nnz <= field.blocks[0].nnz + features.nnz:
+            return product, None, True  # the numbers are those of the features, not of a product
+    return features, numbers, False
+
+
+def _targets(prepared: Prepared, nodes: Nodes | None, rows: Nodes) -> Targets:
+    classes = prepared.graph.num_classes
+    if nodes is None:
+        nothing = np.zeros(0, dtype=np.int64)
+        return targets_of(nothing, nothing, len(rows), classes)
+    assert prepared.graph.labels is not None
+    at = np.arange(len(nodes)) if rows is nodes else nodes
+    return targets_of(prepared.graph.labels[nodes], at, len(rows), classes)
+
+
+def dense_product(block: sp.csr_array, prepared: Prepared, rows: Nodes, dtype: str) -> NDArray[Any]:
+    """A X for dense features, of which the block takes some rows. dtype: of the backend that it is for.
+
+    Summed in float64 whatever is kept, a few columns at a time: the normalised features as a whole, in float64, would
+    be the largest array of a run.
+    """
+    (raw, scale), moments = prepared.row_scaled, prepared.moments
+    if isinstance(raw, sp.csr_array):  # kept dense all the same: there is one dense copy for all placements
+        raw, scale, moments = prepared.features, None, None
+    scale = None if scale is None else scale[rows, None]
+    product = np.empty((block.shape[0], raw.shape[1]), dtype=np.float64 if dtype == "float64" else np.float32)
+    for start in range(0, raw.shape[1], _COLUMNS):
+        columns = slice(start, start + _COLUMNS)
+        part: Any = raw[rows, columns].astype(np.float64)
+        if moments is not None:
+            part = moments.applied(part, columns)
+        product[:, columns] = block @ (part if scale is None else part * scale)
+    return product
