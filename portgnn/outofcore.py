@@ -5,8 +5,8 @@ indices int32 or int64, and where they are not all 1 as weights float64, with th
 float64 [n, 2] (elsewhere they are counts, which the pointers tell); loops int32 [n], the place of each row's self-loop,
 and own_loops, the nodes whose loop is one of A's; labels, splits; features dense [n, f] or as feature_indptr,
 feature_indices and feature_data; the nodes' names one after the other as UTF-8, and where each ends. That is 4 to 12
-bytes a stored value and 20 to 36 bytes a node beside its features and splits. No network's numbers are among them: what an edge
-weighs in one is a function of A + I, taken when rows are read. The header names every array with its SHA-256.
+bytes a stored value and 20 to 36 bytes a node beside its features and splits. No network's numbers are among them: what
+an edge weighs in one is a function of A + I, taken when rows are read. The header names every array with its SHA-256.
 
 Nothing in the folder is believed. Opening it holds each array's dtype and shape against the header; `DiskGraph.verify`
 reads all of it once, in windows, for the checksums; and every number that a batch reads is held against its range
