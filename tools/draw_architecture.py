@@ -34,7 +34,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "result": ("result", "callbacks"),
     "batches": ("loaders", "outofcore", "folder", "mapped"),
     "training loop": ("training", "runs", "checkpoint", "memory", "environment"),
-    "network": ("models", "presets"),
+    "network": ("models", "presets", "hyperparameters"),
     "placing": ("placing", "features", "objective"),
     "graph": ("graph", "graphs", "graph_checks", "arrays", "fingerprint", "evaluation"),
     "protocol": ("protocol", "parts", "random", "registry"),
