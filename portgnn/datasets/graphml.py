@@ -74,24 +74,24 @@ def _parsed(content: bytes) -> Any:
     xml = fromstring(content)
     if not xml.findall(f"{{{reader.NS_GRAPHML}}}graph"):
         xml = fromstring(content.replace(b"<graphml>", f'<graphml xmlns="{reader.NS_GRAPHML}">'.encode(), 1))
+    found = xml.findall(f"{{{reader.NS_GRAPHML}}}graph")
+    if len(found) != 1:
+        raise GraphError(f"it cannot be read: it holds {len(found)} graphs, where one is wanted")
     _check_elements(xml, f"{{{reader.NS_GRAPHML}}}")
     keys, defaults = reader.find_graphml_keys(xml)
-    found = xml.findall(f"{{{reader.NS_GRAPHML}}}graph")
-    graphs = [reader.make_graph(each, keys, defaults) for each in found]
-    if len(graphs) != 1:
-        raise GraphError(f"it cannot be read: it holds {len(graphs)} graphs, where one is wanted")
+    graph = reader.make_graph(found[0], keys, defaults)
     # Each default is a value of every node or edge: 3,000 of them for 3,000 nodes stand in 300 KB.
-    ends = len(defaults) * (graphs[0].number_of_nodes() + graphs[0].number_of_edges())
+    ends = len(defaults) * (graph.number_of_nodes() + graph.number_of_edges())
     check_need("the defaults of its keys", _VALUE_BYTES * ends, len(content))
     for key, value in defaults.items():
         name, kind = keys[key]["name"], keys[key]["for"]
         if kind in ("node", "all", None):
-            for _, data in graphs[0].nodes(data=True):
+            for _, data in graph.nodes(data=True):
                 data.setdefault(name, value)
         if kind in ("edge", "all", None):
-            for _, _, data in graphs[0].edges(data=True):
+            for _, _, data in graph.edges(data=True):
                 data.setdefault(name, value)
-    return graphs[0]
+    return graph
 
 
 def _check_elements(xml: Any, space: str) -> None:

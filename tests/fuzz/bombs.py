@@ -109,6 +109,33 @@ def csv_fault_at_the_end(folder: Path) -> Callable[[], object]:
     return _tables(folder, "id,x\n" + "".join(f"{i},1\n" for i in range(100_000)) + "q,nan\n")
 
 
+@bomb
+def csv_columns_and_quotes(folder: Path) -> Callable[[], object]:
+    names = ",".join(f"c{i}" for i in range(9000))
+    return _tables(folder, f"id,{names}\n" + "\n".join(f'"{row}"' + ",1" * 9000 for row in range(45)))
+
+
+@bomb
+def csv_one_fault_in_wide_rows(folder: Path) -> Callable[[], object]:
+    names = ",".join(f"c{i}" for i in range(60_000))
+    return _tables(folder, f"id,{names}\n" + "\n".join(f"{row}" + ",1" * 59_999 + ",x" for row in "abcd"))
+
+
+@bomb
+def csv_classes_in_numpys_writing(folder: Path) -> Callable[[], object]:
+    return _tables(folder, "id,label\n" + "\n".join(f"{i},{i:.6e}" for i in range(40_000)))
+
+
+@bomb
+def csv_classes_of_other_letters(folder: Path) -> Callable[[], object]:
+    return _tables(folder, "id,label\n" + "\n".join(f"{i},\ufdfa{i}" for i in range(60_000)))
+
+
+@bomb
+def csv_edges_of_unknown_nodes(folder: Path) -> Callable[[], object]:
+    return _tables(folder, "id\na", "source,target\n" + "\n".join(f"a,{i}" for i in range(110_000)))
+
+
 def _npz(folder: Path, **arrays: Any) -> Callable[[], object]:
     np.savez_compressed(folder / "g.npz", **arrays)
     return _loads(folder / "g.npz")
@@ -347,7 +374,7 @@ def graphml_defaults_of_edges(folder: Path) -> Callable[[], object]:
     keys = "".join(
         f'<key id="d{i}" for="edge" attr.name="x{i}" attr.type="int"><default>1</default></key>' for i in range(2600)
     )
-    edges = "".join(f'<edge source="a" target="b{i}"/>' for i in range(9000))
+    edges = "".join(f'<edge id="{i}" source="a" target="a"/>' for i in range(9000))
     text = f'{_HEAD}{keys}<graph edgedefault="directed"><node id="a"/>{edges}</graph></graphml>'
     return _graphml(folder, text)
 
@@ -360,8 +387,10 @@ def graphml_nodes(folder: Path) -> Callable[[], object]:
 
 @bomb
 def graphml_edges(folder: Path) -> Callable[[], object]:
-    nodes = "".join(f'<edge source="{i}" target="a"/>' for i in range(28_000))
-    return _graphml(folder, f'{_HEAD}<graph edgedefault="directed">{nodes}</graph></graphml>')
+    edges = "".join(f'<edge source="a" target="b" id="{i}"/>' for i in range(21_000))
+    return _graphml(
+        folder, f'{_HEAD}<graph edgedefault="directed"><node id="a"/><node id="b"/>{edges}</graph></graphml>'
+    )
 
 
 @bomb
@@ -392,6 +421,30 @@ def graphml_keys_without_values(folder: Path) -> Callable[[], object]:
     keys = "".join(f'<key id="{i}" for="node" attr.name="{i}" attr.type="int"/>' for i in range(6000))
     nodes = "".join(f'<node id="{i}"><data key="{i}">1</data></node>' for i in range(6000))
     return _graphml(folder, f'{_HEAD}{keys}<graph edgedefault="directed">{nodes}</graph></graphml>')
+
+
+@bomb
+def graphml_edges_of_one_id(folder: Path) -> Callable[[], object]:
+    edges = '<edge id="" source="a" target="a"/>' * 26_000
+    return _graphml(folder, f'{_HEAD}<graph edgedefault="undirected"><node id="a"/>{edges}</graph></graphml>')
+
+
+@bomb
+def graphml_empty_defaults(folder: Path) -> Callable[[], object]:
+    keys = "".join(f'<key id="{i}" for="all" attr.name="{i}" attr.type="int"><default/></key>' for i in range(12_000))
+    return _graphml(folder, f'{_HEAD}{keys}<graph edgedefault="directed"><node id="a"/></graph></graphml>')
+
+
+@bomb
+def graphml_graphs(folder: Path) -> Callable[[], object]:
+    return _graphml(folder, f"{_HEAD}{'<graph/>' * 110_000}</graphml>")
+
+
+@bomb
+def graphml_data_of_one_node(folder: Path) -> Callable[[], object]:
+    key = '<key id="k" for="node" attr.name="k" attr.type="double"/>'
+    data = '<data key="k">1</data>' * 40_000
+    return _graphml(folder, f'{_HEAD}{key}<graph edgedefault="directed"><node id="a">{data}</node></graph></graphml>')
 
 
 def _gml(folder: Path, text: str) -> Callable[[], object]:
@@ -433,6 +486,32 @@ def gml_one_long_number(folder: Path) -> Callable[[], object]:
 @bomb
 def gml_one_long_text(folder: Path) -> Callable[[], object]:
     return _gml(folder, 'graph [node [id 0 label "' + "&amp;" * 150_000 + '"]]')
+
+
+@bomb
+def gml_lists(folder: Path) -> Callable[[], object]:
+    return _gml(folder, "graph [" + "a[]" * 320_000 + "node [id 0 label 0]]")
+
+
+@bomb
+def gml_attributes_of_nodes(folder: Path) -> Callable[[], object]:
+    keys = " ".join(f"f{i} {i % 10}" for i in range(120))
+    return _gml(folder, "graph [" + "".join(f"node [id {i} label {i} {keys}]\n" for i in range(1100)) + "]")
+
+
+@bomb
+def gml_attributes_of_their_own(folder: Path) -> Callable[[], object]:
+    return _gml(folder, "graph [" + "".join(f"node [id {i} label {i} f{i} 1]\n" for i in range(25_000)) + "]")
+
+
+@bomb
+def gml_entities(folder: Path) -> Callable[[], object]:
+    return _gml(folder, 'graph [node [id 0 label "' + "&#9;" * 220_000 + '"]]')
+
+
+@bomb
+def gml_fault_at_the_end(folder: Path) -> Callable[[], object]:
+    return _gml(folder, "graph [" + "\n" * 900_000 + "5")
 
 
 def _linqs(folder: Path, content: bytes, cites: bytes = b"", **more: Any) -> Callable[[], object]:

@@ -1,8 +1,8 @@
 """A process of a distributed run, for the tests: trains, and the first one writes what came out as JSON.
 
-    launched.py OUT BACKEND DTYPE PARTITION DATASET [EPOCHS]
+    launched.py OUT BACKEND DTYPE PARTITION DATASET PRESET [RULE]
 
-PARTITION: "ranges", or "random", which gives each node to a process drawn at random.
+PARTITION: "ranges", or "random", which gives each node to a process drawn at random. RULE: normalize_features.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from portgnn.presets import preset
 from portgnn.registry import backend_class
 from portgnn.training import fit
 
-out, name, dtype, how, dataset, recipe = sys.argv[1:7]
+out, name, dtype, how, dataset, recipe, *rule = sys.argv[1:]
 watch = Watch(20.0)
 collectives = backend_class(name).join(None, 20.0, watch)  # type: ignore[attr-defined]
 graph = load_graph(dataset)
-source = InMemory(Prepared.of(graph, preset(recipe, epochs=25)))
+source = InMemory(Prepared.of(graph, preset(recipe, epochs=25, **({"normalize_features": rule[0]} if rule else {}))))
 partition = None
 if how == "random":
     drawn = np.random.default_rng(3).integers(0, collectives.size, graph.num_nodes).astype(np.int32)

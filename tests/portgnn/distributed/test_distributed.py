@@ -83,6 +83,12 @@ def test_gloo_processes_compute_what_one_computes(
     _compare(_documents(out, processes), "torch", dtype, recipe)
 
 
+def test_processes_standardise_by_the_moments_of_all_nodes(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    _run([*_torchrun(2), str(LAUNCHED), str(out), "torch", "float64", "random", "csbm-cora", "kipf", "standardize"])
+    _compare(_documents(out, 2), "torch", "float64", "kipf", normalize_features="standardize")
+
+
 def test_ring_processes_compute_what_one_computes(tmp_path: Path) -> None:
     pytest.importorskip("mlx.core")
     out = tmp_path / "out"
@@ -91,8 +97,8 @@ def test_ring_processes_compute_what_one_computes(tmp_path: Path) -> None:
     _compare(_documents(out, 2), "mlx", "float32", "kipf")
 
 
-def _compare(found: list[dict[str, Any]], backend: str, dtype: str, recipe: str) -> None:
-    prepared = Prepared.of(load_graph("csbm-cora"), preset(recipe, epochs=25))
+def _compare(found: list[dict[str, Any]], backend: str, dtype: str, recipe: str, **options: str) -> None:
+    prepared = Prepared.of(load_graph("csbm-cora"), preset(recipe, epochs=25, **options))
     expected = fit(WholeGraph(get_backend(backend, device="cpu", dtype=dtype), prepared), 3)
     tolerance = 1e-12 if dtype == "float64" else 1e-5
     for name in ("train_loss", "val_loss"):
