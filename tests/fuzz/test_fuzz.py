@@ -79,7 +79,8 @@ def test_the_fuzzer_notices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rea
 SAMPLE = (
     "csv_one_long_id", "csv_one_long_class", "npz_dense_bytes", "npz_wide_features", "npz_many_names",
     "npz_overlapping_members", "parquet_one_text_many_times", "parquet_fixed_width_of_null", "parquet_page_that_lies",
-    "graphml_defaults", "graphml_graphs", "gml_keys", "linqs_pax_sparse", "linqs_one_long_id", "pickle_shared_lists", "pickle_tuples_in_tuples",
+    "graphml_defaults", "graphml_graphs", "gml_keys",
+    "linqs_pax_sparse", "linqs_one_long_id", "pickle_shared_lists", "pickle_tuples_in_tuples",
     "pickle_lists_of_text", "pickle_many_arrays", "pickle_wide_matrix", "planetoid_one_far_test_node",
     "toml_dotted_key", "toml_long_integer", "toml_long_hexadecimal", "report_many_checks", "disk_header_counts",
     "disk_array_promises",
