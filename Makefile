@@ -1,5 +1,7 @@
 # make train   a virtual environment with the core alone (.venv), and one training run on the NumPy backend
 # make test    one with the frameworks and tools (.venv-test): ruff, mypy and all tests
+# make sweep   what takes hours: all planted faults, many draws of verify, all mutated files, and the longest tests,
+#              with results in bench/results
 # make lint    ruff and mypy alone
 # make docs    the documentation site, in site/; warnings are errors
 # make bench   a quick comparison with the peers that are installed
@@ -20,7 +22,9 @@ CORE := .venv
 FULL := .venv-test
 PIP_FLAGS := --quiet --disable-pip-version-check
 
-.PHONY: train test lint docs bench drawing clean
+SWEEP_JOBS ?= 2
+
+.PHONY: train test sweep lint docs bench drawing clean
 
 train: $(CORE)/.installed
 	$(CORE)/bin/portgnn train $(ARGS)
@@ -29,6 +33,17 @@ train: $(CORE)/.installed
 # on two cores two of them (-n 2) took as long, and the tests of start-up times are steadier alone.
 test: lint
 	OMP_NUM_THREADS=1 $(FULL)/bin/python -m pytest $(PYTEST_ARGS)
+
+# Draws anew each time, and says which draw failed. On a machine with an accelerator, see docs/verify.md.
+sweep: $(FULL)/.installed
+	$(FULL)/bin/python -m pytest -m sweep
+	$(FULL)/bin/python tools/planted.py --jobs $(SWEEP_JOBS) --json bench/results/planted.json
+	$(FULL)/bin/python tools/draws.py --backends numpy torch mlx jax --dtypes float64 float32 bfloat16 --device cpu \
+	  --draws 30 --jobs $(SWEEP_JOBS) --json bench/results/draws.json
+	$(FULL)/bin/python tests/fuzz/fuzz.py --mutations 105000 --json bench/results/fuzz.json
+	$(FULL)/bin/python tests/fuzz/bombs.py --json bench/results/bombs.json
+	$(FULL)/bin/python bench/studies/unchanged.py compare
+	$(FULL)/bin/python bench/studies/seeds.py run
 
 lint: $(FULL)/.installed
 	$(FULL)/bin/ruff check .

@@ -80,7 +80,7 @@ def _mean_accuracy(dataset: str, backend: str) -> float:
 
 @pytest.mark.slow
 @pytest.mark.published_data
-@pytest.mark.parametrize("backend", ["numpy", *FRAMEWORKS])
+@pytest.mark.parametrize("backend", ["numpy", *(pytest.param(name, marks=pytest.mark.sweep) for name in FRAMEWORKS)])
 def test_cora_reaches_the_published_accuracy(backend: str) -> None:
     """Kipf & Welling 2017 report 0.815 as a mean over seeds."""
     assert 0.808 <= _mean_accuracy("cora", backend) <= 0.825
@@ -88,7 +88,7 @@ def test_cora_reaches_the_published_accuracy(backend: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.published_data
-@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("torch", marks=pytest.mark.sweep)])
 def test_citeseer_reaches_the_published_accuracy(backend: str) -> None:
     """Kipf & Welling 2017 report 0.703."""
     assert 0.69 <= _mean_accuracy("citeseer", backend) <= 0.715

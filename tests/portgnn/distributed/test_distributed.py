@@ -72,7 +72,7 @@ def _documents(out: Path, processes: int) -> list[dict[str, Any]]:
         (2, "float64", "ranges", "kipf"),
         (3, "float64", "random", "pyg"),
         (2, "float32", "random", "kipf"),
-        (2, "float64", "ranges", "article"),
+        pytest.param(2, "float64", "ranges", "article", marks=pytest.mark.sweep),
     ],
 )
 def test_gloo_processes_compute_what_one_computes(
