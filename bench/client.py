@@ -32,13 +32,17 @@ class WorkerError(Exception):
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """How to start a worker. module: what it imports; argument: what it hands to the module's `contender`."""
+    """How to start a worker. module: what it imports; argument: what it hands to the module's `contender`.
+
+    script: the worker itself, by default this checkout's; another one's measures that one's code.
+    """
 
     name: str
     module: str
     argument: str | None = None
     python: str = sys.executable
     env: Mapping[str, str] = field(default_factory=dict)
+    script: Path = WORKER
 
 
 def worker_environment(threads: int | None, extra: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -57,7 +61,7 @@ class WorkerProcess:
     ) -> None:
         self.spec, self._timeout, self._memory_limit = spec, timeout, memory_limit
         env, _ = worker_environment(threads, spec.env)
-        command = [spec.python, str(WORKER), spec.module]
+        command = [spec.python, str(spec.script), spec.module]
         command += ["--argument", spec.argument] if spec.argument is not None else []
         command += ["--threads", str(threads)] if threads else []
         self._log = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")  # noqa: SIM115

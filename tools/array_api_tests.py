@@ -4,6 +4,7 @@
     pip install pytest-json-report ndindex
     python tools/array_api_tests.py CHECKOUT --backend mlx --json mlx.json
     python tools/array_api_tests.py CHECKOUT --namespace jax.numpy --json jax-numpy.json
+    python tools/array_api_tests.py COPY --revision 55fcc60179ef --backend mlx --json mlx.json  # a copy without .git
 
 The suite (Consortium for Python Data API Standards) is on no package index, so its checkout is named. Each of its files
 runs in a process of its own; a test that ends the process is counted as `died` and the file goes on without it.
@@ -145,15 +146,23 @@ def judge(outcomes: dict[str, str], gaps: list[Gap]) -> tuple[list[str], list[st
     return unknown, closed
 
 
-def revision(checkout: Path) -> str:
-    """The checkout's commit; "" for a copy without one, inside another repository or in none."""
+def revision(checkout: Path, said: str | None) -> str:
+    """The checkout's commit, or what `said` names for a copy without one, inside another repository or in none.
+
+    Raises SystemExit where the two disagree, and for `said` that is no commit.
+    """
+    if said is not None and not re.fullmatch("[0-9a-f]{7,40}", said):
+        raise SystemExit(f"--revision {said}: a commit is 7 to 40 digits of 0-9a-f")
 
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", "-C", str(checkout), *arguments], capture_output=True, text=True)
         return done.stdout.strip()
 
     top = git("rev-parse", "--show-toplevel")
-    return git("rev-parse", "--short=12", "HEAD") if top and Path(top).samefile(checkout) else ""
+    found = git("rev-parse", "HEAD") if top and Path(top).samefile(checkout) else ""
+    if found and said and not found.startswith(said):
+        raise SystemExit(f"--revision {said}: {checkout} is at {found[:12]}")
+    return (found or said or "")[:12]
 
 
 def framework(given: argparse.Namespace) -> tuple[str, str]:
@@ -186,7 +195,7 @@ def summary(given: argparse.Namespace, outcomes: dict[str, str], reasons: dict[s
         "framework": name,
         "version": found,
         "standard": STANDARD,
-        "suite": revision(given.checkout),
+        "suite": revision(given.checkout, given.revision),
         "examples": given.max_examples,
         "options": given.options,
         "counts": dict(Counter(outcomes.values())),
@@ -210,12 +219,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=1, help="files of the suite that run at a time (default: 1)")
     parser.add_argument("--gaps", type=Path, default=GAPS, help="the registry of known failures")
     parser.add_argument("--json", type=Path, metavar="OUT", help="where the counts go")
+    parser.add_argument("--revision", metavar="COMMIT", help="the suite's commit, for a copy that has no .git")
     parser.add_argument(
         "--options", nargs="*", default=["--disable-data-dependent-shapes"], help="further options of the suite"
     )
     given = parser.parse_args(arguments)
     if not (given.checkout / "array_api_tests").is_dir() or not any((given.checkout / "array-api").glob("*")):
         raise SystemExit(f"{given.checkout} is no checkout of array-api-tests with its submodule array-api")
+    if not revision(given.checkout, given.revision) and given.json:
+        raise SystemExit(f"{given.checkout} does not say its commit, for --json: name it by --revision COMMIT")
     outcomes: dict[str, str] = {}
     reasons: dict[str, str] = {}
     with ThreadPoolExecutor(given.jobs) as pool:

@@ -68,7 +68,7 @@ def gaps(folder: Path = RESULTS) -> str:
 
 def _link(upstream: str) -> str:
     repository, _, number = upstream.partition("#")
-    return f"[{upstream}](https://github.com/{repository}/issues/{number})" if number else ""
+    return f"[{upstream}](https://github.com/{repository}/issues/{number})" if number else "none found"
 
 
 if __name__ == "__main__":

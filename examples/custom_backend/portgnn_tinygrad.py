@@ -37,9 +37,7 @@ def product(values: Tensor, pieces: tuple[Tensor, ...], x: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Sparse:
-    """Stored values with a zero at the end, their numbers for dropout, and how rows and columns sum them."""
-
+class Sparse:  # stored values with a zero at the end, their numbers for dropout, and how rows and columns sum them
     shape: tuple[int, int]
     nnz: int
     values: Tensor
@@ -48,9 +46,15 @@ class Sparse:
     columns: tuple[Tensor, ...]
 
 
+def total(x: Tensor, *axis: Any, mean: bool = False, **options: Any) -> Tensor:
+    blocks = x.flatten().pad(((0, -x.numel() % 32),)).reshape(-(-x.numel() // 32), 32).sum(1).contiguous()
+    y = x.sum(*axis, **options) if axis or options or x.numel() <= 32 else total(blocks)
+    return y * (y.numel() / x.numel()) if mean else y
+
+
 class TinygradBackend:
     name = "tinygrad"
-    xp: Any = Tensor  # its methods, called as functions, go by the standard's names
+    xp: Any = type("Functions", (Tensor,), {"sum": total, "mean": lambda *a, **k: total(*a, mean=True, **k)})
     relu, log_softmax = staticmethod(Tensor.relu), staticmethod(Tensor.log_softmax)
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
@@ -107,12 +111,11 @@ class TinygradBackend:
     def dropout(self, x: Any, rate: float, key: Key, index: Tensor | None = None) -> Any:
         if rate == 0.0:
             return x
-        numbers = x.numbers if isinstance(x, Sparse) else x.numel() if index is None else index
+        sparse = isinstance(x, Sparse)
+        numbers = x.numbers if sparse else x.numel() if index is None else index
         kept = (self.random_bits(key, numbers) < keep_threshold(rate)).cast(self._float)
         mask = (kept * (1.0 / (1.0 - rate))).contiguous()  # once, not once for each column of the next product
-        if isinstance(x, Sparse):
-            return replace(x, values=(x.values * mask).contiguous())
-        return x * mask.reshape(x.shape)
+        return replace(x, values=(x.values * mask).contiguous()) if sparse else x * mask.reshape(x.shape)
 
     def value_and_grad(self, fn: LossFn) -> Callable[..., tuple[tuple[Tensor, Any], Params]]:
         def call(params: Params, *args: Any) -> tuple[tuple[Tensor, Any], Params]:

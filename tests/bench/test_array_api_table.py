@@ -39,5 +39,5 @@ def test_shares_and_reasons(tmp_path: Path) -> None:
     rows = array_api.gaps(tmp_path).splitlines()[2:]
     assert rows == [
         "| torch | 2 | a reason | [owner/name#7](https://github.com/owner/name/issues/7) |",
-        "| torch | 1 | no reason is written down |  |",
+        "| torch | 1 | no reason is written down | none found |",
     ]

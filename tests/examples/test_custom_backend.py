@@ -113,7 +113,6 @@ def test_a_fresh_environment_lists_it(outside: Outside) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(raises=AssertionError, strict=True, reason="tinygrad's long sums depart at xp.reductions")
 def test_a_fresh_environment_verifies_it(outside: Outside) -> None:
     report = outside.portgnn("verify", "--backend", "tinygrad", "--device", "cpu")
     assert report["passed"], report["first_failure"]

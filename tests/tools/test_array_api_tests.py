@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -87,8 +88,10 @@ def test_outcomes_are_counted_and_a_test_that_ends_the_process_costs_no_other(
 ) -> None:
     out = tmp_path / "out.json"
     known = gaps(tmp_path, "test_small.py::test_dies", "test_small.py::test_la*")
-    assert runner.main([str(suite), "--backend", "numpy", "--json", str(out), *known]) == 0, capsys.readouterr().out
+    command = [str(suite), "--backend", "numpy", "--json", str(out), *known]
+    assert runner.main([*command, "--revision", "55fcc60179efa268"]) == 0, capsys.readouterr().out
     document = json.loads(out.read_text())
+    assert document["suite"] == "55fcc60179ef"
     assert document["counts"] == {"passed": 1, "died": 1, "failed": 1}
     assert document["categories"] == {"small": document["counts"]}
     assert document["failures"]["test_small.py::test_lacks"]["reason"] == "known"
@@ -123,6 +126,24 @@ def test_every_row_of_the_registry_has_a_reason(runner: ModuleType) -> None:
         assert len(row["reason"]) > 20
         assert row["tests"]
         assert row["versions"]
+
+
+def test_the_suites_revision_is_its_own_or_said(runner: ModuleType, suite: Path, tmp_path: Path) -> None:
+    """Before anything runs: a copy without .git has to be told, and a checkout is not contradicted."""
+    out = tmp_path / "out.json"
+    with pytest.raises(SystemExit, match="does not say its commit, for --json: name it by --revision"):
+        runner.main([str(suite), "--backend", "numpy", "--json", str(out)])
+    with pytest.raises(SystemExit, match="--revision main: a commit is"):
+        runner.main([str(suite), "--backend", "numpy", "--revision", "main"])
+    git = ["git", "-C", str(suite), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "one"], check=True)
+    found = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    assert runner.revision(suite, None) == runner.revision(suite, found) == found[:12]
+    other = "0" * 12
+    with pytest.raises(SystemExit, match=f"--revision {other}: .* is at {found[:12]}"):
+        runner.revision(suite, other)
+    assert not out.exists()
 
 
 def test_a_folder_that_is_no_checkout_is_named(runner: ModuleType, tmp_path: Path) -> None:

@@ -1,0 +1,218 @@
+"""Two checkouts of portgnn timed beside each other: whether one became slower, larger, or computes in more kernels.
+
+    git worktree add ../before v0.1
+    python bench/studies/versions.py ../before --json bench/results/versions-cpu.json
+    python bench/studies/versions.py --show bench/results/versions-cpu.json
+
+Each row (dataset, backend, rows) has a worker process of either checkout, each with its own code and both with one set
+of libraries. They take turns in an order drawn afresh for each round, so that other work on the machine meets both. The
+ratio is of a round's medians, and its median and quartiles over the rounds are told. MLX's primitives are those that
+one training step sends to the device, counted in the graph of its results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from bench import cases
+from bench.client import ROOT, WorkerError, WorkerProcess, WorkerSpec
+from bench.graphs import BenchGraph
+from bench.timing import Entry, Plan, calibrate, finish, round_ratios, run_rounds, summary
+
+SIDES = ("before", "after")
+BACKENDS = ("numpy", "torch", "mlx", "jax")
+DATASETS = ("cora", "arxiv-size")
+ROWS = ("needed", "all")
+COUNT = """
+import json, re, sys, tempfile
+from collections import Counter
+import mlx.core as mx
+from mlx.utils import tree_flatten
+from bench import own
+from bench.contender import Recipe
+from bench.graphs import BenchGraph
+
+graphs = []
+
+def watched(run):  # looks at what is about to be computed: a step's state and metrics
+    def instead(*results):
+        arrays = [value for _, value in tree_flatten(list(results)) if isinstance(value, mx.array)]
+        with tempfile.NamedTemporaryFile("r", suffix=".dot") as file:
+            mx.export_to_dot(file.name, *arrays)
+            graphs.append(Counter(re.findall(r'label ?= ?"([^"]+)", shape ?= ?rectangle', file.read())))
+        return run(*results)
+    return instead
+
+recipe = Recipe(**json.loads(sys.argv[2]))
+program = own.contender("mlx").build(BenchGraph.load(sys.argv[1]), recipe, "cpu", {"rows": sys.argv[3]})
+mx.eval, mx.async_eval = watched(mx.eval), watched(mx.async_eval)
+program.train(1)
+print(json.dumps(max(graphs, key=lambda graph: graph.total())))
+"""
+"""Run by a checkout's own code: how often each primitive is in one training step, as JSON."""
+
+
+def environment_of(checkout: Path) -> dict[str, str]:
+    """What makes a Python import this checkout's packages before any installed ones."""
+    return {"PYTHONPATH": os.pathsep.join((str(checkout), str(checkout / "backends")))}
+
+
+def spec(checkout: Path, backend: str) -> WorkerSpec:
+    """A worker of one checkout's own code."""
+    script = checkout / "bench" / "worker.py"
+    return WorkerSpec(backend, "bench.own", backend, env=environment_of(checkout), script=script)
+
+
+def revision(checkout: Path) -> dict[str, Any]:
+    """A checkout's commit and whether its files differ from it. Raises SystemExit where it is none of portgnn."""
+    if not (checkout / "bench" / "worker.py").exists():
+        raise SystemExit(f"{checkout} is no checkout of portgnn: it has no bench/worker.py")
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", "-C", str(checkout), *arguments], capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    return {"commit": git("rev-parse", "--short=12", "HEAD"), "changed": bool(git("status", "--porcelain", "-uno"))}
+
+
+def time_row(row: dict[str, Any], checkouts: dict[str, Path], graph: Path, plan: Plan) -> dict[str, Any]:
+    """One dataset, backend and choice of rows on both sides, with the ratio of after to before.
+
+    Raises WorkerError where a side fails, or computes something else than its own reference.
+    """
+    recipe = cases.recipe_of(row["recipe"]).to_dict()
+    asked = {"graph": str(graph), "recipe": recipe, "device": "cpu", "options": {"form": "csr", "rows": row["rows"]}}
+    with ExitStack() as stack:
+        entries = []
+        for side in SIDES:
+            worker = stack.enter_context(WorkerProcess(spec(checkouts[side], row["backend"]), timeout=500.0))
+            entry = Entry({"label": side, "baseline_bytes": worker.ask("hello")["baseline_bytes"]}, worker, "only")
+            worker.ask("prepare", case="only", keep=False, **asked)
+            if plan.verify_epochs:
+                verdict = worker.ask("verify", case="only", epochs=plan.verify_epochs)
+                if not verdict["passed"]:
+                    raise WorkerError("error", f"{side} fails verification: {verdict['reason']}")
+            calibrate(entry, plan)
+            entries.append(entry)
+        # Chunks of one length: a compiler's program, and what a chunk costs beside its epochs, depend on it.
+        entries[1].chunk, entries[1].chunks = entries[0].chunk, entries[0].chunks
+        if len(run_rounds(entries, plan, 0, lambda label: None)) < len(SIDES):
+            raise WorkerError("died", str([entry.row.get("reason") for entry in entries]))
+        for entry in entries:
+            finish(entry)
+            entry.row["peak_bytes"] = entry.worker.ask("memory")["peak_bytes"]
+    before, after = (entry.row for entry in entries)
+    ratios = round_ratios(entries[0].train, entries[1].train)
+    memory = after["peak_bytes"] / before["peak_bytes"]
+    return row | {"status": "timed", "time": summary(ratios), "memory": memory, "before": before, "after": after}
+
+
+def primitives(checkout: Path, graph: Path, recipe: str, rows: str) -> dict[str, int]:
+    """How often each primitive of MLX is in one training step on the CPU device."""
+    given = json.dumps(cases.recipe_of(recipe).to_dict())
+    done = subprocess.run(
+        [sys.executable, "-c", COUNT, str(graph), given, rows],
+        env=os.environ | environment_of(checkout), cwd=tempfile.gettempdir(), capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise WorkerError("error", done.stderr.strip().splitlines()[-1])
+    found: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row of the table."""
+    named = f"| {row['dataset']} | {row['backend']} | {row['rows']} |"
+    if row["status"] != "timed":
+        return f"{named} {row['reason']} | | | | |"
+    time, others = row["time"], max(row[side]["others_cores"] or 0.0 for side in SIDES)
+    return (
+        f"{named} {row['before']['train_ms']['median']:.3g} | {time['median']:.3f} | "
+        f"{time['q1']:.3f} to {time['q3']:.3f} | {row['memory']:.3f} | {others:.2f} |"
+    )
+
+
+def table(document: dict[str, Any]) -> str:
+    """Ratios of time with their quartiles, of peak memory, cores that others kept busy; then MLX's primitives."""
+    lines = ["| dataset | backend | rows | ms, before | time, after ÷ before | quartiles | memory | others' cores |"]
+    lines += ["|---|---|---|---:|---:|---|---:|---:|", *map(line, document["rows"])]
+    for row in document["primitives"]:
+        counts = " → ".join(str(sum(row[side].values())) for side in SIDES)
+        lines += ["", f"MLX's primitives a step, {row['dataset']}, rows {row['rows']}: {counts}"]
+    return "\n".join(lines)
+
+
+def take(given: argparse.Namespace) -> dict[str, Any]:
+    """Every row of the given datasets and backends; the file is written after each, so that none is lost."""
+    from portgnn.environment import machine
+
+    checkouts = {"before": given.before.resolve(), "after": given.after.resolve()}
+    # Validation is not compared, so it is timed once. Three epochs say whether a program is the right one.
+    plan = Plan(given.rounds, turn_seconds=given.turn_seconds, verify_epochs=given.verify_epochs, evaluations=1)
+    document: dict[str, Any] = {"format": "portgnn-versions", "made": datetime.now(UTC).isoformat(timespec="seconds")}
+    document |= {side: revision(path) for side, path in checkouts.items()}
+    document |= {"machine": machine(), "plan": asdict(plan), "rows": [], "primitives": []}
+    with tempfile.TemporaryDirectory(prefix="portgnn-versions-") as folder:
+        for dataset in given.datasets:
+            graph: BenchGraph = cases.load(dataset)
+            path = graph.save(Path(folder) / "graph.npz")
+            for rows in given.rows:
+                for backend in given.backends:
+                    row = {"dataset": dataset, "backend": backend, "rows": rows, "recipe": given.recipe}
+                    try:
+                        row = time_row(row, checkouts, path, plan)
+                    except WorkerError as error:
+                        row |= {"status": "failed", "reason": f"{error.kind}: {error}"}
+                    document["rows"].append(row | {"load": os.getloadavg()[0]})
+                    print(line(row), flush=True)
+                    write(document, given.json)
+                if "mlx" in given.backends:
+                    counts = {side: primitives(checkouts[side], path, given.recipe, rows) for side in SIDES}
+                    document["primitives"].append({"dataset": dataset, "rows": rows} | counts)
+                    write(document, given.json)
+    return document
+
+
+def write(document: dict[str, Any], path: Path | None) -> None:
+    if path:
+        path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("before", type=Path, nargs="?", help="the checkout that ratios are over")
+    parser.add_argument("--after", type=Path, default=ROOT, help="the other one (default: this script's)")
+    parser.add_argument("--datasets", nargs="+", default=DATASETS)
+    parser.add_argument("--backends", nargs="+", default=BACKENDS)
+    parser.add_argument("--rows", nargs="+", default=ROWS, choices=ROWS)
+    parser.add_argument("--recipe", default="pyg")
+    parser.add_argument("--rounds", type=int, default=Plan.rounds)
+    parser.add_argument("--turn-seconds", type=float, default=Plan.turn_seconds)
+    parser.add_argument("--verify-epochs", type=int, default=3, help="epochs that each side is verified over; 0: none")
+    parser.add_argument("--json", type=Path, metavar="OUT")
+    parser.add_argument("--show", type=Path, metavar="FILE", help="prints the table of a file and times nothing")
+    given = parser.parse_args()
+    if given.show:
+        print(table(json.loads(given.show.read_text(encoding="utf-8"))))
+        return 0
+    if not given.before:
+        parser.error("name a checkout to compare with, or a file by --show")
+    print(table(take(given)))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
