@@ -161,7 +161,8 @@ def take(given: argparse.Namespace) -> dict[str, Any]:
 
     checkouts = {"before": given.before.resolve(), "after": given.after.resolve()}
     # Validation is not compared, so it is timed once. Three epochs say whether a program is the right one.
-    plan = Plan(given.rounds, turn_seconds=given.turn_seconds, verify_epochs=given.verify_epochs, evaluations=1)
+    how = {"turn_seconds": given.turn_seconds, "verify_epochs": given.verify_epochs, "quiet_wait": given.quiet_wait}
+    plan = Plan(given.rounds, evaluations=1, **how)
     document: dict[str, Any] = {"format": "portgnn-versions", "made": datetime.now(UTC).isoformat(timespec="seconds")}
     document |= {side: revision(path) for side, path in checkouts.items()}
     document |= {"machine": machine(), "plan": asdict(plan), "rows": [], "primitives": []}
@@ -202,6 +203,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=Plan.rounds)
     parser.add_argument("--turn-seconds", type=float, default=Plan.turn_seconds)
     parser.add_argument("--verify-epochs", type=int, default=3, help="epochs that each side is verified over; 0: none")
+    parser.add_argument("--quiet-wait", type=float, default=Plan.quiet_wait, help="seconds a turn may wait for others")
     parser.add_argument("--json", type=Path, metavar="OUT")
     parser.add_argument("--show", type=Path, metavar="FILE", help="prints the table of a file and times nothing")
     given = parser.parse_args()
