@@ -224,7 +224,7 @@ def shared_keys(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "dropout_keys", same)
 
 
-@library("adjacency without self-loops", "model.logits")
+@library("adjacency without self-loops", "host.normalisation|model.logits")
 def no_loops(monkeypatch: pytest.MonkeyPatch) -> None:
     right = Looped.weighted
 
