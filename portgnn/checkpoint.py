@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from portgnn.errors import CheckpointError, PortgnnError
 from portgnn.features import Moments
 from portgnn.files import is_file, write_atomically
+from portgnn.graph_checks import bare_names
 from portgnn.models.layer import Layer, shapes_of
 from portgnn.presets import Config
 from portgnn.text import printable, shortened, shown
@@ -101,7 +102,7 @@ class Model:
             model = cls(
                 params,
                 read_config(json.loads(header["config"])),
-                read_names(json.loads(header["class_names"])),
+                bare_names(read_names(json.loads(header["class_names"]))),
                 int(header["num_features"]),
                 header.get("dataset", ""),
                 header.get("fingerprint", ""),

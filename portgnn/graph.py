@@ -25,6 +25,7 @@ from portgnn.graph_checks import (
     check_text,
     check_weights,
     checked_adjacency,
+    checked_classes,
     checked_features,
     checked_ids,
     checked_labels,
@@ -49,7 +50,7 @@ class Graph:
     features: [n, f], dense or sparse, finite.
     labels: [n] integers in [0, c), or floats that are whole; -1, NaN, None or masked where unknown; None if all are.
     train, val, test: node numbers, without repetition and disjoint, or masks [n]; None where there is no such split.
-    class_names: c names, each once; by default "0", "1", ….
+    class_names: c names, each once, without the space around them; by default "0", "1", ….
     node_ids: n names of nodes, each once, an array of Python's own texts; by default their numbers. (NumPy's texts are
         all as long as the longest: among 30,000 names, one of 60,000 letters would take 7 GB.)
     notes: what was done to the data on the way in (symmetrised, duplicates merged…), for people to read.
@@ -89,9 +90,9 @@ class Graph:
         if self.node_ids is not None:
             put("node_ids", checked_ids(self.node_ids, self.num_nodes))
         check_text("class_names", self.class_names)
+        put("class_names", checked_classes(self.class_names))
         check_text("feature_names", self.feature_names)
         check_text("node_ids", () if self.node_ids is None else self.node_ids)
-        check_distinct("class_names", self.class_names)
         check_distinct("node_ids", () if self.node_ids is None else self.node_ids.tolist())
         if self.feature_names and len(self.feature_names) != self.num_features:
             raise GraphError(f"feature_names holds {len(self.feature_names)} names for {self.num_features} features")

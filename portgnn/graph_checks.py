@@ -21,6 +21,32 @@ from portgnn.text import shown
 Features: TypeAlias = "NDArray[np.float64] | NDArray[np.float32] | sp.csr_array"
 
 UNLABELLED = -1
+_UNSEEN = "\ufeff\u200b"
+
+
+def bare(name: str) -> str:
+    """A class's name without the space around it, and without signs that nobody sees."""
+    return name.strip().strip(_UNSEEN).strip()
+
+
+def bare_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of classes, each `bare`; as they are where two would become one."""
+    found = tuple(map(bare, names))
+    return found if len(set(found)) == len(set(names)) else tuple(names)
+
+
+def checked_classes(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of classes, each `bare`. Raises GraphError where two are one, also where space alone tells them apart."""
+    check_distinct("class_names", names)
+    known: dict[str, str] = {}
+    for name in names:
+        other = known.setdefault(bare(name), name)
+        if other != name:
+            raise GraphError(
+                f"class_names holds {shown(other)} and {shown(name)}, which are one but for space; make them one "
+                "class, or give each a name of its own"
+            )
+    return tuple(known)
 
 
 def check_text(what: str, names: Iterable[str]) -> None:

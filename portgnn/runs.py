@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from portgnn.checkpoint import check_parameters, read_config, read_names, read_safetensors
 from portgnn.errors import CheckpointError, ConfigError, PortgnnError
 from portgnn.files import exists, hidden, reason, temporaries, write_atomically
+from portgnn.graph_checks import bare_names
 from portgnn.lock import locked
 from portgnn.presets import Config
 from portgnn.presets import preset as named_preset
@@ -87,7 +88,7 @@ def load_run(path: Path) -> tuple[Run, Progress]:
         run = Run(
             config,
             numbers["seed"],
-            class_names=read_names(document["class_names"]),
+            class_names=bare_names(read_names(document["class_names"])),
             num_features=numbers["num_features"],
             unknown=read_names(document.get("unknown", [])),
             ignore=read_names(document.get("ignore", [])),

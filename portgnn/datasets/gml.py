@@ -1,7 +1,7 @@
 """GML text into a networkx graph (Himsolt, "GML: A portable Graph File Format", 1997).
 
-networkx reads GML as well, at 4 µs a token: a file of 900 KB can take it four seconds. A regular expression that finds
-the tokens itself takes a fifth of that.
+networkx reads GML as well, in four times the time: a file of 960 KB can take it longer than any file of its size may.
+`docs/decisions.md` has figures, and what else differs.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _graph(found: dict[str, Any]) -> Any:
     import networkx
 
     nodes, edges = _records(found.pop("node", _Several()), "node"), _records(found.pop("edge", _Several()), "edge")
-    directed, several = bool(found.pop("directed", False)), bool(found.pop("multigraph", False))
+    directed, several = _switch(found, "directed"), _switch(found, "multigraph")
     kinds = {(0, 0): "Graph", (1, 0): "DiGraph", (0, 1): "MultiGraph", (1, 1): "MultiDiGraph"}
     graph = getattr(networkx, kinds[directed, several])()
     graph.graph.update({key: _plain(value) for key, value in found.items()})
@@ -159,6 +159,13 @@ def _graph(found: dict[str, Any]) -> Any:
         edge.pop("key", None)
         graph.add_edges_from([(*ends, edge)])
     return graph
+
+
+def _switch(found: dict[str, Any], key: str) -> int:
+    value = found.pop(key, 0)
+    if type(value) is not int or value not in (0, 1):
+        raise GraphError(f"the graph's {key} is {shown(_plain(value))}; it is 0 or 1, once")
+    return value
 
 
 def _records(value: Any, what: str) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from portgnn.untrusted import check_need, check_regular, opened
 MAX_BYTES = 256 << 20
 """networkx keeps about a kilobyte a node: larger graphs belong into CSV or Parquet."""
 _MAX_DEPTH = 100
+_ONE = "keep one, give one another name, or leave them out with --ignore {}"
 _VALUE_BYTES = 200
 """Of memory at the peak, for an attribute of a node."""
 
@@ -52,7 +53,7 @@ def read_markup(path: Path, unknown: Collection[str] = (), ignore: Collection[st
         _check_xml(path, content)
     try:
         with _no_collection():
-            graph = _parsed(content) if graphml else parsed_gml(content)
+            graph = _parsed(content, ignore) if graphml else parsed_gml(content)
         return _graph(path, graph, "label" if graphml else "class", unknown, ignore)
     except PortgnnError as error:
         raise DatasetError(f"{path}: {error}") from None
@@ -61,7 +62,7 @@ def read_markup(path: Path, unknown: Collection[str] = (), ignore: Collection[st
         raise DatasetError(f"{path} cannot be read: {type(error).__name__}: {str(error)[:200]}") from None
 
 
-def _parsed(content: bytes) -> Any:
+def _parsed(content: bytes, ignore: Collection[str]) -> Any:
     """The graph of a GraphML file, with the defaults of its keys put in where a node or an edge has no value.
 
     networkx reads them and leaves it to its callers to apply them; those of keys for all kinds it does not keep.
@@ -78,8 +79,16 @@ def _parsed(content: bytes) -> Any:
     if len(found) != 1:
         raise GraphError(f"it cannot be read: it holds {len(found)} graphs, where one is wanted")
     _check_elements(xml, f"{{{reader.NS_GRAPHML}}}")
+    _check_values(xml, f"{{{reader.NS_GRAPHML}}}", ignore)
     keys, defaults = reader.find_graphml_keys(xml)
     graph = reader.make_graph(found[0], keys, defaults)
+    for what, count in (("node", graph.number_of_nodes()), ("edge", graph.number_of_edges())):
+        told = sum(1 for _ in xml.iter(f"{{{reader.NS_GRAPHML}}}{what}"))
+        if told != count:
+            raise GraphError(
+                f"{told - count} of its {told} {what}s lie outside of its graph, or in a graph inside of a node; put "
+                "all of them into one graph"
+            )
     # Each default is a value of every node or edge: 3,000 of them for 3,000 nodes stand in 300 KB.
     ends = len(defaults) * (graph.number_of_nodes() + graph.number_of_edges())
     check_need("the defaults of its keys", _VALUE_BYTES * ends, len(content))
@@ -114,8 +123,50 @@ def _check_elements(xml: Any, space: str) -> None:
         for end in ("source", "target"):
             if edge.get(end) not in known:
                 raise GraphError(f"edge {number}: its {end} {shown(edge.get(end))} is the id of no node")
+        if edge.get("weight") is not None:
+            raise GraphError(f"edge {number}: weight is an attribute of XML, where GraphML has <data key=…>")
         # As a key of its own: networkx takes an attribute named key for one where there is no id.
         edge.set("id", str(number))
+
+
+def _check_values(xml: Any, space: str, ignore: Collection[str]) -> None:
+    """Of two values of one name in a node or an edge networkx keeps the last."""
+    names = _names_of_keys(xml, space, ignore)
+    for kind in ("node", "edge"):
+        for number, element in enumerate(xml.iter(f"{space}{kind}")):
+            seen = set(ignore)
+            for data in element.findall(f"{space}data"):
+                found = _drawn(data) if len(data) else {names.get(data.get("key"), "")}
+                if twice := (found & seen) - set(ignore):
+                    where = f"node {shown(element.get('id'))}" if kind == "node" else f"edge {number}"
+                    raise GraphError(f"{where} has two values of {shown(min(twice))}; {_ONE.format(min(twice)[:40])}")
+                seen |= found
+
+
+def _names_of_keys(xml: Any, space: str, ignore: Collection[str]) -> dict[str | None, str]:
+    """The names of attributes by the ids of their keys, of which networkx takes the last.
+
+    Two keys may have one name: networkx writes whole numbers and others by one each. Raises GraphError where ids or
+    defaults differ in nothing that tells which one counts.
+    """
+    names: dict[str | None, str] = {}
+    defaults: dict[tuple[str, str], str] = {}
+    for key in xml.iter(f"{space}key"):
+        if key.get("id") in names:
+            raise GraphError(f"two keys have the id {shown(key.get('id'))}")
+        name = names[key.get("id")] = key.get("yfiles.type") or key.get("attr.name") or ""
+        value, kind = key.findtext(f"{space}default"), key.get("for") or "all"
+        for each in () if value is None or name in ignore else ("node", "edge") if kind == "all" else (kind,):
+            if defaults.setdefault((each, name), value) != value:
+                raise GraphError(f"two defaults of the {each}s' {shown(name)}; {_ONE.format(name[:40])}")
+    return names
+
+
+def _drawn(data: Any) -> set[str]:
+    """Attributes that networkx makes of yEd's drawing: a label, and a place."""
+    tags = {element.tag.rpartition("}")[2] for element in data.iter()}
+    found = {"label"} if tags & {"NodeLabel", "EdgeLabel"} else set()
+    return found | {"x", "y"} if "Geometry" in tags else found
 
 
 def _graph(path: Path, graph: Any, label: str, unknown: Collection[str], ignore: Collection[str]) -> Graph:
@@ -131,6 +182,11 @@ def _graph(path: Path, graph: Any, label: str, unknown: Collection[str], ignore:
     for data in (*(data for _, data in graph.nodes(data=True)), *(data for _, _, data in graph.edges(data=True))):
         for name in ignore:
             data.pop(name, None)
+    for name in (label, "split"):
+        for node, data in graph.nodes(data=True):
+            if isinstance(data.get(name), list | dict):
+                where = f"node {shown(str(node))}: {shown(name)} is {shown(data[name])}"
+                raise GraphError(f"{where}, where one text or number is needed")
     features = [name for name in names if name not in (label, "split", *ignore)]
     if features == ["features"] and all(isinstance(graph.nodes[node].get("features"), list) for node in nodes):
         # What `to_networkx` made and networkx wrote: one list a node.

@@ -201,17 +201,18 @@ def read_npz(path: Path, unknown: Collection[str] = (), ignore: Collection[str] 
     labels, names = arrays.get("labels"), _names(arrays, "class_names", str(path)) or ()
     attributes = _names(arrays, "attr_names", str(path)) or ()
     try:
+        labels, names, more = with_bare_classes(labels, names)
         graph = Graph(
             adjacency.T,
             features,
             labels,
             name=path.stem,
-            notes=tuple(notes),
+            notes=(*notes, *more),
             class_names=names,
             node_ids=_names(arrays, "node_names", str(path)),
             feature_names=attributes,
         )
-        graph = selected(with_bare_classes(graph), unknown, ignore)
+        graph = selected(graph, [*unknown, *([""] if "" in names else [])], ignore)
     except GraphError as error:
         raise DatasetError(f"{path}: {error}") from None
     more = [*doubts(graph.labels, graph.class_names), *feature_doubts(graph.feature_names, {})]

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 from portgnn.errors import ConfigError, DatasetError
 from portgnn.graph import UNLABELLED, Graph
-from portgnn.graphs.labels import bare
+from portgnn.graph_checks import bare, checked_labels
 
 _INDICES = ("index", "level_0", "__index_level_0__", "row", "rownames")
 _COLOURS, _PLACES, _DRAWN = {"r", "g", "b"}, {"x", "y"}, ("r", "g", "b", "a", "x", "y", "z", "size")
@@ -82,16 +82,22 @@ def _shell(name: str) -> str:
     return name if name.isidentifier() and name.isascii() else "'" + name.replace("'", "'\\''") + "'"
 
 
-def with_bare_classes(graph: Graph) -> Graph:
-    """A graph whose class names came with it, without the space around them; a note says so."""
-    names = [bare(name) for name in graph.class_names]
-    if names == list(graph.class_names):
-        return graph
-    distinct = list(dict.fromkeys(names))
-    number = np.array([*map(distinct.index, names), UNLABELLED])  # -1 takes the last
-    notes = (*graph.notes, "names of classes had space around them, which was taken off")
-    labels = None if graph.labels is None else number[graph.labels]
-    return replace(graph, labels=labels, class_names=tuple(distinct), notes=notes)
+def with_bare_classes(labels: Any, names: Sequence[str]) -> tuple[Any, tuple[str, ...], list[str]]:
+    """Labels [n] or None and class names that a file holds, without the space around names; a note says so.
+
+    Names that only space tells apart become one class. Labels that are no numbers of these classes come back as they
+    are, for `Graph` to refuse.
+    """
+    found = [bare(name) for name in names]
+    if found == list(names):
+        return labels, tuple(names), []
+    distinct = tuple(dict.fromkeys(found))
+    notes = ["names of classes had space around them, which was taken off"]
+    if labels is None or len(distinct) == len(set(names)):
+        return labels, distinct, notes
+    known = checked_labels(labels, len(labels), len(names)) if np.ndim(labels) == 1 else None
+    number = np.array([*map(distinct.index, found), UNLABELLED])  # -1 takes the last
+    return labels if known is None else number[known], distinct, notes
 
 
 def selected(graph: Graph, unknown: Collection[str], ignore: Collection[str]) -> Graph:

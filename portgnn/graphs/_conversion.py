@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from portgnn.arrays import host, unmasked
 from portgnn.errors import GraphError
-from portgnn.graph_checks import UNLABELLED, Features, is_missing, is_zero_one
+from portgnn.graph_checks import UNLABELLED, Features, bare, is_missing, is_zero_one
 from portgnn.graphs.labels import SPLIT_WORDS, Classes, classes_of
 
 _MASKS = {"train": "train_mask", "val": "val_mask", "test": "test_mask"}
@@ -121,7 +121,8 @@ def _weight_advice(weight: str | None) -> str:
 
 def _in_order(classes: Classes, names: Any) -> dict[str, Any]:
     """Labels and class names; in the order of `names`, where those hold all classes."""
-    if not _are_names(names) or len(set(names)) != len(names) or not set(classes.names) <= set(names):
+    names = [bare(name) for name in names] if _are_names(names) else []
+    if len(set(names)) != len(names) or not set(classes.names) <= set(names):
         return {"labels": classes.labels, "class_names": classes.names}
     if classes.labels is None:
         return {"class_names": tuple(names)}

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.graph_checks import UNLABELLED, is_missing
+from portgnn.errors import GraphError
+from portgnn.graph_checks import UNLABELLED, bare, is_missing
+from portgnn.text import shown
 
 _WRITTEN = "na n/a #n/a <na> nan nat null nil none ? - -- . -1 -9 -99 -999 -9999 unknown unlabeled unlabelled undefined"
 MARKERS = frozenset((*_WRITTEN.split(), "missing"))
@@ -20,7 +22,6 @@ MARKERS = frozenset((*_WRITTEN.split(), "missing"))
 _WHOLE = re.compile(r"([+-]?\d{1,18})(\.0*)?", re.ASCII)
 _SCIENTIFIC = re.compile(r"[+-]?\d\.\d+[eE][+-]\d{2,3}", re.ASCII)
 """What numpy.savetxt writes, of integers too."""
-_INVISIBLE = "\ufeff\u200b"
 _SHOWN = 5
 SPLIT_WORDS = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 """Words for the parts of a split, and the number of each."""
@@ -72,6 +73,8 @@ def _text(value: Any) -> str:
         return str(value)
     if isinstance(value, bytes):
         return value.decode(errors="replace")
+    if isinstance(value, list | tuple | set | dict):
+        raise GraphError(f"a label is {shown(value)}; a node has one class, a text or a number")
     return "" if is_missing(value) else str(value)
 
 
@@ -158,11 +161,6 @@ def doubts(labels: NDArray[np.int64] | None, names: Sequence[str]) -> list[str]:
         what = "every node is a class of its own" if used == labelled else f"{labelled} labels make {used} classes"
         notes.append(f"{what}: if the labels are names or measurements, leave them out with --ignore and their column")
     return notes
-
-
-def bare(name: str) -> str:
-    """A class's name without the space around it, and without signs that nobody sees."""
-    return name.strip().strip(_INVISIBLE).strip()
 
 
 def _quoted(name: str) -> str:

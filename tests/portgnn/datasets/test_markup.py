@@ -226,11 +226,66 @@ def test_two_edges_of_one_id_are_two_edges(tmp_path: Path, weights: tuple[int, i
         ("<node/>", "", "a node has no id"),
         (NODES, '<edge source="a" target="z"/>', "edge 0: its target 'z' is the id of no node"),
         (NODES, '<edge target="a"/>', "edge 0: its source None is the id of no node"),
+        (NODES, '<edge source="a" target="b" weight="2"/>', "edge 0: weight is an attribute of XML"),
+        (f'<node id="g"><graph edgedefault="undirected">{NODES}</graph></node>', "", "3 of its 4 nodes lie outside"),
     ],
 )
 def test_graphml_whose_nodes_cannot_be_told(tmp_path: Path, nodes: str, edges: str, message: str) -> None:
     with pytest.raises(DatasetError, match=message):
         load_graph(graphml(tmp_path, [], nodes, edges))
+
+
+@pytest.mark.parametrize(
+    ("node", "edge", "message"),
+    [
+        ('<data key="x">1</data><data key="x">2</data>', "", "node 'a' has two values of 'age'.*--ignore age"),
+        ('<data key="x">1</data><data key="y">2</data>', "", "node 'a' has two values of 'age'"),
+        ("", '<data key="w">1</data><data key="w">2</data>', "edge 1 has two values of 'weight'.*--ignore weight"),
+        ("", '<data key="w">1</data><data key="v">2</data>', "edge 1 has two values of 'weight'"),
+    ],
+)
+def test_two_values_of_one_name(tmp_path: Path, node: str, edge: str, message: str) -> None:
+    keys = [
+        *({"id": name, "name": "age", "kind": "node", "type": kind} for name, kind in (("x", "double"), ("y", "int"))),
+        *({"id": name, "name": "weight", "type": kind} for name, kind in (("w", "double"), ("v", "int"))),
+    ]
+    nodes = f'<node id="a">{node}</node><node id="b"/>'
+    edges = f'<edge source="b" target="b"/><edge source="a" target="b">{edge}</edge>'
+    path = graphml(tmp_path, keys, nodes, edges)
+    with pytest.raises(DatasetError, match=message):
+        load_graph(path)
+    assert load_graph(path, ignore="age" if node else "weight").adjacency[0, 1] == 1
+
+
+def test_a_yed_label_does_not_take_the_place_of_the_class(tmp_path: Path) -> None:
+    keys = [{"id": "l", "name": "label", "kind": "node", "type": "string"}]
+    drawn = "<y:ShapeNode><y:NodeLabel>Person</y:NodeLabel></y:ShapeNode>"
+    nodes = f'<node id="a"><data key="l">spam</data><data key="d">{drawn}</data></node><node id="b"/>'
+    path = graphml(tmp_path, keys, nodes, "")
+    text = path.read_text().replace("<graph ", '<key id="d" for="node" yfiles.type="nodegraphics"/><graph ')
+    path.write_text(text.replace("<graphml ", '<graphml xmlns:y="http://www.yworks.com/xml/graphml" '))
+    with pytest.raises(DatasetError, match="node 'a' has two values of 'label'"):
+        load_graph(path)
+
+
+def test_keys_that_cannot_be_told(tmp_path: Path) -> None:
+    for second, message in (("w", "two keys have the id 'w'"), ("v", "two defaults of the edges' 'weight'")):
+        keys = [
+            {"id": name, "name": "weight", "default": f"<default>{value}</default>"}
+            for name, value in (("w", 2), (second, 3))
+        ]
+        with pytest.raises(DatasetError, match=message):
+            load_graph(graphml(tmp_path, keys, NODES, EDGES))
+
+
+def test_numbers_of_two_types_as_networkx_writes_them(tmp_path: Path) -> None:
+    import networkx
+
+    graph = networkx.Graph()
+    graph.add_weighted_edges_from([("a", "b", 1), ("b", "c", 0.5)])
+    networkx.write_graphml(graph, tmp_path / "g.graphml")
+    assert (tmp_path / "g.graphml").read_text().count('attr.name="weight"') == 2
+    assert load_graph(tmp_path / "g.graphml").adjacency.toarray()[1].tolist() == [1, 0, 0.5]
 
 
 def same(one: Any, other: Any) -> bool:
@@ -308,6 +363,13 @@ def test_gml_without_labels_and_with_other_letters(tmp_path: Path) -> None:
         ("graph [ node [ id 0 ] edge [ source 0 target [ ] ] ]", r"edge 0: its target \{\} is the id of no node"),
         ("graph [ node [ id 0 ] edge [ source 0 target 0 ] edge [ source 0 target 0 ] ]", "edge 1 .*multigraph 1"),
         ('graph [ x "open ]', "where key 'x' needs"),
+        ('graph [ node [ id 0 class "p" class "q" ] ]', r"node '0': 'class' is \['p', 'q'\], where one text or number"),
+        ("graph [ node [ id 0 class [ y 1 ] ] ]", r"node '0': 'class' is \{'y': 1\}"),
+        ('graph [ node [ id 0 class "p" split "train" split "val" ] ]', "node '0': 'split' is "),
+        ("graph [ node [ id 0 age 1 age 2 ] ]", r"node '0': attribute 'age' is \[1, 2\]"),
+        ("graph [ directed 0 directed 1 node [ id 0 ] ]", r"the graph's directed is \[0, 1\]; it is 0 or 1, once"),
+        ('graph [ directed "0" node [ id 0 ] ]', "the graph's directed is '0'"),
+        ("graph [ multigraph [ ] node [ id 0 ] ]", r"the graph's multigraph is \{\}"),
     ],
 )
 def test_gml_that_cannot_be_read(tmp_path: Path, text: str, message: str) -> None:

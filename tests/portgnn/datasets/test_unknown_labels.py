@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,8 +16,8 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from portgnn import Graph, cli, load_graph, predict, train
-from portgnn.errors import DatasetError, PortgnnError
+from portgnn import Graph, Model, cli, load_graph, predict, train
+from portgnn.errors import DatasetError, GraphError, PortgnnError
 from portgnn.graphs.labels import classes_of
 
 Streams = pytest.CaptureFixture[str]
@@ -143,6 +144,36 @@ def test_space_around_a_label_makes_no_class(read: Read, tmp_path: Path) -> None
     assert "3 labels had space around them, which was taken off" in graph.notes
 
 
+def test_space_around_a_class_that_came_with_the_data_makes_none() -> None:
+    one = Graph.from_edges([[0, 1]], [[1.0], [2.0]], [0, 1], class_names=("A ", "\ufeffB"))
+    assert one.class_names == ("A", "B")
+    data = SimpleNamespace(
+        edge_index=np.array([[0], [1]]), x=np.ones((2, 1)), y=np.array([0, 1]), class_names=["A ", "B"]
+    )
+    assert Graph.from_pyg(data).class_names == ("A", "B")
+    data.class_names = ["A ", "A"]
+    with pytest.raises(GraphError, match="class_names holds 'A ' and 'A', which are one but for space; make them one"):
+        Graph.from_pyg(data)
+
+
+def test_a_model_whose_classes_have_space_knows_them_by_name(tmp_path: Path) -> None:
+    model = train("karate", epochs=1).model
+    for names, kept in ((("A ", "B"), ("A", "B")), (("A ", "A"), ("A ", "A"))):
+        replace(model, class_names=names).save(tmp_path / "m.safetensors")
+        assert Model.load(tmp_path / "m.safetensors").class_names == kept
+
+
+def test_classes_of_a_networkx_graph_keep_their_order_whatever_space_they_have() -> None:
+    import networkx
+
+    people = networkx.Graph(class_names=["B ", "A"])
+    people.add_nodes_from([(0, {"label": "A"}), (1, {"label": "B"})])
+    assert Graph.from_networkx(people).class_names == ("B", "A")
+    people.nodes[0]["label"] = ["A", "B"]
+    with pytest.raises(GraphError, match=r"a label is \['A', 'B'\]; a node has one class"):
+        Graph.from_networkx(people)
+
+
 @pytest.mark.parametrize("read", TEXTS, ids=by_name)
 def test_each_node_a_class_is_noted(read: Read, tmp_path: Path) -> None:
     assert any("every node is a class of its own" in note for note in read(tmp_path, list("abcde")).notes)
@@ -248,6 +279,9 @@ def test_class_names_of_an_npz(tmp_path: Path) -> None:
     assert (graph.class_names, graph.labels.tolist()) == (("b", "NA", "a"), [0, 1, 2, 2])
     assert any("had space around them" in note for note in graph.notes)
     assert any("class 'NA' (1 nodes) may stand for unknown" in note for note in graph.notes)
+    np.savez(tmp_path / "g.npz", **arrays | {"class_names": np.array(["b", " ", "a", "c"])})
+    assert load_graph(tmp_path / "g.npz").class_names == ("b", "a", "c")
+    np.savez(tmp_path / "g.npz", **arrays)
     told = load_graph(tmp_path / "g.npz", unknown="NA")
     assert told.labels is not None
     assert (told.class_names, told.labels.tolist()) == (("b", "a"), [0, -1, 1, 1])
