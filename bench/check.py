@@ -18,8 +18,8 @@ from typing import Any
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from bench.rows import ratio, read, reference_row
-from portgnn.documents import form_of, group_of, timed_groups
+from bench.harness.rows import ratio, read, reference_row
+from portgnn.report.documents import form_of, group_of, timed_groups
 
 PREFERRED = ("pyg", "article-torch", "k3-node-torch", "k3-node-jax", "scikit-network", "article-mlx", "mlx-graphs")
 """Peers to compare against, the steadiest and most often installed first."""

@@ -10,13 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench import cases, table
-from bench.known_peers import PEERS
-from bench.progress import Progress
-from bench.runner import Options, Runner
-from bench.timing import Plan
-from portgnn.documents import recognise
+from bench import table
+from bench.harness import cases
+from bench.harness.known_peers import PEERS
+from bench.harness.progress import Progress
+from bench.harness.runner import Options, Runner
+from bench.harness.timing import Plan
 from portgnn.report import page
+from portgnn.report.documents import recognise
 
 
 def parser() -> argparse.ArgumentParser:

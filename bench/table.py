@@ -10,11 +10,11 @@ from typing import Any
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from bench.rows import absences, disturbed, ratio, read, reference_row, where
+from bench.harness.rows import absences, disturbed, ratio, read, reference_row, where
 from bench.studies.article_compat import compat_markdown
 from bench.studies.growth import growth_markdown
 from bench.studies.startup import startup_markdown
-from portgnn.documents import form_of, number, timed_groups
+from portgnn.report.documents import form_of, number, timed_groups
 
 REFERENCES = {"pyg": "PyG", "article-torch": "article torch", "article-mlx": "article MLX", "mlx-graphs": "mlx-graphs",
               "k3-node-jax": "k3-node JAX"}  # fmt: skip

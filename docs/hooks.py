@@ -23,12 +23,12 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "bench" / "results"
 sys.path[:0] = [] if str(ROOT) in sys.path else [str(ROOT)]
 
-from bench.rows import disturbed, ratio, where  # noqa: E402
+from bench.harness.rows import disturbed, ratio, where  # noqa: E402
 from bench.studies import array_api, seeds  # noqa: E402
 from bench.studies.article_compat import PUBLISHED  # noqa: E402
 from bench.studies.verify_matrix import table as verify_table  # noqa: E402
 from bench.table import markdown  # noqa: E402
-from portgnn.documents import number, timed_groups  # noqa: E402
+from portgnn.report.documents import number, timed_groups  # noqa: E402
 
 NOTEBOOK, NOTEBOOK_PAGE = "examples/article.ipynb", "explanations/article-notebook.md"
 MADE = re.compile(r"^<!-- made: ([a-z0-9-]+) -->$", re.MULTILINE)

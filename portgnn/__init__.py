@@ -11,24 +11,24 @@ from portgnn._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from portgnn.api import classify, predict, train
-    from portgnn.callbacks import Callback
-    from portgnn.checkpoint import Model
+    from portgnn.checkpoints.model import Model
     from portgnn.configuration import load_config
     from portgnn.datasets import load_graph
     from portgnn.errors import PortgnnError
-    from portgnn.graph import Graph
+    from portgnn.graphs.graph import Graph
     from portgnn.registry import available_backends, get_backend
-    from portgnn.result import TrainResult
+    from portgnn.results.callbacks import Callback
+    from portgnn.results.result import TrainResult
     from portgnn.verification import VerifyReport, verify
     from portgnn.verification.seeds import SeedsReport, verify_seeds
 
 _HOMES = {
-    "Callback": "portgnn.callbacks",
-    "Graph": "portgnn.graph",
-    "Model": "portgnn.checkpoint",
+    "Callback": "portgnn.results.callbacks",
+    "Graph": "portgnn.graphs.graph",
+    "Model": "portgnn.checkpoints.model",
     "PortgnnError": "portgnn.errors",
     "SeedsReport": "portgnn.verification.seeds",
-    "TrainResult": "portgnn.result",
+    "TrainResult": "portgnn.results.result",
     "VerifyReport": "portgnn.verification",
     "available_backends": "portgnn.registry",
     "classify": "portgnn.api",

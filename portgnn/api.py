@@ -8,20 +8,22 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from portgnn import environment, logs, memory, runs
-from portgnn.callbacks import Callback, Callbacks, OnChunk, RunFacts
-from portgnn.checkpoint import Model
+from portgnn import logs
+from portgnn._request import Loaded, Request, engine_for, load, run_of, settle
+from portgnn.checkpoints import runs
+from portgnn.checkpoints.model import Model
 from portgnn.errors import PeerLostError
-from portgnn.evaluation import split_codes
-from portgnn.graph import Graph
+from portgnn.graphs.graph import Graph
 from portgnn.hyperparameters import whole_number
 from portgnn.loaders.source import InMemory
-from portgnn.prediction import classify as classify
-from portgnn.prediction import predict as predict
+from portgnn.prediction.evaluation import split_codes
+from portgnn.prediction.predict import classify as classify
+from portgnn.prediction.predict import predict as predict
 from portgnn.protocol import Backend
-from portgnn.request import Loaded, Request, engine_for, load, run_of, settle
-from portgnn.result import TrainResult as TrainResult
-from portgnn.training import Engine, Fit, History, NonFiniteLossError, Task, fit
+from portgnn.results import environment
+from portgnn.results.callbacks import Callback, Callbacks, OnChunk, RunFacts
+from portgnn.results.result import TrainResult as TrainResult
+from portgnn.training import Engine, Fit, History, NonFiniteLossError, Task, fit, memory
 
 if TYPE_CHECKING:
     from portgnn.distributed.start import Together

@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from portgnn._system.files import state_of
+from portgnn._system.untrusted import content
+from portgnn.checkpoints.runs import continued, load_run
 from portgnn.errors import ConfigError, PortgnnError, nearest
-from portgnn.files import state_of
 from portgnn.hyperparameters import hyperparameters, meant
 from portgnn.presets import PRESETS, Config, preset
-from portgnn.runs import continued, load_run
 from portgnn.text import printable, shortened, shown
-from portgnn.untrusted import content
 
 MAX_BYTES = 16 << 10
 """Of a configuration. A key of parts between dots takes time with the square of their number to parse."""

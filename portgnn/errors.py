@@ -55,7 +55,7 @@ class CheckpointError(PortgnnError):
 
 
 class OutOfMemoryError(PortgnnError):
-    """A device or the host has too little memory for the run. An adapter may raise it; see portgnn.memory."""
+    """A device or the host has too little memory for the run. An adapter may raise it; see portgnn.training.memory."""
 
 
 class PeerLostError(PortgnnError):

@@ -12,12 +12,12 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from portgnn.callbacks import Callback, RunFacts
-from portgnn.files import reason
+from portgnn._system.files import reason
+from portgnn.results.callbacks import Callback, RunFacts
 from portgnn.text import printable
 
 if TYPE_CHECKING:
-    from portgnn.result import TrainResult
+    from portgnn.results.result import TrainResult
     from portgnn.training import History
 
 logger = logging.getLogger("portgnn")

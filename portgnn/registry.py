@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 import scipy.sparse as sp
 
-from portgnn import forks
+from portgnn._system import forks
 from portgnn.errors import BackendError, near_matches
 from portgnn.protocol import Backend, BackendClass
 from portgnn.text import shortened

@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from portgnn.api import predict, train
 from portgnn.errors import ConfigError, GraphError, MissingLibraryError, near_matches
-from portgnn.evaluation import softmax
-from portgnn.graph import UNLABELLED, Graph
+from portgnn.graphs.graph import UNLABELLED, Graph
 from portgnn.hyperparameters import hyperparameters as of_record
+from portgnn.prediction.evaluation import softmax
 from portgnn.presets import Config
 from portgnn.presets import preset as named_preset
 
@@ -31,8 +31,8 @@ except ImportError as error:
     ) from error
 
 if TYPE_CHECKING:
-    from portgnn.checkpoint import Model
-    from portgnn.result import TrainResult
+    from portgnn.checkpoints.model import Model
+    from portgnn.results.result import TrainResult
 
 RECIPE = of_record(Config)
 """The hyperparameters of the recipe, all of which the estimator has as parameters."""

@@ -1,18 +1,21 @@
-"""Draws docs/architecture.svg from the import statements of portgnn/ and backends/.
+"""Draws docs/architecture.svg from the imports in portgnn/ and backends/, and counts what a layout is held to.
 
-python tools/draw_architecture.py          writes the drawing
-python tools/draw_architecture.py --check  says whether the committed one is current, and writes nothing
+python tools/draw_architecture.py                     writes the drawing
+python tools/draw_architecture.py --check             says whether the committed one is current, and writes nothing
+python tools/draw_architecture.py --figures CHECKOUT  prints the figures of a checkout as JSON
 
-A folder is one box; the modules beside them are put together by GROUPS. An arrow from one box to another is an import
-at the top of a module: what a function imports when it is called, and what only a type checker reads, draw none. An
-arrow that a longer way implies is left out.
+A folder of portgnn/ is a room, and so is a module beside them; backends/ is one; bench/ and its folders are rooms
+that are held to the same rules and not drawn. An arrow from one room to another is an import anywhere in a module:
+at its top, in a function when that is called, or for a type checker alone. What a longer way implies is not drawn.
 """
 
 from __future__ import annotations
 
 import ast
+import json
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,47 +28,48 @@ Imports = Any  # networkx has no types
 ROOT = Path(__file__).resolve().parents[1]
 DRAWING = ROOT / "docs" / "architecture.svg"
 
-GROUPS: dict[str, tuple[str, ...]] = {
-    "command line": ("cli", "__main__"),
-    "calls": ("api", "request", "prediction", "configuration", "sklearn"),
-    "pictures": ("plots", "documents", "report"),
-    "logging": ("loggers", "logs"),
-    "checks": ("verification", "testing"),
-    "result": ("result", "callbacks"),
-    "batches": ("loaders", "outofcore", "folder", "mapped"),
-    "training loop": ("training", "runs", "checkpoint", "memory", "environment"),
-    "network": ("models", "presets", "hyperparameters"),
-    "placing": ("placing", "features", "objective"),
-    "graph": ("graph", "graphs", "graph_checks", "arrays", "fingerprint", "evaluation"),
-    "protocol": ("protocol", "parts", "random", "registry"),
-}
-"""Top modules and folders of portgnn/ that are one box; every other folder is a box of its own name."""
-EVERYWHERE = ("errors", "files", "forks", "lock", "text", "markup", "untrusted", "_version", "__init__")
-"""What is imported all over, or imports all: no box."""
-ADAPTERS = "backends"
+LEFT_OUT = ("errors", "text", "_version")
+"""Rooms that nearly all others import, and that import nothing but each other: held to the rules, not drawn."""
+ADAPTERS, TOP, FOLDERS = "backends", "portgnn", ("harness", "peers", "studies")
 FLOW = {
-    "command line": "options in, result out",
-    "datasets": "files become a Graph",
-    "graph": "edges, features, labels, splits",
-    "calls": "train, predict",
-    "network": "recipe, layers of a network",
-    "placing": "operands, forward pass, loss",
-    "training loop": "epochs, best parameters",
-    "batches": "sampled rows, files on disk",
-    "result": "curves, model, callbacks",
+    TOP: "the names that users import",
+    "cli": "options in, results out",
+    "api": "train, predict, classify",
+    "sklearn": "an estimator",
+    "configuration": "runs in files",
+    "_request": "a call, settled",
+    "verification": "the same numbers, proved",
+    "testing": "the conformance kit",
+    "results": "what a run leaves and tells",
+    "loggers": "runs in TensorBoard, MLflow…",
+    "logs": "records of a run",
+    "plots": "pictures, by matplotlib",
+    "report": "documents, pages, cells",
+    "prediction": "classes and scores",
+    "checkpoints": "models and runs as files",
     "distributed": "parts of the graph, halos",
+    "loaders": "sampled rows, chunks",
+    "disk": "graphs in files, mapped",
+    "training": "epochs, best parameters",
+    "models": "networks and their layers",
+    "placing": "a graph on a device",
+    "datasets": "files become a Graph",
+    "graphs": "edges, features, labels, splits",
+    "presets": "recipes",
+    "hyperparameters": "their fields, rules and help",
+    "registry": "backends by name",
+    "parts": "what adapters share",
+    "random": "the same bits everywhere",
     "protocol": "the contract of a backend",
+    "_system": "files, locks, forks",
+    "_markup": "HTML as a tree",
     ADAPTERS: "arrays on a device",
-    "checks": "the same numbers, proved",
-    "pictures": "curves, pages",
-    "logging": "records of a run",
 }
 
 
 def imported(path: Path, modules: set[str]) -> Iterator[str]:
-    """Names of our modules that a file imports when it is loaded."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in _loaded(tree.body):
+    """Names of our modules that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -78,58 +82,117 @@ def imported(path: Path, modules: set[str]) -> Iterator[str]:
         yield from (name for name in names if name in modules)
 
 
-def _loaded(statements: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Statements that run when a module is loaded; `if TYPE_CHECKING` and functions are left out."""
-    for statement in statements:
-        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        if isinstance(statement, ast.If) and ast.unparse(statement.test).endswith("TYPE_CHECKING"):
-            yield from _loaded(statement.orelse)
-            continue
-        yield statement
-        for field in ("body", "orelse", "finalbody", "handlers"):
-            yield from _loaded(getattr(statement, field, []))
-
-
 def modules_of(root: Path) -> dict[str, Path]:
-    """Every module below portgnn/ and backends/ by its dotted name."""
+    """Every module below portgnn/, backends/ and bench/ by its dotted name."""
     found = {}
-    for base, folder in ((root, root / "portgnn"), (root / "backends", root / "backends")):
-        for path in folder.rglob("*.py"):
+    for base, folder in ((root, "portgnn"), (root / "backends", ""), (root, "bench")):
+        for path in sorted((base / folder).rglob("*.py")):
             parts = path.relative_to(base).with_suffix("").parts
             found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
 
 
-def box_of(module: str) -> str:
-    """The box that a module is drawn in; "" for none. Raises SystemExit for a top module without a group."""
-    package, _, rest = module.partition(".")
-    if package != "portgnn":
-        return ADAPTERS
-    top = rest.partition(".")[0] or "__init__"
-    if top in EVERYWHERE:
-        return ""
-    for box, members in GROUPS.items():
-        if top in members:
-            return box
-    if (ROOT / "portgnn" / top).is_dir():
-        return top
-    raise SystemExit(f"portgnn/{top}.py is in no box: add it to GROUPS in tools/draw_architecture.py")
+def room_of(module: str) -> str:
+    """The room that a module is in: its folder, or itself where it stands beside the folders."""
+    parts = module.split(".")
+    if parts[0] == TOP:
+        return TOP if len(parts) == 1 or parts[1] == "__main__" else parts[1]
+    if parts[0] == "bench":
+        return "/".join(parts[:2]) if len(parts) > 1 and parts[1] in FOLDERS else "bench"
+    return ADAPTERS
 
 
-def imports(root: Path = ROOT) -> Imports:
-    """A node a box, an edge where a module of one imports a module of another."""
+def imports(root: Path = ROOT, room: Callable[[str], str] = room_of) -> Imports:
+    """A node a room, an edge where a module of one imports a module of another. room: what a module's node is."""
     modules = modules_of(root)
-    drawn: Imports = nx.DiGraph()
-    for name, path in sorted(modules.items()):
-        box = box_of(name)
-        if not box:
-            continue
-        drawn.add_node(box)
+    found: Imports = nx.DiGraph()
+    for name, path in modules.items():
+        found.add_node(room(name))
         for target in imported(path, set(modules)):
-            if box_of(target) not in ("", box):
-                drawn.add_edge(box, box_of(target), because=f"{name} imports {target}")
-    return drawn
+            if room(target) != room(name):
+                found.add_edge(room(name), room(target), because=f"{name} imports {target}")
+    return found
+
+
+def drawn(rooms: Imports) -> Imports:
+    """The rooms that have a box: those of portgnn/ and backends/ that are not imported all over."""
+    return rooms.subgraph(name for name in rooms if not name.startswith("bench") and name not in LEFT_OUT)
+
+
+def circles(graph: Imports) -> list[str]:
+    """One line for each set of rooms or modules that import each other in a circle: the imports of one way round."""
+    lines = []
+    for group in nx.strongly_connected_components(graph):
+        if len(group) > 1:
+            circle = nx.find_cycle(graph.subgraph(group))
+            lines.append("; ".join(graph.edges[edge[:2]]["because"] for edge in circle))
+    return sorted(lines)
+
+
+def back_up(graph: Imports) -> int:
+    """How many arrows have to go before none is left in a circle; by P. Eades et al. 1993, which is near the fewest."""
+    order: dict[str, int] = {}
+    left, right = 0, len(graph)
+    rest = graph.copy()
+    while rest:
+        sinks, sources = ([n for n, d in degree if d == 0] for degree in (rest.out_degree, rest.in_degree))
+        if sinks:
+            right, chosen = right - 1, min(sinks)
+            order[chosen] = right
+        else:
+            chosen = min(sources) if sources else max(rest, key=lambda n: (rest.out_degree(n) - rest.in_degree(n), n))
+            order[chosen], left = left, left + 1
+        rest.remove_node(chosen)
+    return sum(order[source] > order[target] for source, target in graph.edges)
+
+
+def figures(root: Path) -> dict[str, Any]:
+    """What a layout is held to, of any checkout: rooms, arrows, circles, long functions, lines by folder."""
+    rooms, modules = imports(root), imports(root, str)
+    lines: Counter[str] = Counter()
+    for name in ("portgnn", "backends", "bench", "tests", "tools", "examples"):
+        for path in (root / name).rglob("*.py"):
+            inside = path.relative_to(root).parts
+            folder = "/".join(inside[:2]) if len(inside) > 2 else inside[0]
+            lines[folder] += len(path.read_text(encoding="utf-8").splitlines())
+    long = [
+        f"{path.relative_to(root)}:{name} {length} lines, {branches} branches"
+        for path, name, length, branches in functions(root)
+        if length > MOST_LINES or branches > MOST_BRANCHES
+    ]
+    return {
+        "modules": len(modules),
+        "rooms": len(rooms),
+        "arrows between rooms": rooms.number_of_edges(),
+        "arrows that run back up": back_up(rooms),
+        "circles of rooms": circles(rooms),
+        "circles of modules": circles(modules),
+        "long functions": long,
+        "lines": dict(sorted(lines.items())),
+    }
+
+
+MOST_LINES, MOST_BRANCHES = 60, 8
+BRANCHES = (ast.If, ast.For, ast.While, ast.ExceptHandler, ast.match_case)
+
+
+def functions(root: Path) -> Iterator[tuple[Path, str, int, int]]:
+    """(file, name, lines, branches) of the functions in portgnn/ and backends/; what is defined inside counts alone."""
+    for folder in ("portgnn", "backends"):
+        for path in sorted((root / folder).rglob("*.py")):
+            source = path.read_text(encoding="utf-8")
+            comments = source.splitlines()
+            for node in ast.walk(ast.parse(source)):
+                if isinstance(node, ast.FunctionDef) and "# long: " not in comments[node.lineno - 1]:
+                    length = (node.end_lineno or node.lineno) - node.lineno + 1
+                    yield path, node.name, length, sum(isinstance(each, BRANCHES) for each in _own(node))
+
+
+def _own(function: ast.AST) -> Iterator[ast.AST]:
+    for each in ast.iter_child_nodes(function):
+        if not isinstance(each, ast.FunctionDef | ast.Lambda | ast.ClassDef):
+            yield each
+            yield from _own(each)
 
 
 WIDTH, HEIGHT, ACROSS, DOWN, MARGIN, LANE = 196, 58, 26, 48, 16, 8
@@ -152,11 +215,9 @@ STYLE = """
 
 
 def svg(graph: Imports) -> str:
-    """The drawing. Raises SystemExit where boxes import each other in a circle."""
-    if not nx.is_directed_acyclic_graph(graph):
-        circle = nx.find_cycle(graph)
-        reasons = "; ".join(graph.edges[edge[:2]]["because"] for edge in circle)
-        raise SystemExit(f"imports go round in a circle: {reasons}")
+    """The drawing. Raises SystemExit where rooms import each other in a circle."""
+    if found := circles(graph):
+        raise SystemExit(f"imports go round in a circle: {found[0]}")
     arrows = nx.transitive_reduction(graph)
     rows, ways = _rows(arrows)
     widths = [sum(_width(each) for each in row) + ACROSS * (len(row) - 1) for row in rows]
@@ -234,12 +295,15 @@ def _curve(points: list[tuple[float, float]]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    drawn = svg(imports())
+    if "--figures" in arguments:
+        print(json.dumps(figures(Path(arguments[arguments.index("--figures") + 1]).resolve()), indent=1))
+        return 0
+    picture = svg(drawn(imports()))
     if "--check" in arguments:
-        current = DRAWING.exists() and DRAWING.read_text(encoding="utf-8") == drawn
+        current = DRAWING.exists() and DRAWING.read_text(encoding="utf-8") == picture
         print(f"{DRAWING.relative_to(ROOT)} is {'current' if current else 'out of date: make drawing'}")
         return 0 if current else 1
-    DRAWING.write_text(drawn, encoding="utf-8")
+    DRAWING.write_text(picture, encoding="utf-8")
     print(f"wrote {DRAWING.relative_to(ROOT)}")
     return 0
 

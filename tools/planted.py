@@ -1,4 +1,4 @@
-"""Plants every fault of tests/portgnn/testing, one at a time, and writes down which check of `verify` catches it.
+"""Plants every fault of tests/portgnn/verification, one at a time, and writes down which check of `verify` catches it.
 
     python tools/planted.py [WORDS...] [--every N] [--jobs N] [--json bench/results/planted.json]
 
@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "tests" / "portgnn" / "testing")]
+sys.path[:0] = [str(ROOT / "tests" / "portgnn" / "verification")]
 
 from planted import PLANTED, OtherOrder, Planted  # noqa: E402
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bench.contender import Recipe, Unsupported
-from bench.graphs import DENSE_LIMIT, BenchGraph
+from bench.harness.contender import Recipe, Unsupported
+from bench.harness.graphs import DENSE_LIMIT, BenchGraph
 
 
 def check_dense(graph: BenchGraph, recipe: Recipe) -> None:

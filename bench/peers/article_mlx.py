@@ -12,8 +12,8 @@ import mlx.optimizers as optim
 import numpy as np
 from mlx.utils import tree_flatten
 
-from bench.contender import Program, Recipe
-from bench.graphs import BenchGraph
+from bench.harness.contender import Program, Recipe
+from bench.harness.graphs import BenchGraph
 from bench.peers import article_protocol, mlx_common
 from bench.peers.article_common import check_dense
 from bench.peers.article_protocol import renumbered

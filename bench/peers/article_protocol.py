@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bench.contender import Recipe
-from bench.graphs import BenchGraph
+from bench.harness.contender import Recipe
+from bench.harness.graphs import BenchGraph
 
 FLAWS = {
     "l2-norm": "weight decay as un-squared norm of all parameters on MLX, squared on torch",

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from bench.contender import Program, Recipe
-from bench.graphs import BenchGraph
+from bench.harness.contender import Program, Recipe
+from bench.harness.graphs import BenchGraph
 from bench.peers import article_protocol, torch_common
 from bench.peers.article_common import check_dense
 from bench.peers.article_protocol import renumbered

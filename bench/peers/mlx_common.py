@@ -12,8 +12,8 @@ import mlx.optimizers as optim
 import numpy as np
 from mlx.utils import tree_map
 
-from bench.contender import Recipe
-from bench.graphs import BenchGraph
+from bench.harness.contender import Recipe
+from bench.harness.graphs import BenchGraph
 
 
 def environment() -> dict[str, Any]:

@@ -11,8 +11,8 @@ import mlx.nn as nn
 from mlx_graphs.nn import GCNConv
 from mlx_graphs.utils import add_self_loops
 
-from bench.contender import Program, Recipe, Unsupported
-from bench.graphs import BenchGraph
+from bench.harness.contender import Program, Recipe, Unsupported
+from bench.harness.graphs import BenchGraph
 from bench.peers import mlx_common
 from bench.peers.mlx_common import devices
 

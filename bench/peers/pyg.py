@@ -10,8 +10,8 @@ import torch_geometric
 from torch_geometric.nn import GCN
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
-from bench.contender import Program, Recipe, Unsupported
-from bench.graphs import BenchGraph
+from bench.harness.contender import Program, Recipe, Unsupported
+from bench.harness.graphs import BenchGraph
 from bench.peers import torch_common
 
 ACCELERATORS = ("torch_scatter", "torch_sparse", "pyg_lib")

@@ -15,8 +15,8 @@ import scipy
 import scipy.sparse as sp
 from sknetwork.gnn import GNNClassifier
 
-from bench.contender import Program, Recipe, Unsupported
-from bench.graphs import BenchGraph
+from bench.harness.contender import Program, Recipe, Unsupported
+from bench.harness.graphs import BenchGraph
 
 
 class ScikitNetwork:

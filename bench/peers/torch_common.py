@@ -8,8 +8,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from bench.contender import Recipe
-from bench.graphs import BenchGraph
+from bench.harness.contender import Recipe
+from bench.harness.graphs import BenchGraph
 
 
 def environment() -> dict[str, Any]:

@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from bench import cases
-from bench.client import WorkerError, WorkerProcess
-from bench.known_peers import PEERS
+from bench.harness import cases
+from bench.harness.client import WorkerError, WorkerProcess
+from bench.harness.known_peers import PEERS
+from bench.harness.progress import Progress
+from bench.harness.quiet import wait_for_quiet
+from bench.harness.rows import where
+from bench.harness.runner import Options, document
+from bench.harness.timing import Plan, summary
 from bench.peers.article_protocol import FLAWS
-from bench.progress import Progress
-from bench.quiet import wait_for_quiet
-from bench.rows import where
-from bench.runner import Options, document
-from bench.timing import Plan, summary
-from portgnn.documents import number
+from portgnn.report.documents import number
 
 ARTICLE_PEERS = ("article-torch", "article-mlx")
 DATASETS = ("cora-linqs", "cora", "csbm-cora")

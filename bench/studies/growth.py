@@ -10,18 +10,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench import cases
-from bench.cases import OURS, Case
-from bench.client import WorkerError, WorkerProcess, WorkerSpec
-from bench.contender import Recipe
-from bench.graphs import BenchGraph, arxiv_size, synthetic
-from bench.known_peers import PEERS
-from bench.progress import Progress
-from bench.quiet import Meter, wait_for_quiet
-from bench.rows import absences, disturbed, reference_row, where
-from bench.runner import Options, Runner, document
-from bench.timing import Plan, summary
-from portgnn.documents import form_of, number
+from bench.harness import cases
+from bench.harness.cases import OURS, Case
+from bench.harness.client import WorkerError, WorkerProcess, WorkerSpec
+from bench.harness.contender import Recipe
+from bench.harness.graphs import BenchGraph, arxiv_size, synthetic
+from bench.harness.known_peers import PEERS
+from bench.harness.progress import Progress
+from bench.harness.quiet import Meter, wait_for_quiet
+from bench.harness.rows import absences, disturbed, reference_row, where
+from bench.harness.runner import Options, Runner, document
+from bench.harness.timing import Plan, summary
+from portgnn.report.documents import form_of, number
 
 SMALLEST = 10_000
 VERIFIED_EDGES = 500_000

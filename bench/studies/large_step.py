@@ -22,13 +22,13 @@ import torch.nn.functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from portgnn.environment import machine
-from portgnn.graph import Graph
+from portgnn.graphs.graph import Graph
 from portgnn.placing.prepared import Prepared
 from portgnn.presets import preset
 from portgnn.protocol import Backend
 from portgnn.random import dropout_keys
 from portgnn.registry import backend_class
+from portgnn.results.environment import machine
 from portgnn.training import initial_state, make_run
 
 NODES, FEATURES, HIDDEN, CLASSES, DRAWN_EDGES = 169_343, 128, 128, 40, 1_166_000

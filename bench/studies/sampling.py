@@ -32,11 +32,11 @@ if __name__ == "__main__":
 
 from bench.studies.scaling_graphs import on_disk
 from portgnn import get_backend, load_graph, train
+from portgnn.disk.outofcore import DiskGraph, OnDisk
 from portgnn.loaders.batch import assemble
 from portgnn.loaders.engine import Sampled
 from portgnn.loaders.neighbor import sample
 from portgnn.loaders.source import InMemory, Source
-from portgnn.outofcore import DiskGraph, OnDisk
 from portgnn.placing.prepared import Prepared
 from portgnn.presets import Config
 from portgnn.training import fit

@@ -27,12 +27,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 
 from portgnn import load_graph
-from portgnn.environment import machine
 from portgnn.parts import Adam, MasterWeights
 from portgnn.placing.prepared import Prepared
 from portgnn.presets import preset
 from portgnn.protocol import Backend, Optimizer
 from portgnn.registry import backend_class, get_backend
+from portgnn.results.environment import machine
 from portgnn.verification.kinks import ROUNDINGS
 from portgnn.verification.oracle import Course
 from portgnn.verification.seeds import Comparison, SeedResult

@@ -20,9 +20,9 @@ import scipy.sparse as sp
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from bench.timing import summary
-from portgnn.environment import machine
+from bench.harness.timing import summary
 from portgnn.registry import available_backends, backend_class
+from portgnn.results.environment import machine
 
 SAMPLED = 2000
 TOLERANCE = 1e-4

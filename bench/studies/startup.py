@@ -20,14 +20,14 @@ from typing import Any
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from bench import cases
-from bench.client import ROOT, worker_environment
-from bench.progress import Progress
-from bench.quiet import wait_for_quiet
-from bench.rows import where
-from bench.runner import Options, document
-from bench.timing import Plan, summary
-from portgnn.documents import number
+from bench.harness import cases
+from bench.harness.client import ROOT, worker_environment
+from bench.harness.progress import Progress
+from bench.harness.quiet import wait_for_quiet
+from bench.harness.rows import where
+from bench.harness.runner import Options, document
+from bench.harness.timing import Plan, summary
+from portgnn.report.documents import number
 
 PYG_SCRIPT = ROOT / "bench" / "peers" / "pyg_script.py"
 

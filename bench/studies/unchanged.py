@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 
 import portgnn
-from portgnn.environment import machine
 from portgnn.registry import backend_class
+from portgnn.results.environment import machine
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "unchanged.json"
 DATASETS, PRESETS, BACKENDS, SEEDS = ("cora", "citeseer"), ("kipf", "pyg"), ("numpy", "torch"), 10

@@ -15,8 +15,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from portgnn.environment import machine
 from portgnn.registry import available_backends, backend_class
+from portgnn.results.environment import machine
 from portgnn.verification import verify
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "verify"

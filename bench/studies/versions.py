@@ -26,10 +26,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from bench import cases
-from bench.client import ROOT, WorkerError, WorkerProcess, WorkerSpec
-from bench.graphs import BenchGraph
-from bench.timing import Entry, Plan, calibrate, finish, round_ratios, run_rounds, summary
+from bench.harness import cases
+from bench.harness.client import ROOT, WorkerError, WorkerProcess, WorkerSpec
+from bench.harness.graphs import BenchGraph
+from bench.harness.timing import Entry, Plan, calibrate, finish, round_ratios, run_rounds, summary
 
 SIDES = ("before", "after")
 BACKENDS = ("numpy", "torch", "mlx", "jax")
@@ -41,8 +41,8 @@ from collections import Counter
 import mlx.core as mx
 from mlx.utils import tree_flatten
 from bench import own
-from bench.contender import Recipe
-from bench.graphs import BenchGraph
+from bench.harness.contender import Recipe
+from bench.harness.graphs import BenchGraph
 
 graphs = []
 
@@ -72,13 +72,13 @@ def environment_of(checkout: Path) -> dict[str, str]:
 def spec(checkout: Path, backend: str) -> WorkerSpec:
     """A worker of one checkout's own code."""
     script = checkout / "bench" / "worker.py"
-    return WorkerSpec(backend, "bench.own", backend, env=environment_of(checkout), script=script)
+    return WorkerSpec(backend, "bench.harness.own", backend, env=environment_of(checkout), script=script)
 
 
 def revision(checkout: Path) -> dict[str, Any]:
     """A checkout's commit and whether its files differ from it. Raises SystemExit where it is none of portgnn."""
     if not (checkout / "bench" / "worker.py").exists():
-        raise SystemExit(f"{checkout} is no checkout of portgnn: it has no bench/worker.py")
+        raise SystemExit(f"{checkout} is no checkout of portgnn: it has no bench/harness/worker.py")
 
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", "-C", str(checkout), *arguments], capture_output=True, text=True, check=False)
@@ -157,7 +157,7 @@ def table(document: dict[str, Any]) -> str:
 
 def take(given: argparse.Namespace) -> dict[str, Any]:
     """Every row of the given datasets and backends; the file is written after each, so that none is lost."""
-    from portgnn.environment import machine
+    from portgnn.results.environment import machine
 
     checkouts = {"before": given.before.resolve(), "after": given.after.resolve()}
     # Validation is not compared, so it is timed once. Three epochs say whether a program is the right one.

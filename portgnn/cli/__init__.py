@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from portgnn.cli.streams import Guard
+    from portgnn.cli._streams import Guard
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command. arguments: by default those of the process. Returns the exit status."""
     import sys
 
-    from portgnn.cli.streams import guarded
+    from portgnn.cli._streams import guarded
 
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
@@ -48,8 +48,8 @@ def _untold(out: Guard, command: str) -> int:
     """Says that stdout took no result, and where a command's that computed one is now."""
     import sys
 
-    from portgnn.cli.output import error
-    from portgnn.cli.streams import rescued
+    from portgnn.cli._output import error
+    from portgnn.cli._streams import rescued
 
     if out.reader_left and not command:
         return READER_LEFT
@@ -63,11 +63,11 @@ def _untold(out: Guard, command: str) -> int:
 def _run(arguments: list[str]) -> int:
     import typer
 
-    from portgnn.cli.app import app
-    from portgnn.cli.examples import with_examples
-    from portgnn.cli.hyperparameters import modern
-    from portgnn.cli.mistakes import usage
-    from portgnn.cli.output import error
+    from portgnn.cli._app import app
+    from portgnn.cli._examples import with_examples
+    from portgnn.cli._hyperparameters import modern
+    from portgnn.cli._mistakes import usage
+    from portgnn.cli._output import error
     from portgnn.errors import PortgnnError
 
     # What typer raises for a wrong option; by this route, since typer moved from click to a copy of its own.

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from portgnn.datasets.catalog import DATASETS, Dataset
+from portgnn._system.files import exists, is_folder
+from portgnn._system.untrusted import memory_limit
+from portgnn.datasets._catalog import DATASETS, Dataset
 from portgnn.datasets.selection import selected, texts
 from portgnn.datasets.splits import with_split
 from portgnn.errors import ConfigError, DatasetError, DownloadError, near_matches
-from portgnn.files import exists, is_folder
-from portgnn.graph import Graph
+from portgnn.graphs.graph import Graph
 from portgnn.text import shortened
-from portgnn.untrusted import memory_limit
 
 __all__ = ["Dataset", "dataset_names", "describe_datasets", "load_graph"]
 
@@ -105,20 +105,20 @@ def _directions(graph: Graph) -> str:
 
 def _read(path: Path, unknown: tuple[str, ...], ignore: tuple[str, ...]) -> Graph:
     if is_folder(path) and path.suffix == ".graph":
-        from portgnn.outofcore import DiskGraph
+        from portgnn.disk.outofcore import DiskGraph
 
         return selected(DiskGraph(path).load(), unknown, ignore)
     if is_folder(path):
-        from portgnn.datasets.tables import read_folder
+        from portgnn.datasets._tables import read_folder
 
         return read_folder(path, unknown, ignore)
     suffix = path.suffix.lower()
     if suffix == ".npz":
-        from portgnn.datasets.npz import read_npz
+        from portgnn.datasets._npz import read_npz
 
         return read_npz(path, unknown, ignore)
     if suffix in (".graphml", ".gml"):
-        from portgnn.datasets.graphml import read_markup
+        from portgnn.datasets._graphml import read_markup
 
         return read_markup(path, unknown, ignore)
     if suffix in (".csv", ".parquet"):

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.graph import Graph
+from portgnn.graphs.graph import Graph
 
 Ints: TypeAlias = NDArray[np.int64]
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from portgnn.datasets.transfer import FileSpec as FileSpec
-from portgnn.datasets.transfer import MirrorFault, is_own, receive, size_of
-from portgnn.datasets.transfer import refusal as refusal
+from portgnn._system.files import beside, expanded, hidden, is_file, is_folder, temporaries
+from portgnn._system.lock import locked
+from portgnn.datasets._transfer import FileSpec as FileSpec
+from portgnn.datasets._transfer import MirrorFault, is_own, receive, size_of
+from portgnn.datasets._transfer import refusal as refusal
 from portgnn.errors import DatasetError, DownloadError
-from portgnn.files import beside, expanded, hidden, is_file, is_folder, temporaries
-from portgnn.lock import locked
 
 Announce = Callable[[str], None]
 

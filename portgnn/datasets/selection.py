@@ -11,8 +11,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from portgnn.errors import ConfigError, DatasetError
-from portgnn.graph import UNLABELLED, Graph
-from portgnn.graph_checks import bare, checked_labels
+from portgnn.graphs.checks import bare, checked_labels
+from portgnn.graphs.graph import UNLABELLED, Graph
 
 _INDICES = ("index", "level_0", "__index_level_0__", "row", "rownames")
 _COLOURS, _PLACES, _DRAWN = {"r", "g", "b"}, {"x", "y"}, ("r", "g", "b", "a", "x", "y", "z", "size")

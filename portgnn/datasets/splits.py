@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.errors import ConfigError, GraphError
-from portgnn.graph import UNLABELLED, Graph
+from portgnn.graphs.graph import UNLABELLED, Graph
 
 FORMS = "given, public, random:TRAIN:VAL[:SEED] (nodes a class) or fraction:TRAIN:VAL[:SEED]"
 

@@ -8,15 +8,15 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.distributed.halo import partitioned, place_part
-from portgnn.distributed.partition import Partition
-from portgnn.distributed.watch import Watch
+from portgnn.distributed._halo import partitioned, place_part
+from portgnn.distributed._partition import Partition
+from portgnn.distributed._watch import Watch
 from portgnn.errors import PeerLostError
 from portgnn.loaders.source import Nodes, Source
-from portgnn.memory import is_exhaustion
 from portgnn.parts import plain_loop
 from portgnn.protocol import Array, Backend, Collectives, Params, Run, State
 from portgnn.training import make_loss, make_measure, make_step, validated
+from portgnn.training.memory import is_exhaustion
 
 Result = TypeVar("Result")
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from portgnn import runs
-from portgnn.distributed.watch import Watch
+from portgnn._system.files import exists
+from portgnn.checkpoints import runs
+from portgnn.distributed._watch import Watch
 from portgnn.errors import BackendError, CheckpointError, ConfigError
-from portgnn.files import exists
 from portgnn.protocol import Collectives, Joining
 from portgnn.registry import available_backends, backend_class
 from portgnn.training import Progress

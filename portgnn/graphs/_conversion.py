@@ -15,9 +15,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.arrays import host, unmasked
 from portgnn.errors import GraphError
-from portgnn.graph_checks import UNLABELLED, Features, bare, is_missing, is_zero_one
+from portgnn.graphs.arrays import host, unmasked
+from portgnn.graphs.checks import UNLABELLED, Features, bare, is_missing, is_zero_one
 from portgnn.graphs.labels import SPLIT_WORDS, Classes, classes_of
 
 _MASKS = {"train": "train_mask", "val": "val_mask", "test": "test_mask"}
@@ -25,7 +25,7 @@ _LISTED = 12
 
 
 class Record(Protocol):
-    """What is written of a graph; `portgnn.graph.Graph` says what each field holds."""
+    """What is written of a graph; `portgnn.graphs.graph.Graph` says what each field holds."""
 
     @property
     def name(self) -> str: ...

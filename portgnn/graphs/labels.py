@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.errors import GraphError
-from portgnn.graph_checks import UNLABELLED, bare, is_missing
+from portgnn.graphs.checks import UNLABELLED, bare, is_missing
 from portgnn.text import shown
 
 _WRITTEN = "na n/a #n/a <na> nan nat null nil none ? - -- . -1 -9 -99 -999 -9999 unknown unlabeled unlabelled undefined"

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.graph import Features
+from portgnn.graphs.graph import Features
 from portgnn.loaders.neighbor import Block
 from portgnn.loaders.source import Source
 from portgnn.placing.elements import Numbers, layer_elements

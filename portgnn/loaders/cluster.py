@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 
-from portgnn.arrays import canonical_csr
+from portgnn.graphs.arrays import canonical_csr
 from portgnn.loaders.neighbor import Block
 from portgnn.loaders.source import InMemory, Nodes, Source
 from portgnn.placing.edges import Looped

@@ -8,18 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn import objective
 from portgnn.loaders import neighbor
+from portgnn.loaders._prefetch import Prefetch
 from portgnn.loaders.batch import HostBatch, Tree, as_tree, assemble, from_tree, place_batch
 from portgnn.loaders.cluster import Clusters
 from portgnn.loaders.inference import Inference
-from portgnn.loaders.prefetch import Prefetch
 from portgnn.loaders.source import Nodes, Source
 from portgnn.parts import plain_batches
 from portgnn.placing.operands import Operands
 from portgnn.placing.targets import targets_of
 from portgnn.protocol import Array, Backend, Batching, Params, Run, State
-from portgnn.training import make_loss, make_step, parameters_of
+from portgnn.training import make_loss, make_step, objective, parameters_of
 
 
 class Sampled:

@@ -1,7 +1,7 @@
 """A prepared graph as samplers read it: some rows of the adjacency, some rows of the features, never the whole.
 
 `Source` holds what is the same wherever the arrays lie; `InMemory` reads a `Prepared` graph, and
-`portgnn.outofcore.OnDisk` memory-mapped files.
+`portgnn.disk.outofcore.OnDisk` memory-mapped files.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.graph import Features
+from portgnn.graphs.graph import Features
 from portgnn.models.layer import Layer
 from portgnn.placing.edges import Ends, Looped, Sums, edge_weights
 from portgnn.placing.elements import stored_elements

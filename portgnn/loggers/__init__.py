@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from portgnn.errors import ConfigError, near_matches
-from portgnn.loggers.base import Logger
+from portgnn.loggers._base import Logger
 
 __all__ = ["Logger", "logger_of"]
 

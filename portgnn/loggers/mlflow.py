@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from portgnn.callbacks import RunFacts
-from portgnn.loggers.base import Epochs, Logger, library
+from portgnn.loggers._base import Epochs, Logger, library
+from portgnn.results.callbacks import RunFacts
 
 BATCH = 1000
 """Metrics that MLflow takes in one call at most."""

@@ -11,8 +11,8 @@ import os
 import time
 from typing import Any
 
-from portgnn.callbacks import RunFacts
-from portgnn.loggers.base import Epochs, Logger, library
+from portgnn.loggers._base import Epochs, Logger, library
+from portgnn.results.callbacks import RunFacts
 
 TAGS = {
     "train_loss": "loss/train",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from portgnn.callbacks import RunFacts
-from portgnn.loggers.base import Epochs, Logger, library
+from portgnn.loggers._base import Epochs, Logger, library
+from portgnn.results.callbacks import RunFacts
 
 
 class WandB(Logger):

@@ -24,7 +24,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.arrays import canonical_csr
+from portgnn.graphs.arrays import canonical_csr
 from portgnn.models.layer import Weighting
 
 Nodes = NDArray[np.int64]

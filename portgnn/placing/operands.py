@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from portgnn.graph_checks import Features
+from portgnn.graphs.checks import Features
 from portgnn.placing.elements import Numbers
 from portgnn.placing.targets import Targets
 from portgnn.protocol import CSR, Array, Backend

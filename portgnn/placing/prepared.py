@@ -9,10 +9,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.features import Moments, form_of, in_form, normalized, row_scaled, settled
-from portgnn.graph import Features, Graph
+from portgnn.graphs.graph import Features, Graph
 from portgnn.models.layer import Layer, widths_of
 from portgnn.placing.edges import Looped
+from portgnn.placing.features import Moments, form_of, in_form, normalized, row_scaled, settled
 from portgnn.presets import Config
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.graph import Features, canonical_csr
+from portgnn.graphs.graph import Features, canonical_csr
 from portgnn.models.layer import Layer
 from portgnn.placing.elements import Numbers, layer_elements, stored_elements
 from portgnn.placing.field import Field, Nodes, computes_all, field_in, picks

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from portgnn.checkpoint import Model
-    from portgnn.graph import Graph
+    from portgnn.checkpoints.model import Model
+    from portgnn.graphs.graph import Graph
 
 __all__ = ["FORMATS", "KINDS", "MAPS", "draw", "draw_result", "image", "new_figure"]
 
@@ -69,13 +69,13 @@ def draw(
     if not runs:
         raise ConfigError(f"a picture of kind {kind} needs at least one result")
     if kind in ("curves", "compare"):
-        from portgnn.plots import curves
+        from portgnn.plots import _curves
 
-        (curves.draw_curves if kind == "curves" else curves.draw_comparison)(axes, runs)
+        (_curves.draw_curves if kind == "curves" else _curves.draw_comparison)(axes, runs)
     else:
-        from portgnn.plots import benchmarks
+        from portgnn.plots import _benchmarks
 
-        (benchmarks.draw_bars if kind == "benchmark" else benchmarks.draw_growth)(axes, runs[0])
+        (_benchmarks.draw_bars if kind == "benchmark" else _benchmarks.draw_growth)(axes, runs[0])
     return axes
 
 
@@ -89,7 +89,7 @@ def draw_result(
     out: Path | None,
 ) -> list[Axes]:
     """What `TrainResult.plot` does; see there. runs: the document of the model's run, and then of the others."""
-    from portgnn.files import write_atomically
+    from portgnn._system.files import write_atomically
 
     if out is not None:
         check_format(out)
@@ -159,7 +159,7 @@ def _size(kind: str, runs: Sequence[dict[str, Any]], model: Model | None) -> tup
         side = 3.2 + 0.42 * classes
         return (min(side + 1.2, 16), min(side, 15))
     if kind == "benchmark":
-        from portgnn.documents import timed_groups
+        from portgnn.report.documents import timed_groups
 
         rows = next(iter(timed_groups(runs[0]).values()), []) if runs else []
         return (9, 1.3 + 0.34 * len(rows))

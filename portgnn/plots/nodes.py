@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.checkpoint import Model
+from portgnn.checkpoints.model import Model
 from portgnn.errors import ConfigError
-from portgnn.evaluation import WORDS, labels_for
-from portgnn.fingerprint import fingerprints
-from portgnn.graph import UNLABELLED, Graph
+from portgnn.graphs.fingerprint import fingerprints
+from portgnn.graphs.graph import UNLABELLED, Graph
 from portgnn.plots import style
-from portgnn.plots.embedding import embed, project
-from portgnn.prediction import classify, oriented
+from portgnn.plots._embedding import embed, project
+from portgnn.prediction.evaluation import WORDS, labels_for
+from portgnn.prediction.predict import classify, oriented
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +45,7 @@ def graph_of(model: Model) -> Graph:
 
 
 def draw_confusion(axes: Axes, model: Model, graph: Graph) -> None:
-    """Test nodes by class and by predicted class; without any, the nodes of `portgnn.prediction.Classified.main`.
+    """Test nodes by class and by predicted class; without any, those of `portgnn.prediction.predict.Classified.main`.
 
     Colour is the share of a class, and the number is of nodes. Raises ConfigError where no node has a label.
     """

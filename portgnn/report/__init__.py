@@ -10,10 +10,10 @@ from importlib.resources import files
 from typing import Any
 from xml.etree.ElementTree import Element
 
+from portgnn._markup import E, render
 from portgnn._version import __version__
-from portgnn.documents import Document, command, decisive, labels_of, place_of
-from portgnn.markup import E, render
-from portgnn.report import charts, tables
+from portgnn.report import _charts, _tables
+from portgnn.report.documents import Document, command, decisive, labels_of, place_of
 
 __all__ = ["page"]
 
@@ -88,10 +88,10 @@ def _training(documents: Sequence[Document]) -> list[Element]:
     for picked in groups.values():
         runs = [document.data for document in picked]
         first = runs[0]
-        panels = charts.training(runs)
+        panels = _charts.training(runs)
         notes: list[str] = []
         if len(runs) > 1:
-            gap, notes = charts.difference(runs)
+            gap, notes = _charts.difference(runs)
             panels += [gap] if gap is not None else []
         title = f"{first['dataset']}, recipe {first['preset']}, seed {first['seed']}"
         caption = f"{first['nodes']:,} nodes, {first['edges']:,} edges. "
@@ -101,13 +101,13 @@ def _training(documents: Sequence[Document]) -> list[Element]:
             E(
                 "figure",
                 E("h3", title),
-                charts.legend(labels_of(runs)),
+                _charts.legend(labels_of(runs)),
                 _panels(panels),
                 E("figcaption", caption),
                 commands(picked),
             )
         )
-    return [*parts, tables.runs_table([document.data for document in documents])]
+    return [*parts, _tables.runs_table([document.data for document in documents])]
 
 
 def _verification(documents: Sequence[Document]) -> list[Element]:
@@ -116,10 +116,10 @@ def _verification(documents: Sequence[Document]) -> list[Element]:
         "Each check compares a backend with a float64 statement of the same operation. A cell says whether the error "
         "is within its tolerance, and the largest error; the first failure of a column is nearest to its cause."
     )
-    parts = [E("p", explained), tables.verification_table(reports)]
+    parts = [E("p", explained), _tables.verification_table(reports)]
     for dtype in sorted({report["dtype"] for report in reports}, reverse=True):
         picked = [document for document in documents if document.data["dtype"] == dtype]
-        parts += [E("h3", dtype), tables.matrix(dtype, [d.data for d in picked])]
+        parts += [E("h3", dtype), _tables.matrix(dtype, [d.data for d in picked])]
         parts.append(commands(picked, "How to make this matrix again"))
     hints = [
         E("li", f"{place_of(report)}, {check['name']}: {check['hint']}")
@@ -136,7 +136,7 @@ def _verification(documents: Sequence[Document]) -> list[Element]:
 def _benchmark(documents: Sequence[Document]) -> list[Element]:
     parts: list[Element] = []
     for document in documents:
-        for title, rows, bars in charts.benchmark(document.data):
+        for title, rows, bars in _charts.benchmark(document.data):
             facts = rows[0]["graph"]
             caption = (
                 f"Median of a training step and its quartiles (error bars); {facts['stored_edges']:,} stored edges; "
@@ -149,7 +149,7 @@ def _benchmark(documents: Sequence[Document]) -> list[Element]:
                     *bars,
                     E("figcaption", caption),
                     commands([document]),
-                    tables.benchmark_table(f"{document.name}: {title}", rows),
+                    _tables.benchmark_table(f"{document.name}: {title}", rows),
                 )
             )
         parts += _left_out(document.data)
@@ -159,17 +159,17 @@ def _benchmark(documents: Sequence[Document]) -> list[Element]:
 def _growth(documents: Sequence[Document]) -> list[Element]:
     parts: list[Element] = []
     for document in documents:
-        names, panels = charts.growth(document.data)
+        names, panels = _charts.growth(document.data)
         rows = [row for row in document.data["rows"] if row.get("status") == "timed"]
         if panels:
             parts.append(
                 E(
                     "figure",
-                    charts.legend(names),
+                    _charts.legend(names),
                     _panels(panels),
                     E("figcaption", f"Both axes logarithmic; {_where(document.data)}. {_disturbed(rows)}"),
                     commands([document]),
-                    tables.growth_table(f"{document.name}: growth", rows),
+                    _tables.growth_table(f"{document.name}: growth", rows),
                 )
             )
         parts += _left_out(document.data)
@@ -216,16 +216,16 @@ def _machines(documents: Sequence[Document]) -> list[Element]:
         for name, values in found.items():
             text = ", ".join(f"{key} {value}" for key, value in values.items() if value is not None)
             software[number, name, text] = software.get((number, name, text), 0) + 1
-    machine_rows: list[list[tables.Cell]] = [[(str(number), number), *key] for key, number in machines.items()]
-    software_rows: list[list[tables.Cell]] = [
-        [(str(number), number), name, text or "–", tables.figure(count, "d")]
+    machine_rows: list[list[_tables.Cell]] = [[(str(number), number), *key] for key, number in machines.items()]
+    software_rows: list[list[_tables.Cell]] = [
+        [(str(number), number), name, text or "–", _tables.figure(count, "d")]
         for (number, name, text), count in sorted(software.items())
     ]
     return [
-        tables.table(
+        _tables.table(
             "Machines", ("no.", *("architecture" if name == "machine" else name for name in COLUMNS)), machine_rows
         ),
-        tables.table(
+        _tables.table(
             "Frameworks and settings", ("machine no.", "framework", "versions and settings", "files"), software_rows
         ),
         E("details", E("summary", f"Files: {len(files)}"), E("ul", *files)),

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from portgnn.documents import number, place_of
-from portgnn.markup import LEFT, E, facts_table, render
-from portgnn.report.charts import curves
-from portgnn.report.svg import swatch
-from portgnn.report.tables import state, verdict
+from portgnn._markup import LEFT, E, facts_table, render
+from portgnn.report._charts import curves
+from portgnn.report._svg import swatch
+from portgnn.report._tables import state, verdict
+from portgnn.report.documents import number, place_of
 
 RIGHT = "text-align:right;white-space:nowrap"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from portgnn.protocol import Backend
-from portgnn.testing.properties import hold, require
+from portgnn.testing._properties import hold, require
 from portgnn.verification.check import Check
 from portgnn.verification.draw import Draw
 

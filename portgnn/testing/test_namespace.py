@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from portgnn.protocol import Backend
-from portgnn.testing import standard_names as standard
+from portgnn.testing import _standard_names as standard
 from portgnn.verification.gaps import gap
 
 

@@ -16,19 +16,19 @@ import numpy as np
 
 from portgnn.protocol import Backend
 from portgnn.verification import (
-    batches,
-    gradients,
-    leaks,
-    library,
-    loop,
-    namespace,
-    network,
-    optimizer,
-    randomness,
-    reductions,
-    verbs,
-    waiting,
-    whole,
+    _batches,
+    _gradients,
+    _leaks,
+    _library,
+    _loop,
+    _namespace,
+    _network,
+    _optimizer,
+    _randomness,
+    _reductions,
+    _verbs,
+    _waiting,
+    _whole,
 )
 from portgnn.verification.check import Check, checks_of
 from portgnn.verification.draw import Draw, fresh_seed
@@ -43,22 +43,22 @@ CHECKS: tuple[Check, ...] = (
     *(
         one
         for module in (
-            verbs,
-            reductions,
-            namespace,
-            gradients,
-            randomness,
-            optimizer,
-            library,
-            network,
-            loop,
-            whole,
-            batches,
+            _verbs,
+            _reductions,
+            _namespace,
+            _gradients,
+            _randomness,
+            _optimizer,
+            _library,
+            _network,
+            _loop,
+            _whole,
+            _batches,
         )
         for one in checks_of(module)
     ),
-    *(one for module in (leaks, waiting) for one in checks_of(module)),
-    *network.TRAJECTORIES,
+    *(one for module in (_leaks, _waiting) for one in checks_of(module)),
+    *_network.TRAJECTORIES,
 )
 """All checks, in the order in which one builds on another: the first that fails is nearest to the cause."""
 

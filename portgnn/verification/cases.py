@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.graph import Graph, canonical_csr
+from portgnn.graphs.graph import Graph, canonical_csr
 from portgnn.placing.prepared import Prepared
 from portgnn.presets import Config, preset
 from portgnn.verification.measure import Floats

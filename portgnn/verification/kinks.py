@@ -15,15 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn import objective
-from portgnn.graph import Graph
+from portgnn.graphs.graph import Graph
 from portgnn.placing import forward
 from portgnn.placing.prepared import Prepared
 from portgnn.placing.whole import place, receptive_field
 from portgnn.presets import Config
 from portgnn.protocol import Array, Backend, Params, Run, State
 from portgnn.random import dropout_keys
-from portgnn.training import initial_state, join_state, make_optimizer, split_state
+from portgnn.training import initial_state, join_state, make_optimizer, objective, split_state
 from portgnn.verification.measure import Floats
 from portgnn.verification.oracle import Network, Values
 

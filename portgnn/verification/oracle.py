@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.graph import Graph
+from portgnn.graphs.graph import Graph
 from portgnn.presets import Config
 from portgnn.verification.measure import Floats
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any, cast
 
-from portgnn import forks
+from portgnn._system import forks
 from portgnn.errors import BackendError
 from portgnn.protocol import Backend
 from portgnn.registry import backend_of, dtype_name

@@ -17,17 +17,17 @@ import numpy as np
 
 from portgnn.datasets import load_graph
 from portgnn.errors import ConfigError, PortgnnError
-from portgnn.graph import Graph
+from portgnn.graphs.graph import Graph
 from portgnn.placing.prepared import Prepared
 from portgnn.presets import preset as named_preset
 from portgnn.protocol import Backend
 from portgnn.random import dropout_keys
 from portgnn.training import initial_state, make_run
+from portgnn.verification._steps import Stepping
 from portgnn.verification.kinks import ROUNDOFF, Following, Kink, WatchedRun, bound
 from portgnn.verification.measure import Floats
 from portgnn.verification.oracle import Course, Network
 from portgnn.verification.resolve import resolve
-from portgnn.verification.steps import Stepping
 from portgnn.verification.tolerances import tolerance
 
 EPOCHS = 200

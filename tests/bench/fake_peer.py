@@ -7,8 +7,8 @@ import sys
 import time
 from typing import Any
 
-from bench.contender import Recipe, Unsupported
-from bench.graphs import BenchGraph
+from bench.harness.contender import Recipe, Unsupported
+from bench.harness.graphs import BenchGraph
 
 
 class FakeProgram:

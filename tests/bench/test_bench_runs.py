@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from bench import known_peers, runner
 from bench.cli import main, write
-from bench.progress import Progress
-from bench.rows import absences
-from bench.runner import Options, Runner
-from bench.timing import Plan
+from bench.harness import known_peers, runner
+from bench.harness.progress import Progress
+from bench.harness.rows import absences
+from bench.harness.runner import Options, Runner
+from bench.harness.timing import Plan
 
 
 def produce(plan: Plan, **options: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.client import ROOT
+from bench.harness.client import ROOT
 from bench.studies import versions
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from bench.cases import recipe_of
-from bench.client import WorkerError, WorkerProcess, WorkerSpec, worker_environment
-from bench.graphs import BenchGraph, synthetic
-from bench.known_peers import find_python
+from bench.harness.cases import recipe_of
+from bench.harness.client import WorkerError, WorkerProcess, WorkerSpec, worker_environment
+from bench.harness.graphs import BenchGraph, synthetic
+from bench.harness.known_peers import find_python
 
 
 def prepare(worker: WorkerProcess, graph: BenchGraph, folder: Path, case: str = "a", **options: object) -> object:

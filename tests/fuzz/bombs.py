@@ -515,7 +515,7 @@ def gml_fault_at_the_end(folder: Path) -> Callable[[], object]:
 
 
 def _linqs(folder: Path, content: bytes, cites: bytes = b"", **more: Any) -> Callable[[], object]:
-    from portgnn.datasets.linqs import read_linqs
+    from portgnn.datasets._linqs import read_linqs
 
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
@@ -554,7 +554,7 @@ def linqs_one_long_class(folder: Path) -> Callable[[], object]:
 @bomb
 def linqs_zeros(folder: Path) -> Callable[[], object]:
     (folder / "cora.tgz").write_bytes(gzip.compress(bytes(600_000_000), 9))
-    from portgnn.datasets.linqs import read_linqs
+    from portgnn.datasets._linqs import read_linqs
 
     return partial(read_linqs, folder / "cora.tgz")
 
@@ -572,7 +572,7 @@ def linqs_pax_sparse(folder: Path) -> Callable[[], object]:
 
 @bomb
 def linqs_many_members(folder: Path) -> Callable[[], object]:
-    from portgnn.datasets.linqs import read_linqs
+    from portgnn.datasets._linqs import read_linqs
 
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as tar:
@@ -585,7 +585,7 @@ def linqs_many_members(folder: Path) -> Callable[[], object]:
 def _planetoid(folder: Path, **parts: bytes) -> Callable[[], object]:
     from py2_pickles import dumps, planetoid_parts
 
-    from portgnn.datasets.planetoid import PARTS, read_planetoid
+    from portgnn.datasets._planetoid import PARTS, read_planetoid
 
     valid = planetoid_parts()
     for part in PARTS:
@@ -781,8 +781,8 @@ def _report(folder: Path, text: str) -> Callable[[], object]:
 
 
 def report_of(path: Path) -> str:
-    from portgnn.documents import read
     from portgnn.report import page
+    from portgnn.report.documents import read
 
     return page([read(path)])
 
@@ -824,7 +824,7 @@ def report_many_notes(folder: Path) -> Callable[[], object]:
 
 def _disk_graph(folder: Path) -> Path:
     from portgnn import load_graph
-    from portgnn.outofcore import write_graph
+    from portgnn.disk.outofcore import write_graph
 
     return write_graph(load_graph("karate"), folder / "k.graph").path
 
@@ -887,9 +887,9 @@ def all_refuse(kind: str, reads: list[Callable[[], object]]) -> None:
 def _odd_files(kind: str) -> Bomb:
     def make(folder: Path) -> Callable[[], object]:
         from portgnn import Model, load_config
-        from portgnn.datasets.linqs import read_linqs
-        from portgnn.documents import read
-        from portgnn.runs import load_run
+        from portgnn.checkpoints.runs import load_run
+        from portgnn.datasets._linqs import read_linqs
+        from portgnn.report.documents import read
 
         disk = _disk_graph(folder)
         reads: list[Callable[[], object]] = []

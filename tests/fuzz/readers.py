@@ -19,17 +19,17 @@ import scipy.sparse as sp
 import structured
 
 from portgnn import Graph, Model, load_config, train
-from portgnn.datasets.graphml import read_markup
-from portgnn.datasets.linqs import read_linqs
-from portgnn.datasets.npz import read_npz
-from portgnn.datasets.planetoid import PARTS, read_planetoid
-from portgnn.datasets.tables import read_folder
-from portgnn.documents import read as read_document
+from portgnn.checkpoints.runs import load_run
+from portgnn.datasets._graphml import read_markup
+from portgnn.datasets._linqs import read_linqs
+from portgnn.datasets._npz import read_npz
+from portgnn.datasets._planetoid import PARTS, read_planetoid
+from portgnn.datasets._tables import read_folder
+from portgnn.disk.outofcore import DiskGraph, OnDisk, write_graph
 from portgnn.loaders.neighbor import sample
-from portgnn.outofcore import DiskGraph, OnDisk, write_graph
 from portgnn.presets import Config
 from portgnn.report import page
-from portgnn.runs import load_run
+from portgnn.report.documents import read as read_document
 
 Files = Mapping[str, bytes]
 Damage = Callable[[bytes], bytes]

@@ -14,7 +14,7 @@ import pytest
 
 import portgnn
 from portgnn import cli
-from portgnn.cli.app import train as command
+from portgnn.cli._app import train as command
 from portgnn.configuration import LEVELS, OPTIONS, as_toml, effective, read_options
 from portgnn.errors import ConfigError
 from portgnn.loggers.tensorboard import TensorBoard

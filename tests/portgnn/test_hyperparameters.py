@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 import pytest
 
-from portgnn import configuration, documents, presets
-from portgnn.cli import hyperparameters as options
+from portgnn import configuration, presets
+from portgnn.cli import _hyperparameters as options
 from portgnn.cli import main
-from portgnn.cli.grouped import ORDER
+from portgnn.cli._grouped import ORDER
 from portgnn.errors import ConfigError
 from portgnn.hyperparameters import NETWORK, RATE, TRAINING, Bounds, check, hyperparameter, hyperparameters, meant
 from portgnn.presets import Config
+from portgnn.report import documents
 
 
 @dataclass(frozen=True)

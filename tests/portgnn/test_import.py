@@ -24,10 +24,10 @@ ADAPTERS = {point.name for point in entry_points(group="portgnn.backends")}
 
 # Strings that hold a backend's name and are no knowledge of it: (file, the string's part) -> why.
 ADMITTED = {
-    ("datasets/catalog.py", "Bilot 2023, mlx-GCN"): "the title of a repository whose split it is",
-    ("datasets/linqs.py", "mlx-GCN"): "the same",
+    ("datasets/_catalog.py", "Bilot 2023, mlx-GCN"): "the title of a repository whose split it is",
+    ("datasets/_linqs.py", "mlx-GCN"): "the same",
     ("graphs/_conversion.py", "torch"): "what objects of PyG and DGL are made of, loaded when a user asks for one",
-    ("verification/verbs.py", "Switch it off (MLX: "): "tells the reader which setting to type; nothing branches on it",
+    ("verification/_verbs.py", "Switch it off (MLX: "): "tells the reader what to type; nothing branches on it",
 }
 
 

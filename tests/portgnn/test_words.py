@@ -15,7 +15,7 @@ import pytest
 
 from portgnn import Graph, cli, get_backend, load_graph, predict, train, verify
 from portgnn.errors import BackendError, ConfigError, GraphError
-from portgnn.prediction import classify
+from portgnn.prediction.predict import classify
 from portgnn.text import inert, original, shown
 
 ROOT = Path(__file__).parents[2]
@@ -158,7 +158,7 @@ def test_predictions_hold_no_formula_for_a_spreadsheet(tmp_path: Path, capsys: p
     names = ('=HYPERLINK("http://x","y")', "@SUM(A1)")
     ids = np.array([*FORMULAS[:5], *map(str, range(-29, 0))])
     graph = replace(load_graph("karate"), class_names=names, node_ids=ids)
-    from portgnn.outofcore import write_graph
+    from portgnn.disk.outofcore import write_graph
 
     write_graph(graph, tmp_path / "evil.graph")
     model = train(graph, epochs=2).save(tmp_path / "m.st")
@@ -193,7 +193,7 @@ FOREIGN = {"--pyargs", "--examples", "--nproc-per-node", "--s", "--no"}
 def test_options_that_texts_name_are_there() -> None:
     from typer.main import get_command
 
-    from portgnn.cli.app import app
+    from portgnn.cli._app import app
 
     root: Any = get_command(app)
     commands = [root, *root.commands.values()]

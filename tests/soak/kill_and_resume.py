@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from portgnn import Model
+from portgnn.checkpoints.runs import load_run
 from portgnn.errors import CheckpointError
-from portgnn.runs import load_run
 
 SETTINGS = ("--epochs", "400", "--patience", "0", "--restore-best", "--hidden", "16", "--seed", "3")
 

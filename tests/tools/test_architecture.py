@@ -1,4 +1,4 @@
-"""The drawing is the code's own, and its arrows point one way."""
+"""The drawing is the code's own, its arrows point one way, and functions fit a screen."""
 
 from __future__ import annotations
 
@@ -18,24 +18,55 @@ def draw(tool: Callable[[str], ModuleType]) -> ModuleType:
 
 
 def test_the_drawing_is_current(draw: ModuleType) -> None:
-    assert draw.DRAWING.read_text(encoding="utf-8") == draw.svg(draw.imports()), "type: make drawing"
+    assert draw.DRAWING.read_text(encoding="utf-8") == draw.svg(draw.drawn(draw.imports())), "type: make drawing"
+
+
+def test_nothing_is_imported_in_a_circle(draw: ModuleType) -> None:
+    """Neither rooms nor modules, in the library, the adapters and the benchmark; lazy and type-only imports count."""
+    assert draw.circles(draw.imports()) == []
+    assert draw.circles(draw.imports(room=str)) == []
+    assert draw.back_up(draw.imports()) == 0
 
 
 def test_nothing_in_the_library_imports_an_adapter(draw: ModuleType) -> None:
-    graph = draw.imports()
-    assert list(graph.predecessors(draw.ADAPTERS)) == []
-    assert list(graph.successors(draw.ADAPTERS)) == ["protocol"]
-    assert list(graph.successors("protocol")) == []
+    rooms = draw.imports()
+    assert [room for room in rooms.predecessors(draw.ADAPTERS) if not room.startswith("bench")] == []
+    assert set(rooms.successors(draw.ADAPTERS)) <= {"protocol", "parts", "random", "errors"}
+    assert set(rooms.successors("protocol")) <= {"errors"}
+    assert [
+        room for room in rooms if room.startswith("bench") for user in rooms.predecessors(room) if user[:5] != "bench"
+    ] == []
 
 
-def test_every_box_says_what_it_is_for_and_stands_in_the_drawing(draw: ModuleType) -> None:
-    graph = draw.imports()
-    assert set(graph) == set(draw.FLOW)
+def test_every_room_says_what_it_is_for_and_stands_in_the_drawing(draw: ModuleType) -> None:
+    rooms = draw.drawn(draw.imports())
+    assert set(rooms) == set(draw.FLOW)
     tree = ElementTree.fromstring(draw.DRAWING.read_text(encoding="utf-8"))
     names = {each.text for each in tree.iter("{http://www.w3.org/2000/svg}text") if each.get("class") == "name"}
-    assert names == set(graph)
-    assert len(graph) >= 12
-    assert graph.number_of_edges() > 2 * len(graph)
+    assert names == set(rooms)
+
+
+def test_a_private_module_is_imported_by_its_own_room_alone(draw: ModuleType) -> None:
+    """`_name` beside the folders is the library's own; in a folder it is that folder's."""
+    modules = draw.imports(room=str)
+    strangers = [
+        f"{user} imports {module}"
+        for module in modules
+        if module.startswith("portgnn.") and module.rpartition(".")[2].startswith("_")
+        for user in modules.predecessors(module)
+        if draw.room_of(user) != draw.room_of(module) and (module.count(".") > 1 or not user.startswith("portgnn"))
+    ]
+    assert strangers == []
+
+
+def test_functions_fit_a_screen(draw: ModuleType) -> None:
+    """One that does not says why at its def, as `# long: why`."""
+    lines, branches = draw.MOST_LINES, draw.MOST_BRANCHES
+    assert [
+        f"{path.relative_to(ROOT)}: {name} has {length} lines and {forks} branches"
+        for path, name, length, forks in draw.functions(ROOT)
+        if length > lines or forks > branches
+    ] == []
 
 
 def _planted(root: Path, files: dict[str, str]) -> Path:
@@ -50,24 +81,46 @@ def test_a_planted_import_is_found(draw: ModuleType, tmp_path: Path) -> None:
     root = _planted(
         tmp_path,
         {
-            "portgnn/graph.py": "import own",
-            "portgnn/presets.py": "if True:\n    from portgnn import graph\n",
-            "portgnn/api.py": "def f():\n    from portgnn import graph\n",
-            "portgnn/cli/app.py": "if TYPE_CHECKING:\n    from portgnn import graph\nelse:\n    import portgnn.api\n",
+            "portgnn/graphs/graph.py": "import own",
+            "portgnn/models/gcn.py": "if True:\n    from portgnn.graphs import graph\n",
+            "portgnn/api.py": "def f():\n    from portgnn.graphs import graph\n",
+            "portgnn/cli/_app.py": "if TYPE_CHECKING:\n    import portgnn.graphs.graph\nimport portgnn.api\n",
+            "portgnn/__main__.py": "import portgnn.cli._app",
+            "bench/peers/one.py": "class A:\n    def f(self):\n        import bench.table\n",
+            "bench/table.py": "",
         },
     )
     assert set(draw.imports(root).edges) == {
-        ("graph", draw.ADAPTERS),
-        ("network", "graph"),
-        ("command line", "calls"),
+        ("graphs", draw.ADAPTERS),
+        ("models", "graphs"),
+        ("api", "graphs"),
+        ("cli", "graphs"),
+        ("cli", "api"),
+        (draw.TOP, "cli"),
+        ("bench/peers", "bench"),
     }
 
 
-def test_a_circle_and_a_stranger_are_refused(draw: ModuleType, tmp_path: Path) -> None:
-    circle = {"portgnn/graph.py": "import portgnn.presets", "portgnn/presets.py": "import portgnn.graph"}
-    with pytest.raises(SystemExit, match=r"circle: portgnn\.\w+ imports portgnn\.\w+; portgnn"):
-        draw.svg(draw.imports(_planted(tmp_path / "a", circle)))
-    with pytest.raises(SystemExit, match=r"portgnn/stranger\.py is in no box"):
-        draw.imports(_planted(tmp_path / "b", {"portgnn/stranger.py": "import portgnn.graph"}))
+@pytest.mark.parametrize(
+    "way", ["import portgnn.a.x", "def f():\n    import portgnn.a.x", "if TYPE_CHECKING:\n    import portgnn.a.x"]
+)
+def test_a_circle_is_found_whichever_way_it_is_closed(draw: ModuleType, way: str, tmp_path: Path) -> None:
+    root = _planted(tmp_path, {"portgnn/a/x.py": "", "portgnn/a/y.py": "import portgnn.b.z", "portgnn/b/z.py": way})
+    assert draw.circles(draw.imports(root)) == ["portgnn.a.y imports portgnn.b.z; portgnn.b.z imports portgnn.a.x"]
+    assert draw.circles(draw.imports(root, str)) == []
+    assert draw.back_up(draw.imports(root)) == 1
+    assert draw.figures(root)["circles of rooms"]
+    with pytest.raises(SystemExit, match=r"circle: portgnn\.a\.y imports portgnn\.b\.z; portgnn\.b\.z imports"):
+        draw.svg(draw.drawn(draw.imports(root)))
+
+
+def test_a_relative_import_is_refused(draw: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="relative import"):
-        draw.imports(_planted(tmp_path / "c", {"portgnn/graph.py": "from . import model"}))
+        draw.imports(_planted(tmp_path, {"portgnn/graph.py": "from . import model"}))
+
+
+def test_a_long_function_is_found_unless_it_says_why(draw: ModuleType, tmp_path: Path) -> None:
+    body = "\n".join(f"    if x > {n}: x += 1" for n in range(9))
+    root = _planted(tmp_path, {"portgnn/a.py": f"def f(x):\n{body}\n\ndef g(x):  # long: a table\n{body}\n"})
+    assert [(name, length, forks) for _, name, length, forks in draw.functions(root)] == [("f", 10, 9)]
+    assert len(draw.figures(root)["long functions"]) == 1

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from http_server import Answer, Server, body, by_range, in_turn, status
 
+from portgnn._system.lock import locked
 from portgnn.datasets.download import FileSpec, fetch
 from portgnn.errors import DownloadError
-from portgnn.lock import locked
 
 CONTENT = bytes(range(256)) * 400
 

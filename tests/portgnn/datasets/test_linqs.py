@@ -11,7 +11,7 @@ import pytest
 import scipy.sparse as sp
 
 from portgnn.datasets import load_graph
-from portgnn.datasets.linqs import article_split, read_linqs
+from portgnn.datasets._linqs import article_split, read_linqs
 from portgnn.errors import DatasetError
 
 CONTENT = "p3\t1\t0\t1\tTheory\np1\t0\t0\t1\tAgents\np2\t0\t0\t0\tTheory\n"

@@ -13,7 +13,7 @@ import pytest
 import scipy.sparse as sp
 
 from portgnn.datasets import dataset_names, describe_datasets, load_graph
-from portgnn.datasets.catalog import DATASETS
+from portgnn.datasets._catalog import DATASETS
 from portgnn.errors import DatasetError, DownloadError
 
 NAMES = ("cora", "citeseer", "pubmed", "cora-linqs", "karate", "csbm-cora")

@@ -301,7 +301,7 @@ def same(one: Any, other: Any) -> bool:
 def test_gml_is_read_as_networkx_reads_it(kind: str) -> None:
     import networkx
 
-    from portgnn.datasets.gml import parsed_gml
+    from portgnn.datasets._gml import parsed_gml
 
     rng = np.random.default_rng(5)
     texts = ["plain", "caf\u00e9 & \u0142", 'a "quote"', "<tag>", "", "#no comment", "[1]", "x" * 300]

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portgnn import Graph, load_graph, predict, train
-from portgnn.datasets.columns import read_csv
+from portgnn.datasets._columns import read_csv
 from portgnn.errors import ConfigError, DatasetError, PortgnnError
 
 NODES = 'id,label,split,age,size\nann,x,train,1,2.5\nbob,y,val,3,-1e3\n"c, d",x,test,0,0\n007,,,5,1\n'

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from py2_pickles import planetoid_parts, write_planetoid
 
 from portgnn.datasets import load_graph
-from portgnn.datasets.planetoid import files, read_planetoid
+from portgnn.datasets._planetoid import files, read_planetoid
 from portgnn.errors import DatasetError
 
 

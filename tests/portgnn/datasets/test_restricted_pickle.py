@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from py2_pickles import dumps, global_call, planetoid_parts
 
-from portgnn.datasets.restricted_pickle import load_pickle
+from portgnn.datasets._restricted_pickle import load_pickle
 from portgnn.errors import DatasetError
 
 

@@ -13,8 +13,8 @@ from results import RESULTS, benchmark, growth, run, verification
 
 import portgnn
 from portgnn import cli
-from portgnn.documents import command, differing, labels_of, number, read, recognise, relative_difference
 from portgnn.errors import ConfigError
+from portgnn.report.documents import command, differing, labels_of, number, read, recognise, relative_difference
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,11 @@ from results import benchmark, growth, run, trained
 import portgnn
 from portgnn import Graph, cli, load_graph, predict
 from portgnn.errors import ConfigError
-from portgnn.features import row_normalized
 from portgnn.placing.edges import normalized_adjacency
-from portgnn.plots.embedding import embed, project
+from portgnn.placing.features import row_normalized
+from portgnn.plots._embedding import embed, project
 from portgnn.plots.nodes import graph_of
-from portgnn.prediction import classify
+from portgnn.prediction.predict import classify
 
 pytest.importorskip("matplotlib", reason="pictures need the extra plot")
 from matplotlib.figure import Figure

@@ -15,12 +15,12 @@ import pytest
 from results import RESULTS, benchmark, growth, run, trained, verification
 
 from portgnn import cli, verify
-from portgnn.documents import Document, recognise
+from portgnn._markup import E, render
 from portgnn.errors import ConfigError
-from portgnn.markup import E, render
 from portgnn.report import page
+from portgnn.report._svg import COLOURS, Bar, Series, bar_chart, line_chart, tick_text, ticks
 from portgnn.report.cells import run_cell, verification_cell
-from portgnn.report.svg import COLOURS, Bar, Series, bar_chart, line_chart, tick_text, ticks
+from portgnn.report.documents import Document, recognise
 
 EVIL = "</script></style></title><script>alert('1')</script><img src=x onerror=alert(2)>\"'&\x00\ud800"
 

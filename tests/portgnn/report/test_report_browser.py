@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from results import RESULTS, benchmark, growth, run, trained, verification
 
-from portgnn.documents import read, recognise
 from portgnn.report import page
+from portgnn.report.documents import read, recognise
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the browser is driven with playwright")
 

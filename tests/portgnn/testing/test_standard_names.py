@@ -8,7 +8,7 @@ from typing import Any
 import array_api_compat.numpy as own
 import numpy as np
 
-from portgnn.testing import standard_names as standard
+from portgnn.testing import _standard_names as standard
 
 
 def almost(**changed: Any) -> SimpleNamespace:

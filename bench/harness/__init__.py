@@ -1,0 +1,1 @@
+"""The machinery of the benchmark: who is timed, how, and by what clock."""

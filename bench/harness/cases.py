@@ -1,0 +1,99 @@
+"""Which programs are timed on which graph: every backend, device and form that is here, and every peer."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.harness.client import WorkerSpec
+from bench.harness.contender import Recipe
+from bench.harness.graphs import DENSE_LIMIT, BenchGraph, arxiv_size, synthetic
+from bench.harness.known_peers import PEERS, find_python
+
+OURS = "portgnn"
+DATASETS = ("cora", "citeseer")
+RECIPES = ("pyg", "kipf", "article")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row: a contender on a device, with the options that its program gets."""
+
+    contender: str
+    kind: str
+    title: str
+    device: str | None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """Unique within a dataset and recipe."""
+        extra = [str(value) for key, value in self.options.items() if key != "dtype"]
+        return " ".join([self.title, self.device or "", *(f"[{value}]" for value in extra)]).strip()
+
+
+def own_spec(name: str) -> WorkerSpec:
+    return WorkerSpec(name, "bench.harness.own", name)
+
+
+def peer_spec(name: str, pythons: dict[str, str]) -> WorkerSpec:
+    peer = PEERS[name]
+    python = find_python(name, pythons, sys.executable)
+    return WorkerSpec(name, f"bench.peers.{peer.module}", peer.argument, python, peer.env)
+
+
+def own_cases(name: str, devices: Sequence[str], graph: BenchGraph, forms: Sequence[str]) -> list[Case]:
+    """csr with the needed rows and with all of them, dense, and edge lists where the adapter has a switch."""
+    found = []
+    for device in devices:
+        for form in forms:
+            if form == "dense":
+                if graph.nodes <= DENSE_LIMIT:
+                    found.append(Case(name, OURS, f"portgnn {name}", device, {"form": "dense", "rows": "all"}))
+                continue
+            for rows in ("needed", "all"):
+                found.append(Case(name, OURS, f"portgnn {name}", device, {"form": form, "rows": rows}))
+    return found
+
+
+def recipe_of(preset: str, **overrides: Any) -> Recipe:
+    """A preset of portgnn as plain data for the workers."""
+    from portgnn.presets import preset as named
+
+    config = named(preset, **overrides)
+    values = {n: getattr(config, n) for n in Recipe.__dataclass_fields__ if n != "name"}
+    # One answer for all contenders, which know no rule that looks at the features first.
+    values["normalize_features"] = config.normalize_features in ("auto", "row")
+    return Recipe(name=preset, **values)
+
+
+def load(dataset: str) -> BenchGraph:
+    """A published or bundled dataset, "arxiv-size", or "synthetic:EDGES". Raises PortgnnError."""
+    if dataset == "arxiv-size":
+        return arxiv_size()
+    if dataset.startswith("synthetic:"):
+        return synthetic(int(float(dataset.partition(":")[2])))
+    from portgnn import load_graph
+
+    graph = load_graph(dataset)
+    assert graph.labels is not None
+    splits = [part if part is not None else graph.labels[:0] for part in (graph.train, graph.val, graph.test)]
+    return BenchGraph(dataset, graph.adjacency, graph.features, graph.labels, *splits, graph.num_classes)
+
+
+def selected(names: Sequence[str] | None, known: Sequence[str]) -> list[str]:
+    """The names asked for, all known ones by default; `none` asks for none. Raises ValueError for a stranger."""
+    if names is None:
+        return list(known)
+    if list(names) == ["none"]:
+        return []
+    for name in names:
+        if name not in known and ":" not in name:
+            raise ValueError(f"unknown name {name!r}; choose from {', '.join(known)}")
+    return list(names)
+
+
+def peer_names(names: Sequence[str] | None) -> Iterator[str]:
+    yield from selected(names, tuple(PEERS))

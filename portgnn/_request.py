@@ -1,0 +1,233 @@
+"""What a call of `train` comes to: the recipe, the graph and who computes, settled before the first epoch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from portgnn.checkpoints import runs
+from portgnn.disk.outofcore import DiskGraph, OnDisk, is_disk_graph
+from portgnn.distributed.loop import Distributed
+from portgnn.errors import CheckpointError, ConfigError
+from portgnn.graphs.fingerprint import fingerprints
+from portgnn.graphs.graph import Graph
+from portgnn.hyperparameters import whole_number
+from portgnn.loaders.engine import Sampled
+from portgnn.loaders.source import InMemory, Source
+from portgnn.placing.features import Moments, explained
+from portgnn.placing.prepared import Prepared
+from portgnn.prediction.predict import oriented
+from portgnn.presets import Config, preset
+from portgnn.protocol import Backend
+from portgnn.registry import backend_of, dtype_name
+from portgnn.training import Engine, Progress, WholeGraph
+
+if TYPE_CHECKING:
+    from portgnn.distributed.start import Together
+
+Dataset = str | os.PathLike[str] | Graph
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run as it was asked for; what was not named comes from the run that goes on, or is the default.
+
+    kept, progress: the run that goes on, out of the file `resume`. keep_in: the file that the run is to be kept in.
+    """
+
+    dataset: Dataset | None
+    split: str | None
+    unknown: tuple[str, ...]
+    ignore: tuple[str, ...]
+    config: Config
+    seed: int
+    backend: str | Backend
+    device: str | None
+    dtype: str
+    resume: Path | None = None
+    kept: runs.Run | None = None
+    progress: Progress | None = None
+    keep_in: Path | None = None
+
+    @property
+    def begins_a_file(self) -> bool:
+        """Whether the file to keep the run in is not the one that it goes on from."""
+        return self.keep_in is not None and self.keep_in != self.resume
+
+    def made(self, tell: Tell) -> Backend:
+        """The backend; its device is told where it was not asked for."""
+        on = backend_of(self.backend, self.device, self.dtype)
+        if self.device is None and isinstance(self.backend, str):
+            tell(f"{on.name} runs on {on.device}, the fastest device here that passes its self-check.")
+        return on
+
+
+def settle(
+    dataset: Dataset | None,
+    name: str | None,
+    overrides: dict[str, Any],
+    *,
+    seed: Any,
+    split: str | None,
+    unknown: str | Sequence[str] | None,
+    ignore: str | Sequence[str] | None,
+    backend: str | Backend | None,
+    device: str | None,
+    dtype: Any,
+    resume: Path | None,
+    checkpoint: Path | None,
+) -> Request:
+    """The request of `portgnn.train`'s arguments; None where nothing was asked for. name, overrides: the recipe's.
+
+    Raises ConfigError for what cannot be used or would make a kept run another one, CheckpointError for its file.
+    """
+    from portgnn.datasets.selection import texts
+
+    dtype = None if dtype is None else dtype_name(dtype)
+    seed = None if seed is None else whole_number("seed", seed, 0)
+    if resume is None:
+        return Request(
+            dataset,
+            split,
+            texts(unknown, "unknown"),
+            texts(ignore, "ignore"),
+            preset(name or "kipf", **overrides),
+            seed or 0,
+            "numpy" if backend is None else backend,
+            device,
+            dtype or "float32",
+            keep_in=checkpoint,
+        )
+    kept, progress = runs.load_run(resume)
+    given = {
+        each: None if value is None else texts(value, each)
+        for each, value in (("unknown", unknown), ("ignore", ignore))
+    }
+    config = runs.continued(kept, name, overrides, seed=seed, dtype=dtype, split=split, **given)
+    dataset = dataset if dataset is not None else kept.dataset or None
+    if dataset is None:
+        raise ConfigError(f"{resume} was trained on a graph made in Python; give it with --dataset, there as dataset=")
+    on = kept.backend if backend is None else backend
+    return Request(
+        dataset, kept.split or None, kept.unknown, kept.ignore, config, kept.seed, on, device, kept.dtype,
+        resume, kept, progress, checkpoint or resume,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """The graph of a run as the recipe has it, and the recipe with what it comes to on this graph.
+
+    moments: see `portgnn.placing.features.settled`. notes: what was done to the graph. structure, fingerprint: see
+    `portgnn.graphs.fingerprint`.
+    """
+
+    graph: Graph | DiskGraph
+    config: Config
+    moments: Moments | None
+    notes: tuple[str, ...]
+    structure: str
+    fingerprint: str
+
+
+def load(request: Request, together: bool, tell: Tell) -> Loaded:
+    """The request's graph, in memory or, where the engine reads rows as it needs them, on disk.
+
+    Raises DatasetError, GraphError or ConfigError for a graph that cannot be used, CheckpointError where the run that
+    goes on belongs to another one.
+    """
+    graph: Graph | DiskGraph
+    if is_disk_graph(request.dataset) and (request.config.loader != "full" or together):
+        graph = _opened(request)
+        structure, fingerprint = graph.structure, graph.fingerprint
+    else:
+        graph, note = oriented(_read(request, tell), request.config)
+        if note:
+            tell(f"{graph.name}: {note}.")
+        structure, fingerprint = fingerprints(graph)
+    _check_same(request, graph, fingerprint)
+    config, moments, note = explained(graph, request.config)
+    if note:
+        tell(f"{graph.name}: {note}.")
+    notes = (*graph.notes, note) if note else graph.notes
+    return Loaded(graph, config, moments, notes, structure, fingerprint)
+
+
+def engine_for(on: Backend, loaded: Loaded, together: Together | None) -> Engine:
+    """Who computes the epochs: steps over the whole graph, over batches, or one process's share of them."""
+    graph, config, moments = loaded.graph, loaded.config, loaded.moments
+    if together is None and config.loader == "full":
+        assert isinstance(graph, Graph)
+        return WholeGraph(on, Prepared.of(graph, config, moments))
+    if together is not None and config.loader != "full":
+        raise ConfigError(f"--distributed trains on the whole graph; leave --loader {config.loader} out")
+    if graph.train is None:
+        raise ConfigError(f"{graph.name} has no training split; give one with --split")
+    source: Source
+    if isinstance(graph, Graph):
+        source = InMemory(Prepared.of(graph, config, moments))
+    else:
+        source = OnDisk(graph, config, moments)
+    if together is None:
+        return Sampled(on, source)
+    return Distributed(on, source, together.collectives, together.watch)
+
+
+def run_of(request: Request, loaded: Loaded, on: Backend) -> runs.Run:
+    """What a file keeps of the run, apart from where it stands.
+
+    The recipe is kept as it was asked for: the same graph, which a run that goes on has, leads to the same.
+    """
+    given, graph = request.dataset, loaded.graph
+    name = "" if isinstance(given, Graph) else os.fspath(given or graph.name)
+    return runs.Run(
+        request.config,
+        request.seed,
+        on.name,
+        on.dtype,
+        name,
+        request.split or "",
+        loaded.fingerprint,
+        graph.class_names,
+        graph.num_features,
+        request.unknown,
+        request.ignore,
+    )
+
+
+def _opened(request: Request) -> DiskGraph:
+    path: Any = request.dataset
+    if request.unknown or request.ignore:
+        raise ConfigError(f"{path} is read as it is; give --unknown and --ignore to portgnn convert")
+    if request.split not in (None, "given"):
+        raise ConfigError(f"the splits of {path} are in its files; convert the graph with --split {request.split}")
+    return DiskGraph(path)
+
+
+def _read(request: Request, tell: Tell) -> Graph:
+    from portgnn.datasets import load_graph
+    from portgnn.datasets.selection import selected
+    from portgnn.datasets.splits import with_split
+
+    given, split, unknown, ignore = request.dataset, request.split, request.unknown, request.ignore
+    if isinstance(given, Graph):
+        graph = selected(given, unknown, ignore)
+        return graph if split is None else with_split(graph, split)
+    return load_graph(given, split=split, unknown=unknown, ignore=ignore, announce=tell)
+
+
+def _check_same(request: Request, graph: Graph | DiskGraph, fingerprint: str) -> None:
+    kept = request.kept
+    if kept is not None and kept.fingerprint != fingerprint:
+        raise CheckpointError(
+            f"{request.resume} belongs to another graph: {graph.name} has changed since, or it is not the "
+            f"one that the run was trained on ({kept.dataset or 'a Graph'})"
+        )
+    if kept is not None and kept.class_names != graph.class_names:
+        raise CheckpointError(
+            f"{request.resume} was trained with other names of the classes, or in another order, than {graph.name} has"
+        )

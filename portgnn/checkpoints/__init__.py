@@ -1,0 +1,1 @@
+"""Trained models and unfinished runs as files."""

@@ -1,0 +1,209 @@
+"""Trained models as safetensors: parameters as tensors, everything else as JSON in the header. No pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portgnn._system.files import is_file, write_atomically
+from portgnn._system.untrusted import opened
+from portgnn.errors import CheckpointError, PortgnnError
+from portgnn.graphs.checks import bare_names
+from portgnn.models.layer import Layer, shapes_of
+from portgnn.placing.features import Moments
+from portgnn.presets import Config
+from portgnn.text import printable, shortened, shown
+
+FORMAT = "portgnn-model"
+VERSIONS = (1, 2)
+"""Formats that can be read; the last one is written. Those of version 1 have no split and no moments."""
+MAX_HEADER = 16 << 20
+SPLIT, MEAN, SCALE = "split", "feature_mean", "feature_scale"
+"""Names of arrays beside the parameters."""
+OTHER_FORMS = {
+    "portgnn-run": "holds a run in the middle of its training, not a model; finish it with: portgnn train --resume",
+    "portgnn-model": "holds a trained model, not a run that could go on; train with --checkpoint FILE for one",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A trained network on the host: what any backend needs to predict.
+
+    params: name -> array in the dtype it was trained in. dataset: the name of the graph it was trained on, and
+    fingerprint that graph's (see `portgnn.graphs.fingerprint`). feature_names: of its columns, where they have names.
+    moments: what its columns were standardised by, where they were. split: uint8 [nodes of that graph], the part of
+    each in training (see `portgnn.prediction.evaluation.split_codes`), and structure the fingerprint of adjacency and
+    features alone, by which that graph is known again; None and "" in files of version 0.1.
+    """
+
+    params: dict[str, NDArray[Any]]
+    config: Config
+    class_names: tuple[str, ...]
+    num_features: int
+    dataset: str = ""
+    fingerprint: str = ""
+    feature_names: tuple[str, ...] = ()
+    moments: Moments | None = None
+    split: NDArray[np.uint8] | None = None
+    structure: str = ""
+
+    def __repr__(self) -> str:
+        """One line: the arrays have too many."""
+        shapes = ", ".join(f"{name} {'x'.join(map(str, value.shape))}" for name, value in self.params.items())
+        trained = f", trained on {printable(shortened(self.dataset, 40))!r}" if self.dataset else ""
+        return f"Model: {self.config.preset}, {shortened(shapes, 200)}, {len(self.class_names)} classes{trained}"
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The network's, for the model's features and classes."""
+        return self.config.network.built(self.num_features, len(self.class_names))
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Writes the model to a temporary file beside `path` and renames it: never half a checkpoint.
+
+        Raises CheckpointError where the file cannot be written.
+        """
+        from safetensors.numpy import save
+
+        target = Path(path)
+        header = {
+            "format": FORMAT,
+            "version": str(VERSIONS[-1]),
+            "config": json.dumps(asdict(self.config)),
+            "class_names": json.dumps(list(self.class_names)),
+            "num_features": str(self.num_features),
+            "dataset": self.dataset,
+            "fingerprint": self.fingerprint,
+            "feature_names": json.dumps(list(self.feature_names)),
+            "structure": self.structure,
+        }
+        tensors = self.params | {} if self.split is None else self.params | {SPLIT: self.split}
+        if self.moments is not None:
+            tensors |= {SCALE: self.moments.scale}
+            tensors |= {} if self.moments.mean is None else {MEAN: self.moments.mean}
+        content = save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, header)
+        write_atomically(target, content)
+        return target
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Model:
+        """Reads a checkpoint. Raises CheckpointError where it is missing, damaged or not portgnn's."""
+        source = Path(path)
+        header, params = read_safetensors(source, FORMAT, VERSIONS, "model")
+        split, mean, scale = (params.pop(name, None) for name in (SPLIT, MEAN, SCALE))
+        try:
+            model = cls(
+                params,
+                read_config(json.loads(header["config"])),
+                bare_names(read_names(json.loads(header["class_names"]))),
+                int(header["num_features"]),
+                header.get("dataset", ""),
+                header.get("fingerprint", ""),
+                read_names(json.loads(header.get("feature_names", "[]"))),
+                None if scale is None else Moments(mean, scale),
+                split,
+                header.get("structure", ""),
+            )
+            model.check()
+        except CheckpointError as error:
+            raise CheckpointError(f"{source}: {error}") from None
+        except (PortgnnError, KeyError, ValueError, TypeError, RecursionError, OverflowError) as error:
+            raise CheckpointError(f"{source} has a damaged header: {str(error)[:200]}") from None
+        return model
+
+    def check(self) -> None:
+        """Raises CheckpointError unless every parameter is there, finite and of the shape that the recipe gives."""
+        check_parameters(self.params, self.config, self.num_features, len(self.class_names))
+        if self.feature_names and len(self.feature_names) != self.num_features:
+            raise CheckpointError(f"there are {len(self.feature_names)} names for {self.num_features} features")
+        rule, moments, split = self.config.normalize_features, self.moments, self.split
+        if rule == "auto":
+            raise CheckpointError("the recipe does not say what was done to the features")
+        if (rule == "standardize") != (moments is not None):
+            raise CheckpointError(f"the recipe's rule for features is {rule}, which the arrays do not fit")
+        for values in () if moments is None else (moments.scale, moments.mean):
+            if values is None:
+                continue
+            if values.dtype != np.float64 or values.shape != (self.num_features,) or not np.isfinite(values).all():
+                raise CheckpointError(f"the columns' moments are not {self.num_features} finite numbers in float64")
+        if moments is not None and not (moments.scale > 0).all():
+            raise CheckpointError("a column's deviation is not above 0")
+        if split is not None and (split.dtype != np.uint8 or split.ndim != 1 or (split > 3).any()):
+            raise CheckpointError("the split is not a list of the nodes' parts")
+
+
+def check_parameters(params: dict[str, NDArray[Any]], config: Config, num_features: int, num_classes: int) -> None:
+    """Raises CheckpointError unless the parameters are finite and have the names and shapes that the recipe gives."""
+    # First, since a header can ask for as many layers as it likes.
+    if config.layers > len(params):
+        raise CheckpointError(f"the parameters are {len(params)}, and the recipe needs {config.layers} layers of them")
+    wanted = shapes_of(config.network.built(num_features, num_classes))
+    found = {name: value.shape for name, value in params.items()}
+    if found != wanted:
+        raise CheckpointError(f"the parameters are {shown(found, 200)}, and the recipe needs {shown(wanted, 200)}")
+    for name, value in params.items():
+        if value.dtype.kind != "f" or not np.isfinite(value).all():
+            raise CheckpointError(f"parameter {name[:40]} is not finite floating numbers")
+
+
+def read_config(document: Any) -> Config:
+    """A recipe out of a header. Raises PortgnnError for what is none."""
+    known = {field.name for field in fields(Config)}
+    if not isinstance(document, dict) or set(document) - known:
+        more = ", ".join(sorted(set(document) - known))[:80] if isinstance(document, dict) else str(document)[:40]
+        raise CheckpointError(
+            f"the recipe has settings that this portgnn does not know ({more}); was the file written by a newer one?"
+        )
+    return Config(**document)
+
+
+def read_names(document: Any) -> tuple[str, ...]:
+    """Names out of a header. Raises ValueError where they are not a list of texts."""
+    if not isinstance(document, list) or not all(type(name) is str for name in document):
+        raise ValueError(f"{str(document)[:40]!r} is not a list of names")
+    # JSON can spell half of a surrogate pair, which no file can be written with.
+    "".join(document).encode()
+    return tuple(document)
+
+
+def read_safetensors(
+    path: Path, form: str, versions: tuple[int, ...], kind: str
+) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
+    """Header and tensors of a file that portgnn wrote. Nothing in it is run, and its header is bounded.
+
+    form, versions: what the header must say. kind: what to call the file in messages. Raises CheckpointError.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not is_file(path, CheckpointError):
+        raise CheckpointError(f"there is no {kind} file {path}")
+    try:
+        with opened(path, CheckpointError) as raw:
+            length = int.from_bytes(raw.read(8), "little")
+        if length > MAX_HEADER:
+            raise ValueError(f"its header claims {length} bytes, where at most {MAX_HEADER} are admitted")
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            if header.get("format") == form and header.get("version") in {str(version) for version in versions}:
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except CheckpointError:
+        raise
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise CheckpointError(f"{path} is not a readable safetensors file: {str(error)[:200]}") from None
+    found = header.get("format")
+    if found != form:
+        if found in OTHER_FORMS:
+            raise CheckpointError(f"{path} {OTHER_FORMS[found]}")
+        raise CheckpointError(f"{path} is a safetensors file, but not one that portgnn wrote")
+    if header.get("version") not in {str(version) for version in versions}:
+        raise CheckpointError(
+            f"{path} has format version {str(header.get('version'))[:20]}; this portgnn reads {versions[-1]}"
+        )
+    return header, tensors

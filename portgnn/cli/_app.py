@@ -1,0 +1,371 @@
+"""The commands and their options. What a command does is in a module of its own, loaded when it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from portgnn.cli import _completion
+from portgnn.cli._examples import epilog
+from portgnn.cli._grouped import OUTPUT, Grouped
+from portgnn.cli._hyperparameters import with_hyperparameters, with_options_of
+from portgnn.hyperparameters import DATA, EXECUTION, TRAINING
+from portgnn.presets import PRESETS
+
+app = typer.Typer(
+    help="One graph convolutional network on every array backend, with the same numbers on each.",
+    epilog=epilog(""),
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+BackendName = Annotated[str, typer.Option(help="Backend; see portgnn backends.", autocompletion=_completion.backends)]
+DeviceName = Annotated[
+    str | None, typer.Option(help="Device; by default the fastest that passes a self-check.", rich_help_panel=EXECUTION)
+]
+DtypeName = Annotated[str, typer.Option(help="float64, float32 or bfloat16.", autocompletion=_completion.dtypes)]
+Unknown = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TEXT", help="A label that stands for none, such as NA or ?; repeatable.", rich_help_panel=DATA
+    ),
+]
+Ignore = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COLUMN", help="A column or attribute of the files to leave out; repeatable.", rich_help_panel=DATA
+    ),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="One JSON document on stdout and nothing else.", rich_help_panel=OUTPUT)
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from portgnn._version import __version__
+
+        print(f"portgnn {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def portgnn(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="The version.")] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command(cls=Grouped)
+@with_hyperparameters
+def train(  # long: an option is a parameter
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=EXECUTION, metavar="FILE.toml", help="Read options from a file; those given here win."
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=DATA,
+            help="Name or path; by default cora, or csbm-cora where cora cannot be had.",
+            autocompletion=_completion.datasets,
+        ),
+    ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=EXECUTION,
+            help="Backend (numpy); see portgnn backends.",
+            autocompletion=_completion.backends,
+        ),
+    ] = None,
+    device: DeviceName = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=EXECUTION, help="float64, float32 or bfloat16 (float32).", autocompletion=_completion.dtypes
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=TRAINING, help=f"Recipe: {', '.join(PRESETS)} (kipf).", autocompletion=_completion.presets
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(rich_help_panel=TRAINING, help="Seed of the weights and of dropout (0).")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=DATA,
+            help="given, public, random:TRAIN:VAL[:SEED] (nodes a class) or fraction:TRAIN:VAL[:SEED].",
+        ),
+    ] = None,
+    unknown: Unknown = None,
+    ignore: Ignore = None,
+    save: Annotated[
+        Path | None, typer.Option(rich_help_panel=OUTPUT, metavar="FILE", help="Save the model as safetensors.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=OUTPUT, metavar="FILE", help="Keep the run in a file from which it can be resumed."
+        ),
+    ] = None,
+    every: Annotated[
+        int | None, typer.Option(rich_help_panel=OUTPUT, help="Epochs from one checkpoint to the next (50).")
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=OUTPUT,
+            metavar="FILE",
+            help="Go on with a run that --checkpoint kept; it knows its options.",
+        ),
+    ] = None,
+    distributed: Annotated[
+        bool | None,
+        typer.Option(
+            "--distributed",
+            rich_help_panel=EXECUTION,
+            help="Train with the processes that the backend's launcher started.",
+        ),
+    ] = None,
+    transport: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=EXECUTION, help="Of a distributed run: gloo, nccl, ring or mpi; by default the fastest."
+        ),
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(rich_help_panel=EXECUTION, help="Seconds that a process waits for another (60).")
+    ] = None,
+    logger: Annotated[
+        list[str] | None,
+        typer.Option(
+            rich_help_panel=OUTPUT,
+            metavar="LOGGER",
+            help="Record the run: tensorboard[:FOLDER], mlflow[:URI] or wandb[:PROJECT]; repeatable.",
+        ),
+    ] = None,
+    log_file: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=OUTPUT, metavar="FILE", help="Add records of the run to a file, as JSON lines (-: stderr)."
+        ),
+    ] = None,
+    log_level: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=OUTPUT,
+            metavar="debug|info|warning|error",
+            help="Of the records: debug has every epoch (info).",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    **hyperparameters: Any,
+) -> None:
+    """Train the GCN and test it."""
+    options = {**locals(), **hyperparameters}  # every option by its name
+    del options["hyperparameters"]
+    from portgnn.cli import _configuration as configuration
+
+    configuration.train(options)
+
+
+configurations = typer.Typer(
+    help="Configuration files of portgnn train.", epilog=epilog("config"), rich_markup_mode=None
+)
+app.add_typer(configurations, name="config")
+
+
+@configurations.callback(invoke_without_command=True)
+def configuration(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@configurations.command(cls=Grouped)
+@with_options_of(train)
+def show(**options: Any) -> None:
+    """Print as TOML all that portgnn train would do with these options and files."""
+    from portgnn.cli import _configuration as configuration
+
+    configuration.show(options)
+
+
+@app.command()
+def convert(
+    dataset: Annotated[
+        str, typer.Argument(metavar="PATH", help="Name or path of a graph.", autocompletion=_completion.datasets)
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT.graph", help="The folder to write.")],
+    split: Annotated[str | None, typer.Option(help="How to split the nodes, as for train.")] = None,
+    unknown: Unknown = None,
+    ignore: Ignore = None,
+    directed: Annotated[bool, typer.Option("--directed", help="Keep the directions of edges.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a graph as memory-mapped files. train --loader reads only the rows that it needs from them."""
+    from portgnn.cli._conversion import run
+
+    run(dataset, out, split=split, unknown=unknown or (), ignore=ignore or (), directed=directed, as_json=as_json)
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model that portgnn train --save wrote.")],
+    dataset: Annotated[str, typer.Option(help="Name or path of the graph.", autocompletion=_completion.datasets)],
+    split: Annotated[
+        str | None,
+        typer.Option(help="Report by this split, as for train; by default by the one that the model was trained with."),
+    ] = None,
+    backend: BackendName = "numpy",
+    device: DeviceName = None,
+    dtype: DtypeName = "float32",
+    unknown: Unknown = None,
+    ignore: Ignore = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write one prediction a node: .csv, .npz or .parquet.")
+    ] = None,
+    csv_safe: Annotated[
+        bool,
+        typer.Option("--csv-safe/--no-csv-safe", help="In a .csv, put ' before names that a spreadsheet would run."),
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Classify the nodes of a graph with a trained model."""
+    from portgnn.cli._prediction import run
+
+    read = {"unknown": unknown or (), "ignore": ignore or ()}
+    where: dict[str, Any] = {"backend": backend, "device": device, "dtype": dtype}
+    run(model, dataset, read, split=split, out=out, csv_safe=csv_safe, as_json=as_json, **where)
+
+
+@app.command()
+def verify(
+    backend: BackendName = "numpy",
+    device: DeviceName = None,
+    dtype: DtypeName = "float32",
+    draw: Annotated[
+        int | None,
+        typer.Option(metavar="SEED", min=0, help="Of sizes, rates and values of the checks; a fresh one each time."),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Instead of single operations: whole trainings of the seeds 0 to N-1."),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Of --seeds: name or path, as for train.", autocompletion=_completion.datasets)
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Of --seeds: the recipe (kipf).", autocompletion=_completion.presets)
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Of --seeds: epochs of each training (200).")] = None,
+    adjacency: Annotated[
+        str | None, typer.Option(metavar="auto|csr|dense", help="Of --seeds: form of the adjacency; the preset's.")
+    ] = None,
+    features: Annotated[
+        str | None, typer.Option(metavar="auto|sparse|dense", help="Of --seeds: form of the features; the preset's.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prove that a backend computes the same numbers here. Names the first operation that does not."""
+    from portgnn.cli import _seeds as trainings
+    from portgnn.cli import _verification
+
+    recipe = {
+        "dataset": dataset,
+        "preset": preset,
+        "epochs": epochs,
+        "adjacency": adjacency,
+        "features": features,
+    }
+    if seeds is not None:
+        if draw is not None:
+            from portgnn.errors import ConfigError
+
+            raise ConfigError("--draw is of the checks of single operations; leave it or --seeds out")
+        raise typer.Exit(trainings.run(backend, device, dtype, seeds, as_json, **recipe))
+    trainings.refuse(recipe)
+    raise typer.Exit(_verification.run(backend, device, dtype, draw, as_json))
+
+
+@app.command()
+def backends(as_json: AsJson = False) -> None:
+    """List the backends and devices. Those that are absent come with the command that installs them."""
+    from portgnn.cli._listings import list_backends
+
+    list_backends(as_json)
+
+
+@app.command()
+def datasets(as_json: AsJson = False) -> None:
+    """List the datasets that have a name, and where they are."""
+    from portgnn.cli._listings import list_datasets
+
+    list_datasets(as_json)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Examine this machine: frameworks, devices, settings. Each problem comes with what to do about it."""
+    from portgnn.cli._doctor import run
+
+    run(as_json)
+
+
+@app.command()
+def plot(
+    results: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RESULT...", help="JSON of portgnn train or the benchmark, or a model that train --save wrote."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The picture to write: .png, .svg or .pdf.")],
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="curves|compare|confusion|map|benchmark|growth", help="By default what suits the results."
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="Graph of the model; by default the one that it was trained on, by its name.",
+            autocompletion=_completion.datasets,
+        ),
+    ] = None,
+    unknown: Unknown = None,
+    ignore: Ignore = None,
+    map: Annotated[str, typer.Option(metavar="pca|tsne|umap", help="How to bring the nodes into the plane.")] = "pca",
+    as_json: AsJson = False,
+) -> None:
+    """Draw results: curves, the differences between backends, a confusion matrix, a map of the nodes."""
+    from portgnn.cli._plotting import run
+
+    read = {"unknown": unknown or (), "ignore": ignore or ()}
+    run(results, out=out, kind=kind, dataset=dataset, read=read, map=map, as_json=as_json)
+
+
+@app.command()
+def report(
+    results: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="JSON of train, verify or the benchmark, in any mixture.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FILE.html", help="The page to write.")] = Path("report.html"),
+    as_json: AsJson = False,
+) -> None:
+    """Put results on one HTML page: curves, verification, benchmark, growth, hardware and versions."""
+    from portgnn.cli._reporting import run
+
+    run(results, out, as_json)

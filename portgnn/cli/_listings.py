@@ -1,0 +1,70 @@
+"""`portgnn backends` and `portgnn datasets`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from portgnn.cli._output import announce, print_json, print_table
+from portgnn.protocol import BackendClass
+from portgnn.registry import Registered, backend_class, registered_backends
+
+
+def describe_backends() -> list[dict[str, Any]]:
+    """One record for each registered backend, fit for JSON; imports their frameworks."""
+    return [_describe(found) for found in registered_backends()]
+
+
+def _describe(found: Registered) -> dict[str, Any]:
+    kind = backend_class(found.name) if found.available else None
+    return {
+        "name": found.name,
+        "available": found.available,
+        "devices": {device: list(kind.dtypes(device)) for device in found.devices} if kind else {},
+        "environment": _environment(kind) if kind else {},
+        "problem": found.problem or None,
+        "install": found.install,
+    }
+
+
+def _environment(kind: BackendClass) -> dict[str, Any]:
+    try:
+        return kind.environment()
+    except Exception as fault:  # a broken driver must not hide the rest of the report
+        return {"fault": str(fault)}
+
+
+def list_backends(as_json: bool) -> None:
+    records = describe_backends()
+    if as_json:
+        print_json(records)
+        return
+    rows = []
+    for record in records:
+        version = str(record["environment"].get("version", "")) if record["available"] else ""
+        if not record["available"]:
+            rows.append((record["name"], version, "-", "-", f"{record['problem']}: {record['install']}"))
+        for device, dtypes in record["devices"].items():
+            rows.append((record["name"], version, device, ", ".join(dtypes), "ready"))
+    print_table(("backend", "version", "device", "dtypes", "state"), rows, give_up=("version", "dtypes"))
+    announce("Next, prove one on this machine:", "portgnn verify --backend NAME --device DEVICE")
+
+
+def list_datasets(as_json: bool) -> None:
+    from portgnn.datasets import describe_datasets
+
+    records = describe_datasets()
+    if as_json:
+        print_json(records)
+        return
+    sizes = ("nodes", "edges", "features", "classes")
+    rows = [
+        (
+            record["name"],
+            *(f"{record[size]:,}" for size in sizes),
+            record["at_hand"] or "to be fetched",
+            record["description"],
+        )
+        for record in records
+    ]
+    print_table(("dataset", *sizes, "at hand", "description"), rows, give_up=("features", "classes", "edges"))
+    announce("Next, train on one:", "portgnn train --dataset NAME")

@@ -1,0 +1,204 @@
+"""`portgnn predict`: a trained model on a graph, and one prediction a node in a file."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portgnn._system.files import check_writable, write_atomically
+from portgnn._system.untrusted import ALWAYS_ADMITTED, readable
+from portgnn.checkpoints.model import Model
+from portgnn.cli._output import announce, print_json, print_line, print_table
+from portgnn.datasets import load_graph
+from portgnn.errors import ConfigError
+from portgnn.graphs.graph import Graph
+from portgnn.prediction.evaluation import WORDS, Evaluation, softmax
+from portgnn.prediction.predict import Classified, classify
+from portgnn.protocol import Backend
+from portgnn.registry import get_backend
+from portgnn.text import inert
+
+
+def run(
+    model: Path,
+    dataset: str,
+    read: Mapping[str, Any],
+    *,
+    split: str | None,
+    backend: str,
+    device: str | None,
+    dtype: str,
+    out: Path | None,
+    csv_safe: bool,
+    as_json: bool,
+) -> None:
+    """read: how to read the dataset, for `portgnn.load_graph`."""
+    if out is not None:
+        if out.suffix not in WRITERS:
+            raise ConfigError(f"--out {out} must end in {', '.join(WRITERS)}")
+        check_writable(out)
+    trained = Model.load(model)
+    on = get_backend(backend, device=device, dtype=dtype)
+    graph = load_graph(dataset, announce=announce, **read)
+    if out is not None and out.suffix == ".npz":
+        check_padding(trained, graph)
+    found = classify(trained, graph, split=split, backend=on, announce=announce)
+    if out is not None:
+        write = partial(as_csv, safe=csv_safe) if out.suffix == ".csv" else WRITERS[out.suffix]
+        write_atomically(out, write(found))
+    if not as_json:
+        _print_found(found, on, out)
+        return
+    print_json(
+        {
+            "model": str(model),
+            "dataset": found.graph.name,
+            "nodes": found.graph.num_nodes,
+            "backend": on.name,
+            "device": on.device,
+            "dtype": on.dtype,
+            "features": trained.config.normalize_features,
+            **_scores_of(found),
+            "out": None if out is None else str(out),
+        }
+    )
+
+
+def _print_found(found: Classified, on: Backend, out: Path | None) -> None:
+    print_line(f"{found.graph.name}: {found.graph.num_nodes} nodes on {on.name} ({on.device}, {on.dtype})")
+    for name, count in _counts(found):
+        print_line(f"class {name}: {count} nodes")
+    for scores in found.evaluations.values():
+        _print_scores(scores)
+    if found.main is not None:
+        _print_classes(found.main)
+    if out is None:
+        announce("To keep every node's class and probabilities, add: --out nodes.csv")
+    else:
+        print_line(f"written to {out}")
+
+
+def _counts(found: Classified) -> list[tuple[str, int]]:
+    """How many nodes are said to be of each class, in the model's order."""
+    counts = np.bincount(found.predicted, minlength=len(found.class_names)).tolist()
+    return list(zip(found.class_names, counts, strict=True))
+
+
+def _scores_of(found: Classified) -> dict[str, Any]:
+    """Classes are in the model's order here and in each evaluation, which is by part of the split."""
+    test = found.evaluations.get("test")
+    return {
+        "split": found.split or None,
+        "test_accuracy": None if test is None else test.accuracy,
+        "classes": [{"name": name, "nodes": count} for name, count in _counts(found)],
+        "evaluation": None if found.main is None else found.main.to_dict(),
+        "parts": {part: scores.to_dict() for part, scores in found.evaluations.items()},
+        "notes": list(found.notes),
+    }
+
+
+def _print_scores(scores: Evaluation) -> None:
+    print_line(
+        f"{WORDS[scores.part]} accuracy {scores.accuracy:.4f}  macro F1 {scores.macro_f1:.4f}  expected calibration "
+        f"error {scores.calibration_error:.4f}  ({scores.nodes} nodes)"
+    )
+
+
+def _print_classes(scores: Evaluation) -> None:
+    rows = [
+        (s.name, f"{s.precision:.4f}", f"{s.recall:.4f}", f"{s.f1:.4f}", str(s.support), *map(str, line.tolist()))
+        for s, line in zip(scores.classes, scores.confusion, strict=True)
+    ]
+    said = [f"said {s.name}" for s in scores.classes]
+    print_line(f"of the {scores.nodes} {WORDS[scores.part]} nodes:")
+    print_table(("class", "precision", "recall", "F1", "nodes", *said), rows)
+
+
+def as_npz(found: Classified) -> bytes:
+    """node_ids, predicted, labels (-1: unknown), parts, logits and probabilities, all [nodes, …]; no pickle.
+
+    Predictions, labels and columns are numbers of class_names, which are in the model's order.
+    """
+    file = io.BytesIO()
+    np.savez(
+        file,
+        node_ids=_node_ids(found.graph).astype(np.str_),
+        class_names=np.array(found.class_names, dtype=np.str_),
+        predicted=found.predicted,
+        labels=found.labels,
+        parts=found.parts,
+        logits=found.logits,
+        probabilities=softmax(found.logits),
+    )
+    return file.getvalue()
+
+
+def check_padding(trained: Model, graph: Graph) -> None:
+    """Raises ConfigError where names are so uneven that NumPy's text, which pads, would fill the memory."""
+    for what, names in (("node's name", _node_ids(graph)), ("class's name", trained.class_names)):
+        longest, letters = max(map(len, names), default=0), sum(map(len, names))
+        padded = 4 * longest * len(names)
+        if padded > max(ALWAYS_ADMITTED, 40 * letters):
+            raise ConfigError(
+                f"the longest {what} has {longest} letters, and .npz files pad all {len(names)} to that: "
+                f"{readable(padded)}; name the file --out nodes.csv or nodes.parquet"
+            )
+
+
+def as_csv(found: Classified, safe: bool = True) -> bytes:
+    """A line a node: id, the predicted class's name and probability, the node's own class and its part of the split
+    (empty where unknown), then each class's probability and logit.
+
+    safe: names that a spreadsheet would take for formulas get a ' (`portgnn.text.inert`). Numbers stay numbers.
+    """
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, lineterminator="\n")
+    cells: dict[str, list[Any]] = {name: column.tolist() for name, column in _columns(found).items()}
+    if safe:
+        cells |= {name: [inert(text) for text in cells[name]] for name in ("node", "predicted", "label")}
+    writer.writerow(inert(name) if safe else name for name in cells)
+    writer.writerows(zip(*cells.values(), strict=True))
+    return file.getvalue().encode()
+
+
+def as_parquet(found: Classified) -> bytes:
+    """The columns of `as_csv`. Raises ConfigError without pyarrow."""
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError:
+        raise ConfigError('a .parquet file needs pyarrow. Install it with: pip install "portgnn[data]"') from None
+    file = io.BytesIO()
+    parquet.write_table(pa.table(_columns(found)), file)
+    return file.getvalue()
+
+
+def _columns(found: Classified) -> dict[str, NDArray[Any]]:
+    names, logits, shares = found.class_names, found.logits, softmax(found.logits)
+    columns: dict[str, NDArray[Any]] = {
+        "node": _node_ids(found.graph),
+        "predicted": np.array(names, dtype=object)[found.predicted],
+        "probability": shares.max(axis=1),
+        "label": np.array([*names, ""], dtype=object)[found.labels],  # -1 is the last
+        "part": found.parts.astype(object),
+    }
+    columns |= {f"probability {name}": shares[:, at] for at, name in enumerate(names)}
+    return columns | {f"logit {name}": logits[:, at] for at, name in enumerate(names)}
+
+
+WRITERS: dict[str, Callable[[Classified], bytes]] = {
+    ".csv": as_csv,
+    ".npz": as_npz,
+    ".parquet": as_parquet,
+}
+
+
+def _node_ids(graph: Graph) -> NDArray[np.object_]:
+    return np.arange(graph.num_nodes).astype(np.str_).astype(object) if graph.node_ids is None else graph.node_ids

@@ -1,0 +1,1 @@
+"""Graphs in a folder of memory-mapped arrays."""

@@ -1,0 +1,35 @@
+"""A graph in 64 hexadecimal digits: the same on every machine, another as soon as one value differs."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import scipy.sparse as sp
+
+from portgnn.graphs.graph import Graph
+
+
+def fingerprint(graph: Graph) -> str:
+    """SHA-256 of adjacency, features, labels and splits; names and notes do not count.
+
+    Dense and sparse features with the same values have the same fingerprint, whatever their dtype holds.
+    """
+    return fingerprints(graph)[1]
+
+
+def fingerprints(graph: Graph) -> tuple[str, str]:
+    """That of adjacency and features alone, which says that nodes are the same nodes, and that of the whole graph."""
+    state = hashlib.sha256()
+    # In compressed form, since that is canonical and small.
+    features = graph.features if isinstance(graph.features, sp.csr_array) else sp.csr_array(graph.features)
+    for matrix in (graph.adjacency, features):
+        state.update(np.array(matrix.shape, dtype="<i8").tobytes())
+        for part, dtype in ((matrix.indptr, "<i8"), (matrix.indices, "<i8"), (matrix.data, "<f8")):
+            state.update(np.ascontiguousarray(part, dtype=dtype).tobytes())
+    structure = state.hexdigest()
+    for array in (graph.labels, graph.train, graph.val, graph.test):
+        state.update(b"-" if array is None else b"+" + np.array(len(array), dtype="<i8").tobytes())
+        if array is not None:
+            state.update(array.astype("<i8").tobytes())
+    return structure, state.hexdigest()

@@ -1,0 +1,128 @@
+"""Documents as charts: which numbers go on which axis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from portgnn._markup import E
+from portgnn.report._svg import Bar, Series, bar_chart, line_chart, swatch
+from portgnn.report.documents import (
+    EPSILON,
+    coarsest,
+    contender_of,
+    growth_series,
+    labels_of,
+    number,
+    relative_difference,
+    timed_groups,
+)
+
+OURS_SLOT, PEER_SLOT = 0, 5
+
+
+def legend(names: Sequence[str]) -> Element:
+    items = (E("li", swatch(slot), " ", name) for slot, name in enumerate(names))
+    return E("ul", *items, class_="legend")
+
+
+def training(runs: Sequence[dict[str, Any]]) -> list[Element]:
+    """Training loss, validation loss and validation accuracy against the epoch, a line a run."""
+    panels = [("train_loss", "training loss", "loss"), ("val_loss", "validation loss", "loss"),
+              ("val_accuracy", "validation accuracy", "share of nodes")]  # fmt: skip
+    made = []
+    for field, title, unit in panels:
+        lines = []
+        for slot, (name, run) in enumerate(zip(labels_of(runs), runs, strict=True)):
+            points = list(enumerate(run[field], start=1))
+            best = points[run["best_epoch"]] if field == "val_loss" and points else None
+            if points:
+                lines.append(Series(name, points, slot, best))
+        if lines:
+            note = ", ring: lowest" if field == "val_loss" else ""
+            made.append(line_chart(lines, title + note, "epoch", unit))
+    return made
+
+
+def curves(run: dict[str, Any]) -> list[Element]:
+    """Both losses of one run in a chart, and its validation accuracy in another."""
+    losses = [Series("training", list(enumerate(run["train_loss"], start=1)), 0)]
+    if not run["val_loss"]:
+        return [line_chart(losses, "loss", "epoch", "loss")]
+    val = list(enumerate(run["val_loss"], start=1))
+    losses.append(Series("validation", val, 1, val[run["best_epoch"]]))
+    accuracy = Series("validation", list(enumerate(run["val_accuracy"], start=1)), 1)
+    return [
+        line_chart(losses, "loss, ring: lowest validation", "epoch", "loss"),
+        line_chart([accuracy], "validation accuracy", "epoch", "share of nodes"),
+    ]
+
+
+def difference(runs: Sequence[dict[str, Any]]) -> tuple[Element | None, list[str]]:
+    """Relative differences of the training losses from the first run's, and sentences on them.
+
+    Epochs that agree bit for bit have no place on a logarithmic axis; the sentences count them.
+    """
+    names = labels_of(runs)
+    lines, said = [], []
+    for slot, run in list(enumerate(runs))[1:]:
+        found = relative_difference(run["train_loss"], runs[0]["train_loss"])
+        shown = [(float(n), d) for n, d in enumerate(found, start=1) if 0 < d < math.inf]
+        equal = sum(d == 0 for d in found)
+        said.append(f"{names[slot]}: at most {max(found):.1e}, {equal} of {len(found)} epochs bit for bit equal.")
+        if shown:
+            lines.append(Series(names[slot], shown, slot))
+    if not lines:
+        return None, said
+    dtype = coarsest(runs)
+    level = (EPSILON[dtype], f"{dtype} ε") if dtype else None
+    title = f"difference from {names[0]}"
+    return line_chart(lines, title, "epoch", "|Δ loss| / loss", log_y=True, level=level, noisy=True), said
+
+
+def benchmark(run: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]], list[Element]]]:
+    """For each group of rows: its title, its rows from fast to slow, and its bars for a wide and a narrow page."""
+    made = []
+    for (dataset, recipe, hidden), rows in timed_groups(run).items():
+        rows = sorted(rows, key=lambda row: float(row["train_ms"]["median"]))
+        bars = [
+            Bar(
+                contender_of(row),
+                (ms := row["train_ms"])["median"],
+                ms["q1"],
+                ms["q3"],
+                number(ms["median"]),
+                PEER_SLOT if row["kind"] == "peer" else OURS_SLOT,
+            )
+            for row in rows
+        ]
+        title = f"{dataset}, recipe {recipe}, hidden {hidden}"
+        what = "ms per training epoch (log scale), quartiles"
+        charts = [
+            E("div", bar_chart(bars, title, what, width=w), class_=c) for w, c in ((760, "wide"), (330, "narrow"))
+        ]
+        made.append((title, rows, charts))
+    return made
+
+
+def growth(run: dict[str, Any]) -> tuple[list[str], list[Element]]:
+    """The names of the lines, and time and peak memory against stored edges."""
+    series = growth_series(run)
+    if not series:
+        return [], []
+
+    def lines(value: Any) -> list[Series]:
+        return [
+            Series(name, [(row["graph"]["stored_edges"], value(row)) for row in rows], slot)
+            for slot, (name, rows) in enumerate(series.items())
+        ]
+
+    logarithmic: dict[str, Any] = {"log_x": True, "log_y": True, "dots": True, "height": 280}
+    times = lines(lambda row: row["train_ms"]["median"])
+    memory = lines(lambda row: row["peak_bytes"] / 2**20)
+    return list(series), [
+        line_chart(times, "time of a training epoch", "stored edges", "ms", **logarithmic),
+        line_chart(memory, "peak memory of the process", "stored edges", "MiB", **logarithmic),
+    ]

@@ -1,0 +1,198 @@
+"""Where a run stands: its state on the device, its history, the best epoch, and whether it has ended.
+
+Whether to stop is decided on the host after each chunk of epochs; a chunk that ran too far is run again from its
+start to where it should have ended. Dropout keys depend on the epoch's number alone, so the second run repeats the
+first.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portgnn.errors import CheckpointError, PortgnnError
+from portgnn.protocol import State
+from portgnn.random import dropout_keys
+from portgnn.training._state import parameters_of
+from portgnn.training._step import initial_state
+from portgnn.training.engine import Engine
+
+Host = dict[str, NDArray[Any]]
+
+_REMEDY = "try a smaller --learning-rate, a larger --eps or --dtype float64"
+
+
+class NonFiniteLossError(PortgnnError):
+    """The training loss became NaN or infinite."""
+
+
+@dataclass
+class History:
+    """One value an epoch. val_loss and val_accuracy are empty where the graph has no validation split."""
+
+    train_loss: list[float] = field(default_factory=list)
+    val_loss: list[float] = field(default_factory=list)
+    val_accuracy: list[float] = field(default_factory=list)
+    epoch_ms: list[float] = field(default_factory=list)
+    """Milliseconds of an epoch: training step and validation; a chunk's time shared among its epochs."""
+
+    def __len__(self) -> int:
+        return len(self.train_loss)
+
+    def __repr__(self) -> str:
+        """One line: the lists have a value an epoch."""
+        if not self.train_loss:
+            return "History of no epoch"
+        named = {each.name: getattr(self, each.name) for each in fields(self)}
+        ends = (f"{name} {values[0]:.4g} … {values[-1]:.4g}" for name, values in named.items() if values)
+        return f"History of {len(self)} epochs: {', '.join(ends)}"
+
+    def copy(self) -> History:
+        return History(*(list(getattr(self, each.name)) for each in fields(self)))
+
+    def cut(self, epochs: int) -> None:
+        for each in fields(self):
+            del getattr(self, each.name)[epochs:]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What training leaves: parameters on the host, the history, and the epoch (from 0) they belong to."""
+
+    params: Host
+    history: History
+    best_epoch: int
+    stopped_early: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """A run between two epochs, on the host: all that the loop needs to go on as if it had never stopped.
+
+    state: parameters and optimizer. best_state: the state before epoch `best_start`, from which the best epoch
+    is run again; None where no epoch has been validated or nothing watches validation.
+    """
+
+    state: Host
+    history: History
+    best_start: int = 0
+    best_state: Host | None = None
+    stopped: bool = False
+
+
+class Course:
+    """A run under way. Raises CheckpointError for progress that does not fit the backend's optimizer."""
+
+    def __init__(self, engine: Engine, seed: int, progress: Progress | None) -> None:
+        self._engine, self._seed = engine, seed
+        config, graph = engine.task.config, engine.task.graph
+        self._config = config
+        self._counted = 0 if graph.val is None else len(graph.val)
+        self._watched = graph.val is not None and (config.patience > 0 or config.restore_best)
+        self._run = engine.make_run(graph.val is not None)
+        self._state = initial_state(engine.backend, engine.task, seed)
+        self.history, self.stopped = History(), False
+        self._best_start, self._best_state = 0, None
+        if progress is not None:
+            _check_layout(engine.backend.name, self._host(self._state), progress.state)
+            self._state = self._on_device(progress.state)
+            self.history, self.stopped = progress.history.copy(), progress.stopped
+            self._best_start, self._best_state = progress.best_start, progress.best_state
+
+    @property
+    def ended(self) -> bool:
+        return self.stopped or len(self.history) >= self._config.epochs
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch, from 0, with the lowest validation loss; the last one where nothing was validated."""
+        losses = self.history.val_loss
+        return min(range(len(losses)), key=losses.__getitem__) if losses else len(self.history) - 1
+
+    def advance(self, epochs: range) -> float:
+        """Trains these epochs, the next ones, and returns milliseconds an epoch. Raises NonFiniteLossError."""
+        before = self._host(self._state) if self._watched else None
+        clock = time.perf_counter()
+        self._state, metrics = self._run(self._state, self._keys(epochs))
+        self._engine.backend.synchronize(*self._state.values())
+        milliseconds = self._engine.agree((time.perf_counter() - clock) * 1e3 / len(epochs))
+        self._note(metrics, milliseconds, epochs)
+        self._check_losses(epochs.start)
+        if self.history.val_loss and self.best_epoch >= epochs.start:
+            self._best_start, self._best_state = epochs.start, before
+        if self.stopped and len(self.history) < epochs.stop:
+            self._state = self._again(before, range(epochs.start, len(self.history)))
+        return milliseconds
+
+    def progress(self) -> Progress:
+        """All that is needed to go on from here. Raises NonFiniteLossError for parameters that are not finite."""
+        host = self._host(self._state)
+        _check_parameters(host, len(self.history) - 1)
+        return Progress(host, self.history, self._best_start, self._best_state, self.stopped)
+
+    def outcome(self) -> Fit:
+        """The parameters that the recipe returns. Raises NonFiniteLossError where they are not finite."""
+        state, best = self._state, self.best_epoch
+        if self._config.restore_best and best != len(self.history) - 1:
+            state = self._again(self._best_state, range(self._best_start, best + 1))
+        host = self._host(state)
+        _check_parameters(host, best)
+        return Fit(parameters_of(host), self.history, best, self.stopped)
+
+    def _note(self, metrics: NDArray[np.float64], milliseconds: float, epochs: range) -> None:
+        """Adds a chunk to the history, up to the epoch after which the recipe's rule stops."""
+        history = self.history
+        history.train_loss += metrics[:, 0].tolist()
+        if self._counted:
+            history.val_loss += metrics[:, 1].tolist()
+            history.val_accuracy += (metrics[:, 2] / self._counted).tolist()
+        history.epoch_ms += [milliseconds] * len(epochs)
+        for epoch in epochs if self._watched else ():
+            if self._config.stops(history.val_loss[: epoch + 1]):
+                history.cut(epoch + 1)
+                self.stopped = True
+                return
+
+    def _check_losses(self, start: int) -> None:
+        for epoch in range(start, len(self.history)):
+            for name, losses in (("training", self.history.train_loss), ("validation", self.history.val_loss)):
+                if losses and not math.isfinite(losses[epoch]):
+                    raise NonFiniteLossError(f"the {name} loss is {losses[epoch]} at epoch {epoch}; {_REMEDY}")
+
+    def _again(self, before: Host | None, epochs: range) -> State:
+        """The state after these epochs, run once more from the state before them."""
+        assert before is not None
+        return self._run(self._on_device(before), self._keys(epochs))[0]
+
+    def _keys(self, epochs: range) -> NDArray[np.uint32]:
+        return dropout_keys(self._seed, epochs, self._config.layers)
+
+    def _host(self, state: State) -> Host:
+        return {name: self._engine.backend.to_numpy(value) for name, value in state.items()}
+
+    def _on_device(self, host: Host) -> State:
+        return {name: self._engine.backend.asarray(value) for name, value in host.items()}
+
+
+def _check_layout(backend: str, fresh: Host, kept: Host) -> None:
+    """An adapter may bring an optimizer of its own, with a state of its own; and a file may hold any dtype."""
+    needed = {name: (value.shape, value.dtype) for name, value in fresh.items()}
+    found = {name: (value.shape, value.dtype) for name, value in kept.items()}
+    if needed != found:
+        differing = sorted(name for name in {*needed, *found} if needed.get(name) != found.get(name))
+        raise CheckpointError(
+            f"the checkpoint's optimizer state does not fit the {backend} backend ({', '.join(differing[:6])} "
+            "differ); resume on the backend that wrote it"
+        )
+
+
+def _check_parameters(host: Host, epoch: int) -> None:
+    """A last step can spoil the parameters after the last loss was computed."""
+    for name, value in parameters_of(host).items():
+        if not np.isfinite(value).all():
+            raise NonFiniteLossError(f"parameter {name} is no longer finite after epoch {epoch}; {_REMEDY}")

@@ -1,0 +1,88 @@
+"""The one training loop: epochs in chunks, told to whoever watches and handed to whoever keeps them.
+
+Epochs run in chunks, so that a backend may run several in one launch and metrics are fetched together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from portgnn.errors import ConfigError
+from portgnn.training._course import Course, Fit, History, Progress
+from portgnn.training.engine import Engine, Task
+
+CHUNK_SECONDS = 0.1
+CHUNK_EPOCHS = 64
+
+
+class Keeper(Protocol):
+    """Who is handed the progress of a run, to keep it."""
+
+    every: int
+    """Epochs from one `keep` to the next."""
+
+    def keep(self, progress: Progress) -> None:
+        """Called before the first epoch, after each `every` epochs, and at the end."""
+
+    def stop(self) -> bool:
+        """Whether the run is to end early; asked after each chunk, and followed by `keep` and `leave`."""
+
+    def leave(self) -> None:
+        """Ends the run by raising."""
+
+
+def fit(
+    engine: Engine,
+    seed: int,
+    on_chunk: Callable[[History], None] | None = None,
+    keeper: Keeper | None = None,
+    progress: Progress | None = None,
+) -> Fit:
+    """Trains the engine's task from a seed. on_chunk is called with the history after each chunk of epochs.
+
+    keeper: is given the run's progress to keep. progress: where an earlier run of this recipe and seed stood;
+    training goes on from there.
+
+    Raises ConfigError where the graph lacks what the recipe needs, NonFiniteLossError where the loss diverges.
+    """
+    check_splits(engine.task)
+    course, epochs = Course(engine, seed, progress), engine.task.config.epochs
+    if keeper:
+        # Before any work: a disk that is full or closed to us must not cost it.
+        keeper.keep(course.progress())
+    chunk = 1
+    while not course.ended:
+        start = len(course.history)
+        end = min(start + chunk, epochs)
+        if keeper:
+            end = min(end, (start // keeper.every + 1) * keeper.every)
+        milliseconds = course.advance(range(start, end))
+        if on_chunk:
+            on_chunk(course.history)
+        if keeper:
+            keep(keeper, course)
+        chunk = int(min(max(CHUNK_SECONDS * 1e3 / max(milliseconds, 1e-6), 1), CHUNK_EPOCHS))
+    return course.outcome()
+
+
+def keep(keeper: Keeper, course: Course) -> None:
+    """After a chunk: hands the progress over where it is time, and ends the run where the keeper wants that."""
+    leaving = keeper.stop()
+    if leaving or course.ended or len(course.history) % keeper.every == 0:
+        keeper.keep(course.progress())
+    if leaving and not course.ended:
+        keeper.leave()
+
+
+def check_splits(task: Task) -> None:
+    """Raises ConfigError where the graph has no training split, or lacks the validation split that the recipe needs."""
+    graph, config = task.graph, task.config
+    if graph.train is None:
+        raise ConfigError(
+            f"{graph.name} has no training split; give one with --split, in Python split= or Graph.with_splits"
+        )
+    if graph.val is None and config.restore_best:
+        raise ConfigError(f"restore_best needs a validation split, and {graph.name} has none")
+    if graph.num_classes < 1:
+        raise ConfigError(f"{graph.name} has no classes to learn")
