@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from portgnn.checkpoints import runs
-from portgnn.disk.outofcore import DiskGraph, OnDisk, is_disk_graph
+from portgnn.disk.folder import DiskGraph, is_disk_graph
 from portgnn.distributed.loop import Distributed
 from portgnn.errors import CheckpointError, ConfigError
 from portgnn.graphs.fingerprint import fingerprints
 from portgnn.graphs.graph import Graph
 from portgnn.hyperparameters import whole_number
 from portgnn.loaders.engine import Sampled
+from portgnn.loaders.on_disk import OnDisk
 from portgnn.loaders.source import InMemory, Source
 from portgnn.placing.features import Moments, explained
 from portgnn.placing.prepared import Prepared
@@ -26,7 +27,7 @@ from portgnn.registry import backend_of, dtype_name
 from portgnn.training import Engine, Progress, WholeGraph
 
 if TYPE_CHECKING:
-    from portgnn.distributed.start import Together
+    from portgnn.distributed.start import ProcessGroup
 
 Dataset = str | os.PathLike[str] | Graph
 Tell = Callable[[str], None]
@@ -60,10 +61,10 @@ class Request:
 
     def made(self, tell: Tell) -> Backend:
         """The backend; its device is told where it was not asked for."""
-        on = backend_of(self.backend, self.device, self.dtype)
+        backend = backend_of(self.backend, self.device, self.dtype)
         if self.device is None and isinstance(self.backend, str):
-            tell(f"{on.name} runs on {on.device}, the fastest device here that passes its self-check.")
-        return on
+            tell(f"{backend.name} runs on {backend.device}, the fastest device here that passes its self-check.")
+        return backend
 
 
 def settle(
@@ -111,9 +112,9 @@ def settle(
     dataset = dataset if dataset is not None else kept.dataset or None
     if dataset is None:
         raise ConfigError(f"{resume} was trained on a graph made in Python; give it with --dataset, there as dataset=")
-    on = kept.backend if backend is None else backend
+    backend = kept.backend if backend is None else backend
     return Request(
-        dataset, kept.split or None, kept.unknown, kept.ignore, config, kept.seed, on, device, kept.dtype,
+        dataset, kept.split or None, kept.unknown, kept.ignore, config, kept.seed, backend, device, kept.dtype,
         resume, kept, progress, checkpoint or resume,
     )  # fmt: skip
 
@@ -134,14 +135,14 @@ class Loaded:
     fingerprint: str
 
 
-def load(request: Request, together: bool, tell: Tell) -> Loaded:
+def load(request: Request, distributed: bool, tell: Tell) -> Loaded:
     """The request's graph, in memory or, where the engine reads rows as it needs them, on disk.
 
     Raises DatasetError, GraphError or ConfigError for a graph that cannot be used, CheckpointError where the run that
     goes on belongs to another one.
     """
     graph: Graph | DiskGraph
-    if is_disk_graph(request.dataset) and (request.config.loader != "full" or together):
+    if is_disk_graph(request.dataset) and (request.config.loader != "full" or distributed):
         graph = _opened(request)
         structure, fingerprint = graph.structure, graph.fingerprint
     else:
@@ -157,13 +158,13 @@ def load(request: Request, together: bool, tell: Tell) -> Loaded:
     return Loaded(graph, config, moments, notes, structure, fingerprint)
 
 
-def engine_for(on: Backend, loaded: Loaded, together: Together | None) -> Engine:
+def engine_for(backend: Backend, loaded: Loaded, group: ProcessGroup | None) -> Engine:
     """Who computes the epochs: steps over the whole graph, over batches, or one process's share of them."""
     graph, config, moments = loaded.graph, loaded.config, loaded.moments
-    if together is None and config.loader == "full":
+    if group is None and config.loader == "full":
         assert isinstance(graph, Graph)
-        return WholeGraph(on, Prepared.of(graph, config, moments))
-    if together is not None and config.loader != "full":
+        return WholeGraph(backend, Prepared.of(graph, config, moments))
+    if group is not None and config.loader != "full":
         raise ConfigError(f"--distributed trains on the whole graph; leave --loader {config.loader} out")
     if graph.train is None:
         raise ConfigError(f"{graph.name} has no training split; give one with --split")
@@ -172,12 +173,12 @@ def engine_for(on: Backend, loaded: Loaded, together: Together | None) -> Engine
         source = InMemory(Prepared.of(graph, config, moments))
     else:
         source = OnDisk(graph, config, moments)
-    if together is None:
-        return Sampled(on, source)
-    return Distributed(on, source, together.collectives, together.watch)
+    if group is None:
+        return Sampled(backend, source)
+    return Distributed(backend, source, group.collectives, group.watch)
 
 
-def run_of(request: Request, loaded: Loaded, on: Backend) -> runs.Run:
+def run_of(request: Request, loaded: Loaded, backend: Backend) -> runs.Run:
     """What a file keeps of the run, apart from where it stands.
 
     The recipe is kept as it was asked for: the same graph, which a run that goes on has, leads to the same.
@@ -187,8 +188,8 @@ def run_of(request: Request, loaded: Loaded, on: Backend) -> runs.Run:
     return runs.Run(
         request.config,
         request.seed,
-        on.name,
-        on.dtype,
+        backend.name,
+        backend.dtype,
         name,
         request.split or "",
         loaded.fingerprint,

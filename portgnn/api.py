@@ -26,10 +26,10 @@ from portgnn.results.result import TrainResult as TrainResult
 from portgnn.training import Engine, Fit, History, NonFiniteLossError, Task, fit, memory
 
 if TYPE_CHECKING:
-    from portgnn.distributed.start import Together
+    from portgnn.distributed.start import ProcessGroup
 
 
-def train(
+def train(  # long: an argument is a line, and the docstring says what each is
     dataset: str | os.PathLike[str] | Graph | None = None,
     *,
     backend: str | Backend | None = None,
@@ -80,51 +80,63 @@ def train(
     tell = logs.telling(announce)
     watchers = Callbacks([logs.Records(), *([OnChunk(on_chunk)] if on_chunk else []), *callbacks])
     every = whole_number("every", every, 1)
-    kept_in, kept_as = (None if path is None else Path(path) for path in (checkpoint, resume))
-    together = None
-    if distributed:
-        from portgnn.distributed.start import Together
-
-        together = Together(backend, kept_in, kept_as, transport, timeout)
-        device, kept_as = device or together.collectives.device, together.resume
-        if not together.is_first:
+    keep_in, go_on = (None if path is None else Path(path) for path in (checkpoint, resume))
+    group = _joined(backend, keep_in, go_on, transport, timeout) if distributed else None
+    if group is not None:
+        device, go_on = device or group.collectives.device, group.resume
+        if not group.is_first:
             tell, watchers = (lambda message: None), Callbacks([])
     recipe = {"epochs": epochs, "patience": patience} | hyperparameters
     request = settle(
         dataset, preset, recipe, seed=seed, split=split, unknown=unknown, ignore=ignore, backend=backend,
-        device=device, dtype=dtype, resume=kept_as, checkpoint=kept_in,
+        device=device, dtype=dtype, resume=go_on, checkpoint=keep_in,
     )  # fmt: skip
-    if request.keep_in is not None and request.begins_a_file and (together is None or together.is_first):
+    return _run(request, group, watchers, every, tell)
+
+
+def _joined(
+    backend: str | Backend | None, checkpoint: Path | None, resume: Path | None, transport: str | None, timeout: float
+) -> ProcessGroup:
+    from portgnn.distributed.start import ProcessGroup
+
+    return ProcessGroup(backend, checkpoint, resume, transport, timeout)
+
+
+def _run(
+    request: Request, group: ProcessGroup | None, watchers: Callbacks, every: int, tell: Callable[[str], None]
+) -> TrainResult:
+    """What was settled: load the graph, choose who computes, fit, test, report."""
+    if request.keep_in is not None and request.begins_a_file and (group is None or group.is_first):
         runs.check_new(request.keep_in)
-    on = request.made(tell)
-    loaded = load(request, together is not None, tell)
-    engine = engine_for(on, loaded, together)
+    backend = request.made(tell)
+    loaded = load(request, group is not None, tell)
+    engine = engine_for(backend, loaded, group)
     memory.check_parameters(engine.task.layers)
     with watchers:
-        watchers.start(_facts(request, loaded, on, together))
-        with memory.told(_whole(engine.task), on):
-            done = _fitted(engine, request, loaded, together, watchers, every, tell)
+        watchers.start(_facts(request, loaded, backend, group))
+        with memory.told(_whole(engine.task), backend):
+            done = _fitted(engine, request, loaded, group, watchers, every, tell)
             accuracy = None if loaded.graph.test is None else engine.accuracy(done.params, loaded.graph.test)
-            if together is not None:
-                together.close()
-        result = _result(done, accuracy, request, loaded, on, together)
+            if group is not None:
+                group.close()
+        result = _result(done, accuracy, request, loaded, backend, group)
         watchers.end(result)
     return result
 
 
-def _facts(request: Request, loaded: Loaded, on: Backend, together: Together | None) -> RunFacts:
+def _facts(request: Request, loaded: Loaded, backend: Backend, group: ProcessGroup | None) -> RunFacts:
     graph, progress = loaded.graph, request.progress
     return RunFacts(
         loaded.config,
         graph.name,
         graph.num_nodes,
         graph.num_edges,
-        on.name,
-        on.device,
-        on.dtype,
+        backend.name,
+        backend.device,
+        backend.dtype,
         request.seed,
         len(progress.history) if progress else 0,
-        together.collectives.size if together else 1,
+        group.collectives.size if group else 1,
     )
 
 
@@ -132,7 +144,7 @@ def _fitted(
     engine: Engine,
     request: Request,
     loaded: Loaded,
-    together: Together | None,
+    group: ProcessGroup | None,
     watchers: Callbacks,
     every: int,
     tell: Callable[[str], None],
@@ -141,20 +153,20 @@ def _fitted(
     if request.keep_in is None:
         return fit(engine, request.seed, watchers.epochs, progress=request.progress)
     run, new = run_of(request, loaded, engine.backend), request.begins_a_file
-    keeping: AbstractContextManager[Any] = runs.FileKeeper(request.keep_in, run, every, tell, new)
-    if together is not None:
-        keeping = together.keeper(request.keep_in, run, every, tell, engine.any, new)
-    with keeping as keeper:
+    keeping: AbstractContextManager[Any] = runs.FileCheckpointer(request.keep_in, run, every, tell, new)
+    if group is not None:
+        keeping = group.checkpointer(request.keep_in, run, every, tell, engine.any, new)
+    with keeping as checkpointer:
         try:
-            return fit(engine, request.seed, watchers.epochs, keeper, request.progress)
+            return fit(engine, request.seed, watchers.epochs, checkpointer, request.progress)
         except NonFiniteLossError as error:
-            raise NonFiniteLossError(f"{error}. The last finite state is kept: {keeper.advice()}") from None
+            raise NonFiniteLossError(f"{error}. The last finite state is kept: {checkpointer.advice()}") from None
         except PeerLostError as error:
-            raise PeerLostError(f"{error} The last state is kept: {keeper.advice()}") from None
+            raise PeerLostError(f"{error} The last state is kept: {checkpointer.advice()}") from None
 
 
 def _result(
-    done: Fit, accuracy: float | None, request: Request, loaded: Loaded, on: Backend, together: Together | None
+    done: Fit, accuracy: float | None, request: Request, loaded: Loaded, backend: Backend, group: ProcessGroup | None
 ) -> TrainResult:
     graph = loaded.graph
     trained = Model(
@@ -178,14 +190,14 @@ def _result(
         dataset=graph.name,
         nodes=graph.num_nodes,
         edges=graph.num_edges,
-        backend=on.name,
-        device=on.device,
-        dtype=on.dtype,
+        backend=backend.name,
+        device=backend.device,
+        dtype=backend.dtype,
         seed=request.seed,
         notes=loaded.notes,
-        environment=environment.of(on),
-        process=together.collectives.rank if together else 0,
-        processes=together.collectives.size if together else 1,
+        environment=environment.of(backend),
+        process=group.collectives.rank if group else 0,
+        processes=group.collectives.size if group else 1,
     )
 
 

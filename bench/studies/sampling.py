@@ -32,10 +32,11 @@ if __name__ == "__main__":
 
 from bench.studies.scaling_graphs import on_disk
 from portgnn import get_backend, load_graph, train
-from portgnn.disk.outofcore import DiskGraph, OnDisk
+from portgnn.disk.folder import DiskGraph
 from portgnn.loaders.batch import assemble
 from portgnn.loaders.engine import Sampled
 from portgnn.loaders.neighbor import sample
+from portgnn.loaders.on_disk import OnDisk
 from portgnn.loaders.source import InMemory, Source
 from portgnn.placing.prepared import Prepared
 from portgnn.presets import Config
@@ -156,8 +157,8 @@ def one_epoch(path: str, backend: str) -> None:
     assert graph.test is not None
     graph.train = graph.train[:SEEDS]
     config = Config(loader="neighbor", fanout=FANOUT, batch_size=SMALL_BATCH, epochs=1, normalize_features=False)
-    on, source = get_backend(backend), OnDisk(graph, config)
-    engine = Sampled(on, source)
+    made, source = get_backend(backend), OnDisk(graph, config)
+    engine = Sampled(made, source)
     clock = time.perf_counter()
     done = fit(engine, 0)
     engine.accuracy(done.params, graph.test)

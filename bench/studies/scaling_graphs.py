@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from portgnn import Graph
-from portgnn.disk.outofcore import DiskGraph, write_graph
+from portgnn.disk.folder import DiskGraph, write_graph
 
 CLASSES = 10
 LOCAL = 0.9

@@ -142,7 +142,7 @@ def _progress(tensors: dict[str, NDArray[Any]], config: Config, best_start: int,
     return Progress(groups["state"], history, best_start, groups["best"] or None, stopped)
 
 
-class FileKeeper:
+class FileCheckpointer:
     """Keeps a run in a file, and lets SIGINT and SIGTERM end it only once its last state is there.
 
     A context manager for the time of the training. A second signal ends the process at once.
@@ -158,7 +158,7 @@ class FileKeeper:
         self.epochs: int | None = None
         """Epochs in the last state that was kept."""
 
-    def __enter__(self) -> FileKeeper:
+    def __enter__(self) -> FileCheckpointer:
         try:
             lock = self._held.enter_context(locked(lock_of(self.path), time.monotonic()))
             if lock.holder:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from portgnn.cli._output import announce, print_json, print_line
 from portgnn.datasets import load_graph
-from portgnn.disk.outofcore import write_graph
+from portgnn.disk.folder import write_graph
 
 
 def run(

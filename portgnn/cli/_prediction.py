@@ -45,25 +45,25 @@ def run(
             raise ConfigError(f"--out {out} must end in {', '.join(WRITERS)}")
         check_writable(out)
     trained = Model.load(model)
-    on = get_backend(backend, device=device, dtype=dtype)
+    made = get_backend(backend, device=device, dtype=dtype)
     graph = load_graph(dataset, announce=announce, **read)
     if out is not None and out.suffix == ".npz":
         check_padding(trained, graph)
-    found = classify(trained, graph, split=split, backend=on, announce=announce)
+    found = classify(trained, graph, split=split, backend=made, announce=announce)
     if out is not None:
         write = partial(as_csv, safe=csv_safe) if out.suffix == ".csv" else WRITERS[out.suffix]
         write_atomically(out, write(found))
     if not as_json:
-        _print_found(found, on, out)
+        _print_found(found, made, out)
         return
     print_json(
         {
             "model": str(model),
             "dataset": found.graph.name,
             "nodes": found.graph.num_nodes,
-            "backend": on.name,
-            "device": on.device,
-            "dtype": on.dtype,
+            "backend": made.name,
+            "device": made.device,
+            "dtype": made.dtype,
             "features": trained.config.normalize_features,
             **_scores_of(found),
             "out": None if out is None else str(out),
@@ -71,8 +71,9 @@ def run(
     )
 
 
-def _print_found(found: Classified, on: Backend, out: Path | None) -> None:
-    print_line(f"{found.graph.name}: {found.graph.num_nodes} nodes on {on.name} ({on.device}, {on.dtype})")
+def _print_found(found: Classified, backend: Backend, out: Path | None) -> None:
+    where = f"{backend.name} ({backend.device}, {backend.dtype})"
+    print_line(f"{found.graph.name}: {found.graph.num_nodes} nodes on {where}")
     for name, count in _counts(found):
         print_line(f"class {name}: {count} nodes")
     for scores in found.evaluations.values():

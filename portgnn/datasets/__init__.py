@@ -105,7 +105,7 @@ def _directions(graph: Graph) -> str:
 
 def _read(path: Path, unknown: tuple[str, ...], ignore: tuple[str, ...]) -> Graph:
     if is_folder(path) and path.suffix == ".graph":
-        from portgnn.disk.outofcore import DiskGraph
+        from portgnn.disk.folder import DiskGraph
 
         return selected(DiskGraph(path).load(), unknown, ignore)
     if is_folder(path):

@@ -57,10 +57,8 @@ def _pairs(text: str) -> dict[str, Any]:
     here: dict[str, Any] = {}
     outer: list[dict[str, Any]] = []
     key = ""
-    for match in _TOKENS.finditer(text):
-        kind, token = match.lastindex, match[0]
-        if kind is None:
-            continue
+    for match in (each for each in _TOKENS.finditer(text) if each.lastindex):
+        kind, token = match.lastindex or 0, match[0]
         if not key:
             if kind == _KEY:
                 key = token
@@ -69,17 +67,11 @@ def _pairs(text: str) -> dict[str, Any]:
             else:
                 raise GraphError(f"line {_line(text, match.start())}: {shown(token)}, where a key is needed")
             continue
-        value: Any
-        if kind == _OPEN:
-            value = {}
-        else:
-            try:
-                value = _value(kind, token, key)
-            except ValueError:
-                where = f"line {_line(text, match.start())}"
-                raise GraphError(
-                    f"{where}: {shown(token)}, where key {shown(key)} needs a number, a text or ["
-                ) from None
+        try:
+            value: Any = {} if kind == _OPEN else _value(kind, token, key)
+        except ValueError:
+            where = f"line {_line(text, match.start())}"
+            raise GraphError(f"{where}: {shown(token)}, where key {shown(key)} needs a number, a text or [") from None
         _put(here, key, value)
         key = ""
         if kind == _OPEN:
@@ -145,12 +137,7 @@ def _graph(found: dict[str, Any]) -> Any:
         names[node_id] = name
         graph.add_node(name, **node)
     for number, edge in enumerate(edges):
-        ends = []
-        for end in ("source", "target"):
-            value = _field(edge, end, f"edge {number}")
-            if isinstance(value, dict | list) or value not in names:
-                raise GraphError(f"edge {number}: its {end} {shown(value)} is the id of no node")
-            ends.append(names[value])
+        ends = [_end(edge, end, number, names) for end in ("source", "target")]
         if not several and graph.has_edge(*ends):
             raise GraphError(
                 f"edge {number} joins {shown(ends[0])} and {shown(ends[1])} once more; where edges are parallel, the "
@@ -166,6 +153,13 @@ def _switch(found: dict[str, Any], key: str) -> int:
     if type(value) is not int or value not in (0, 1):
         raise GraphError(f"the graph's {key} is {shown(_plain(value))}; it is 0 or 1, once")
     return value
+
+
+def _end(edge: dict[str, Any], end: str, number: int, names: dict[Any, Any]) -> Any:
+    value = _field(edge, end, f"edge {number}")
+    if isinstance(value, dict | list) or value not in names:
+        raise GraphError(f"edge {number}: its {end} {shown(value)} is the id of no node")
+    return names[value]
 
 
 def _records(value: Any, what: str) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from portgnn.registry import available_backends, backend_class
 from portgnn.training import Progress
 
 
-class Together:
+class ProcessGroup:
     """The processes of a run, joined. resume: the checkpoint to go on from, after a restart too."""
 
     def __init__(
@@ -48,7 +48,7 @@ class Together:
         ):
             self.resume = checkpoint
 
-    def keeper(
+    def checkpointer(
         self,
         path: Path,
         run: runs.Run,
@@ -56,9 +56,10 @@ class Together:
         tell: Callable[[str], None],
         any_of: Callable[[bool], bool],
         new: bool,
-    ) -> SharedKeeper:
+    ) -> SharedCheckpointer:
         """What keeps the run: the first process writes the file. any_of: whether a flag is set on any process."""
-        return SharedKeeper(runs.FileKeeper(path, run, every, tell, new) if self.is_first else Follower(every), any_of)
+        own = runs.FileCheckpointer(path, run, every, tell, new) if self.is_first else Follower(every)
+        return SharedCheckpointer(own, any_of)
 
     def close(self) -> None:
         self.collectives.close()
@@ -70,14 +71,14 @@ def _able() -> str:
     return ", ".join(names) or "none here"
 
 
-class SharedKeeper(AbstractContextManager["SharedKeeper"]):
-    """Keepers of all processes, which leave together when one of them is told to."""
+class SharedCheckpointer(AbstractContextManager["SharedCheckpointer"]):
+    """Checkpointers of all processes, which leave together when one of them is told to."""
 
-    def __init__(self, own: runs.FileKeeper | Follower, any_of: Callable[[bool], bool]) -> None:
+    def __init__(self, own: runs.FileCheckpointer | Follower, any_of: Callable[[bool], bool]) -> None:
         self._own, self._any = own, any_of
         self.every = own.every
 
-    def __enter__(self) -> SharedKeeper:
+    def __enter__(self) -> SharedCheckpointer:
         self._own.__enter__()
         return self
 

@@ -1,7 +1,7 @@
 """A prepared graph as samplers read it: some rows of the adjacency, some rows of the features, never the whole.
 
 `Source` holds what is the same wherever the arrays lie; `InMemory` reads a `Prepared` graph, and
-`portgnn.disk.outofcore.OnDisk` memory-mapped files.
+`portgnn.disk.folder.OnDisk` memory-mapped files.
 """
 
 from __future__ import annotations

@@ -29,10 +29,10 @@ def embed(model: Model, graph: Graph) -> NDArray[Any]:
         raise ConfigError("the model has one layer, so that no hidden layer could be drawn")
     check_fit(model, graph)
     graph, _ = oriented(graph, model.config)
-    on = get_backend("numpy")
-    operands = place(on, Prepared.of(graph, model.config, model.moments), None, training=False, layers=layers)
-    params = {name: on.asarray(value) for name, value in model.params.items()}
-    hidden: NDArray[Any] = on.to_numpy(forward.outputs(on, layers, params, operands))
+    backend = get_backend("numpy")
+    operands = place(backend, Prepared.of(graph, model.config, model.moments), None, training=False, layers=layers)
+    params = {name: backend.asarray(value) for name, value in model.params.items()}
+    hidden: NDArray[Any] = backend.to_numpy(forward.outputs(backend, layers, params, operands))
     return hidden
 
 

@@ -229,11 +229,11 @@ def trained_model(given: Trained) -> Model:
     return held if isinstance(held, Model) else Model.load(given)  # type: ignore[arg-type]
 
 
-def _logits_of(trained: Model, graph: Graph, on: Backend) -> NDArray[Any]:
+def _logits_of(trained: Model, graph: Graph, backend: Backend) -> NDArray[Any]:
     check_fit(trained, graph)
     prepared = Prepared.of(oriented(graph, trained.config)[0], trained.config, trained.moments)
-    with memory.told(prepared, on):
-        return logits(on, prepared, trained.params, trained.layers)
+    with memory.told(prepared, backend):
+        return logits(backend, prepared, trained.params, trained.layers)
 
 
 def _columns(own: Sequence[str], wanted: Sequence[str]) -> list[int]:

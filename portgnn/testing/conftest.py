@@ -35,39 +35,39 @@ def draw(pytestconfig: pytest.Config) -> Draw:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test for each check that means something in this dtype; a known gap is a strict expected failure."""
-    on = metafunc.config.stash.get(BACKEND, None)
-    if on is None:
+    backend = metafunc.config.stash.get(BACKEND, None)
+    if backend is None:
         raise pytest.UsageError("name the backend to test: --backend NAME (see `portgnn backends`)")
-    checks = [check for check in CHECKS if on.dtype in check.dtypes]
+    checks = [check for check in CHECKS if backend.dtype in check.dtypes]
     if "drawn" in metafunc.fixturenames:
-        metafunc.parametrize("drawn", [_param(on, check) for check in checks if check.full is None])
+        metafunc.parametrize("drawn", [_param(backend, check) for check in checks if check.full is None])
     if "fixed" in metafunc.fixturenames:
         drawn = metafunc.config.stash[DRAW]
         epochs = int(metafunc.config.getoption("--epochs"))
         metafunc.parametrize(
             ("fixed", "case"),
-            [_param(on, check, case, epochs) for check in checks for case in check.all_of(drawn)],
+            [_param(backend, check, case, epochs) for check in checks for case in check.all_of(drawn)],
         )
 
     if "smooth" in metafunc.fixturenames or "tie" in metafunc.fixturenames:
         what = "smooth" if "smooth" in metafunc.fixturenames else "tie"
-        given: tuple[Any, ...] = GRADIENT_CASES if what == "smooth" else (*TIES, *at_the_edge(on.dtype))
-        metafunc.parametrize(what, [_gradient_param(on, case) for case in given if is_held_to(on, case.name)])
+        given: tuple[Any, ...] = GRADIENT_CASES if what == "smooth" else (*TIES, *at_the_edge(backend.dtype))
+        metafunc.parametrize(what, [_gradient_param(backend, case) for case in given if is_held_to(backend, case.name)])
 
 
-def is_held_to(on: Backend, name: str) -> bool:
+def is_held_to(backend: Backend, name: str) -> bool:
     """bfloat16's rounding would hide what these look for."""
-    return on.dtype != "bfloat16" and (hasattr(on.xp, "__array_api_version__") or name in LEAST)
+    return backend.dtype != "bfloat16" and (hasattr(backend.xp, "__array_api_version__") or name in LEAST)
 
 
-def _gradient_param(on: Backend, case: Any) -> Any:
-    expected = gap(on, f"gradient.{case.name}")
+def _gradient_param(backend: Backend, case: Any) -> Any:
+    expected = gap(backend, f"gradient.{case.name}")
     marks = [pytest.mark.xfail(reason=expected.reason, strict=True)] if expected else []
     return pytest.param(case, id=case.name, marks=marks)
 
 
-def _param(on: Backend, check: Check, case: Any = None, epochs: int = 200) -> Any:
-    expected = gap(on, check.name)
+def _param(backend: Backend, check: Check, case: Any = None, epochs: int = 200) -> Any:
+    expected = gap(backend, check.name)
     marks = [pytest.mark.xfail(reason=expected.reason, strict=True)] if expected else []
     if case is None:
         return pytest.param(check, id=check.name, marks=marks)

@@ -4,19 +4,19 @@ The engines of batches and of several processes are in `portgnn.loaders` and `po
 """
 
 from portgnn.training._course import Course, Fit, History, NonFiniteLossError, Progress
-from portgnn.training._loop import Keeper, fit
+from portgnn.training._loop import Checkpointer, fit
 from portgnn.training._state import join_state, parameters_of, split_state
 from portgnn.training._step import initial_state, make_loss, make_measure, make_optimizer, make_step, validated
 from portgnn.training._whole import WholeGraph, logits, make_run
 from portgnn.training.engine import Described, Engine, Nodes, Task
 
 __all__ = [
+    "Checkpointer",
     "Course",
     "Described",
     "Engine",
     "Fit",
     "History",
-    "Keeper",
     "Nodes",
     "NonFiniteLossError",
     "Progress",

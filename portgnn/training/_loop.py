@@ -16,7 +16,7 @@ CHUNK_SECONDS = 0.1
 CHUNK_EPOCHS = 64
 
 
-class Keeper(Protocol):
+class Checkpointer(Protocol):
     """Who is handed the progress of a run, to keep it."""
 
     every: int
@@ -36,43 +36,43 @@ def fit(
     engine: Engine,
     seed: int,
     on_chunk: Callable[[History], None] | None = None,
-    keeper: Keeper | None = None,
+    checkpointer: Checkpointer | None = None,
     progress: Progress | None = None,
 ) -> Fit:
     """Trains the engine's task from a seed. on_chunk is called with the history after each chunk of epochs.
 
-    keeper: is given the run's progress to keep. progress: where an earlier run of this recipe and seed stood;
+    checkpointer: is given the run's progress to keep. progress: where an earlier run of this recipe and seed stood;
     training goes on from there.
 
     Raises ConfigError where the graph lacks what the recipe needs, NonFiniteLossError where the loss diverges.
     """
     check_splits(engine.task)
     course, epochs = Course(engine, seed, progress), engine.task.config.epochs
-    if keeper:
+    if checkpointer:
         # Before any work: a disk that is full or closed to us must not cost it.
-        keeper.keep(course.progress())
+        checkpointer.keep(course.progress())
     chunk = 1
     while not course.ended:
         start = len(course.history)
         end = min(start + chunk, epochs)
-        if keeper:
-            end = min(end, (start // keeper.every + 1) * keeper.every)
+        if checkpointer:
+            end = min(end, (start // checkpointer.every + 1) * checkpointer.every)
         milliseconds = course.advance(range(start, end))
         if on_chunk:
             on_chunk(course.history)
-        if keeper:
-            keep(keeper, course)
+        if checkpointer:
+            keep(checkpointer, course)
         chunk = int(min(max(CHUNK_SECONDS * 1e3 / max(milliseconds, 1e-6), 1), CHUNK_EPOCHS))
     return course.outcome()
 
 
-def keep(keeper: Keeper, course: Course) -> None:
-    """After a chunk: hands the progress over where it is time, and ends the run where the keeper wants that."""
-    leaving = keeper.stop()
-    if leaving or course.ended or len(course.history) % keeper.every == 0:
-        keeper.keep(course.progress())
+def keep(checkpointer: Checkpointer, course: Course) -> None:
+    """After a chunk: hands the progress over where it is time, and ends the run where the checkpointer wants that."""
+    leaving = checkpointer.stop()
+    if leaving or course.ended or len(course.history) % checkpointer.every == 0:
+        checkpointer.keep(course.progress())
     if leaving and not course.ended:
-        keeper.leave()
+        checkpointer.leave()
 
 
 def check_splits(task: Task) -> None:

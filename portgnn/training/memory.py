@@ -120,14 +120,14 @@ def _stored(prepared: Prepared) -> int:
 
 
 @contextmanager
-def told(task: Task, on: Backend) -> Iterator[None]:
+def told(task: Task, backend: Backend) -> Iterator[None]:
     """Raises OutOfMemoryError, with what would need less, in place of a framework's own error of the block."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not is_exhaustion(error):
             raise
-        raise _translated(error, task, f"{on.name} ({on.device}, {on.dtype})", on.dtype) from error
+        raise _translated(error, task, f"{backend.name} ({backend.device}, {backend.dtype})", backend.dtype) from error
 
 
 def _translated(error: BaseException, task: Task, where: str, dtype: str) -> OutOfMemoryError:

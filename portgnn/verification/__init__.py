@@ -150,19 +150,19 @@ def verify(
     Raises BackendError for a backend, device or dtype that cannot be had. What the backend itself raises in a
     check is that check's failure.
     """
-    on = resolve(backend, device, dtype)
-    drawn = Draw(fresh_seed() if draw is None else draw, on.dtype)
+    made = resolve(backend, device, dtype)
+    drawn = Draw(fresh_seed() if draw is None else draw, made.dtype)
     results: list[CheckResult] = []
     for check in CHECKS:
         cases = check.of(drawn) if only is None or only(check.name) else ()
         if not cases:
             continue
-        results.append(run_check(on, check, cases))
+        results.append(run_check(made, check, cases))
         if on_check:
             on_check(results[-1])
         if stop_at_first and not results[-1].passed:
             break
-    return VerifyReport(on.name, on.device, on.dtype, tuple(results), drawn.seed)
+    return VerifyReport(made.name, made.device, made.dtype, tuple(results), drawn.seed)
 
 
 def _quietly() -> np.errstate:

@@ -199,6 +199,10 @@ def _check_rows(recipe: Recipe, source: InMemory, block: Any) -> None:
     targets[block.counted, graph.labels[block.nodes]] = -1.0 / len(block.nodes)
     if np.abs(batch.targets.weights - targets).max() > 1e-12 or batch.count != len(block.nodes):
         raise Departure("a batch counts other nodes, or weights them otherwise")
+    _check_padding(block, batch)
+
+
+def _check_padding(block: Any, batch: Any) -> None:
     for matrix, host in zip(block.blocks, batch.adjacency, strict=True):
         height, width = matrix.shape
         padded = host.toarray()

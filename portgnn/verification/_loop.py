@@ -110,11 +110,11 @@ class Scripted:
 
 
 class Left(Exception):
-    """What a keeper raises where it leaves."""
+    """What a checkpointer raises where it leaves."""
 
 
 class Notebook:
-    """A `Keeper` that writes down what it is given, and may leave after some epochs."""
+    """A `Checkpointer` that writes down what it is given, and may leave after some epochs."""
 
     def __init__(self, every: int, leave_at: int | None = None) -> None:
         self.every, self._leave_at = every, leave_at
@@ -203,22 +203,22 @@ def loop(backend: Backend, script: Script) -> Measured:
 def resume(backend: Backend, script: Script) -> Measured:
     """A run that is kept and goes on from what was kept, through a file, ends as if it had never stopped."""
     seed, start = script.recipe.seed, _start(backend, script)
-    keeper, engine = Notebook(script.every), Scripted(backend, script)
-    done = fit(engine, seed, keeper=keeper)
+    checkpointer, engine = Notebook(script.every), Scripted(backend, script)
+    done = fit(engine, seed, checkpointer=checkpointer)
     measured = [_compared(script, done, start, "a run that is kept")]
     epochs = _outcome(script)[0]
-    kept = [len(progress.history) for progress in keeper.kept]
+    kept = [len(progress.history) for progress in checkpointer.kept]
     due = sorted({*range(0, epochs + 1, script.every), epochs})
     if sorted({*kept}) != due:
         raise Departure(f"with every={script.every} a run of {epochs} epochs is kept after {kept} and not after {due}")
     first = Notebook(script.every, leave_at=1)
     try:
-        fit(engine, seed, keeper=first)
+        fit(engine, seed, checkpointer=first)
     except Left:
-        keeper.kept.append(first.kept[-1])
+        checkpointer.kept.append(first.kept[-1])
     random = np.random.default_rng([seed, 2])
-    for at in {0, len(keeper.kept) - 1, *random.integers(0, len(keeper.kept), 3).tolist()}:
-        progress = keeper.kept[at]
+    for at in {0, len(checkpointer.kept) - 1, *random.integers(0, len(checkpointer.kept), 3).tolist()}:
+        progress = checkpointer.kept[at]
         measured.append(compare("the kept weight", progress.state[WEIGHT], script.weight(len(progress.history), start)))
         again = fit(engine, seed, progress=_through_a_file(script, progress))
         measured.append(_compared(script, again, start, f"a run resumed after epoch {len(progress.history)}"))

@@ -25,9 +25,9 @@ def resolve(backend: str | Backend, device: str | None = None, dtype: Any = "flo
         raise BackendError(f"there is no backend class {backend}: {error}") from None
     dtype = dtype_name(dtype)
     devices = found.devices()
-    on = device or next((one for one in devices if dtype in found.dtypes(one)), None)
-    if on not in devices or dtype not in found.dtypes(on):
+    place = device or next((one for one in devices if dtype in found.dtypes(one)), None)
+    if place not in devices or dtype not in found.dtypes(place):
         raise BackendError(f"{backend} has no {dtype} on {device or 'any device'}; devices: {', '.join(devices)}")
-    made = cast(Backend, found(on, dtype))
+    made = cast(Backend, found(place, dtype))
     forks.working(made)
     return made

@@ -145,7 +145,7 @@ def verify_seeds(
     chosen = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     if not chosen:
         raise ConfigError(f"seeds={seeds} compares nothing; give at least 1")
-    on = resolve(backend, device, dtype)
+    made = resolve(backend, device, dtype)
     recipe = {"patience": 0, "restore_best": False, "loader": "full"} | hyperparameters
     config = named_preset(preset, epochs=epochs, **recipe)
     graph = dataset if isinstance(dataset, Graph) else load_graph(dataset, announce=announce)
@@ -153,14 +153,22 @@ def verify_seeds(
         raise ConfigError(f"{graph.name} has no training split to learn from; name another dataset")
     if config.undirected and not graph.is_undirected:
         graph = graph.symmetrized()
-    comparison = Comparison(on, Prepared.of(graph, config))
+    comparison = Comparison(made, Prepared.of(graph, config))
     results = []
     for seed in chosen:
         results.append(comparison.result(seed))
         if on_seed:
             on_seed(results[-1])
     return SeedsReport(
-        on.name, on.device, on.dtype, graph.name, preset, epochs, comparison.tolerance, bound(on.dtype), tuple(results)
+        made.name,
+        made.device,
+        made.dtype,
+        graph.name,
+        preset,
+        epochs,
+        comparison.tolerance,
+        bound(made.dtype),
+        tuple(results),
     )
 
 

@@ -824,7 +824,7 @@ def report_many_notes(folder: Path) -> Callable[[], object]:
 
 def _disk_graph(folder: Path) -> Path:
     from portgnn import load_graph
-    from portgnn.disk.outofcore import write_graph
+    from portgnn.disk.folder import write_graph
 
     return write_graph(load_graph("karate"), folder / "k.graph").path
 

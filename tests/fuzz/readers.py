@@ -25,8 +25,9 @@ from portgnn.datasets._linqs import read_linqs
 from portgnn.datasets._npz import read_npz
 from portgnn.datasets._planetoid import PARTS, read_planetoid
 from portgnn.datasets._tables import read_folder
-from portgnn.disk.outofcore import DiskGraph, OnDisk, write_graph
+from portgnn.disk.folder import DiskGraph, write_graph
 from portgnn.loaders.neighbor import sample
+from portgnn.loaders.on_disk import OnDisk
 from portgnn.presets import Config
 from portgnn.report import page
 from portgnn.report.documents import read as read_document

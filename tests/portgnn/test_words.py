@@ -158,7 +158,7 @@ def test_predictions_hold_no_formula_for_a_spreadsheet(tmp_path: Path, capsys: p
     names = ('=HYPERLINK("http://x","y")', "@SUM(A1)")
     ids = np.array([*FORMULAS[:5], *map(str, range(-29, 0))])
     graph = replace(load_graph("karate"), class_names=names, node_ids=ids)
-    from portgnn.disk.outofcore import write_graph
+    from portgnn.disk.folder import write_graph
 
     write_graph(graph, tmp_path / "evil.graph")
     model = train(graph, epochs=2).save(tmp_path / "m.st")

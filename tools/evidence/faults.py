@@ -423,7 +423,7 @@ def _(folder: Path) -> object:
     real = os.fsync
     os.fsync = lambda handle: flushed.append(real(handle))
     try:
-        from portgnn.disk.outofcore import write_graph
+        from portgnn.disk.folder import write_graph
 
         write_graph(load_graph("karate"), folder / "k.graph")
     finally:

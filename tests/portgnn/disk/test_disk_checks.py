@@ -17,10 +17,11 @@ import scipy.sparse as sp
 
 import portgnn
 from portgnn import Graph, cli, load_graph
-from portgnn.disk.outofcore import DiskGraph, OnDisk, write_graph
+from portgnn.disk.folder import DiskGraph, write_graph
 from portgnn.errors import DatasetError
 from portgnn.graphs.fingerprint import fingerprint
 from portgnn.loaders.neighbor import sample
+from portgnn.loaders.on_disk import OnDisk
 from portgnn.presets import Config
 
 MakeGraph = Callable[..., Graph]

@@ -15,8 +15,9 @@ import pytest
 import scipy.sparse as sp
 
 from portgnn import Graph, Model, cli, get_backend, load_config, load_graph, predict, train
-from portgnn.disk.outofcore import OnDisk, write_graph
+from portgnn.disk.folder import write_graph
 from portgnn.errors import CheckpointError, ConfigError, GraphError
+from portgnn.loaders.on_disk import OnDisk
 from portgnn.placing.features import explained, moments_of, row_normalized, settled
 from portgnn.placing.prepared import Prepared
 from portgnn.placing.whole import place

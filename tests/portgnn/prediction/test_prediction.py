@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from portgnn import Graph, Model, classify, cli, load_graph, predict, train
-from portgnn.disk.outofcore import write_graph
+from portgnn.disk.folder import write_graph
 from portgnn.errors import CheckpointError, ConfigError
 from portgnn.plots import draw
 from portgnn.prediction.evaluation import split_codes

@@ -13,7 +13,7 @@ import pytest
 
 from portgnn import Model, cli, load_config, load_graph, train
 from portgnn._system import files
-from portgnn.disk.outofcore import write_graph
+from portgnn.disk.folder import write_graph
 from portgnn.errors import CheckpointError, DatasetError, PortgnnError
 
 ROOT = Path(__file__).parents[3]

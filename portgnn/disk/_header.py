@@ -1,4 +1,4 @@
-"""The header of a NAME.graph folder and the writing of its arrays; `portgnn.disk.outofcore` says what they hold."""
+"""The header of a NAME.graph folder and the writing of its arrays; `portgnn.disk.folder` says what they hold."""
 
 from __future__ import annotations
 
@@ -59,25 +59,10 @@ def read_header(folder: Path) -> dict[str, Any]:
     """The header, each field of its type. Raises DatasetError."""
     try:
         raw = content(folder / "header.json", most=MAX_HEADER)
-        header = json.loads(raw)
+        header: dict[str, Any] = json.loads(raw)
         if isinstance(header, dict) and header.get("version") == 1:
             header.setdefault("structure", "")  # which nodes these are, whatever their labels, it did not say
-        if not isinstance(header, dict) or header.get("format") != FORMAT:
-            raise ValueError("its header names another format")
-        if header.get("version") not in (1, VERSION):
-            raise ValueError(f"its header says version {shown(header.get('version'))}, and this portgnn reads 1 and 2")
-        for name, kind in _TYPES.items():
-            if type(header.get(name)) is not kind:
-                raise ValueError(f"its header's {name} is {shown(header.get(name))}")
-        for name in ("class_names", "feature_names", "notes"):
-            if not all(type(text) is str for text in header[name]):
-                raise ValueError(f"its header's {name} is not a list of texts")
-        if not (0 < header["nodes"] < MAX_NODES and 0 < header["features"] < MAX_NODES and header["edges"] >= 0):
-            raise ValueError("its header counts no nodes, no features or a negative number of edges")
-        if header["version"] == VERSION and not _are_checksums(header.get("checksums")):
-            raise ValueError("its header lists no arrays with their checksums")
-        # Half of a surrogate pair is a character to JSON and to no terminal or file.
-        json.dumps(header, ensure_ascii=False).encode()
+        _check_header(header)
     except FileNotFoundError:
         raise DatasetError(
             f"{folder} is not a folder that portgnn convert wrote: it has no header.json. Was the conversion "
@@ -87,6 +72,26 @@ def read_header(folder: Path) -> dict[str, Any]:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)[:200]
         raise DatasetError(f"{folder} is not a folder that portgnn convert wrote: {reason}") from None
     return header | {"checksums": header["checksums"] if header["version"] == VERSION else None}
+
+
+def _check_header(header: Any) -> None:
+    """Raises ValueError for a header that is not of this format, or has a field of another type."""
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise ValueError("its header names another format")
+    if header.get("version") not in (1, VERSION):
+        raise ValueError(f"its header says version {shown(header.get('version'))}, and this portgnn reads 1 and 2")
+    for name, kind in _TYPES.items():
+        if type(header.get(name)) is not kind:
+            raise ValueError(f"its header's {name} is {shown(header.get(name))}")
+    for name in ("class_names", "feature_names", "notes"):
+        if not all(type(text) is str for text in header[name]):
+            raise ValueError(f"its header's {name} is not a list of texts")
+    if not (0 < header["nodes"] < MAX_NODES and 0 < header["features"] < MAX_NODES and header["edges"] >= 0):
+        raise ValueError("its header counts no nodes, no features or a negative number of edges")
+    if header["version"] == VERSION and not _are_checksums(header.get("checksums")):
+        raise ValueError("its header lists no arrays with their checksums")
+    # Half of a surrogate pair is a character to JSON and to no terminal or file.
+    json.dumps(header, ensure_ascii=False).encode()
 
 
 def _are_checksums(found: Any) -> bool:

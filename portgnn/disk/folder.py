@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,17 +26,15 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn._system.files import exists, is_file, is_folder, reason, whole_folder
-from portgnn.disk._folder import FORMAT, VERSION, padded_ids, read_header, save_array
+from portgnn.disk._header import FORMAT, VERSION, padded_ids, read_header, save_array
 from portgnn.disk._mapped import Mapped, Shape
-from portgnn.errors import ConfigError, DatasetError, GraphError
+from portgnn.errors import DatasetError, GraphError
 from portgnn.graphs.checks import bare_names, checked_splits
 from portgnn.graphs.fingerprint import fingerprints
 from portgnn.graphs.graph import UNLABELLED, Features, Graph
-from portgnn.loaders.source import Nodes, Source, even_bounds
-from portgnn.placing.edges import Looped, Sums
-from portgnn.placing.elements import stored_elements
-from portgnn.placing.features import Moments, in_form, normalized, settled
-from portgnn.presets import Config
+from portgnn.placing.edges import Looped
+from portgnn.placing.elements import Nodes, stored_elements
+from portgnn.placing.features import in_form
 from portgnn.text import shortened, shown
 
 SUFFIX = ".graph"
@@ -114,7 +111,7 @@ class DiskGraph:
             dense = self._maps["features"]
             return dense.finite(dense.take(nodes)), None
         indptr, indices, data = (self._maps[f"feature_{part}"] for part in ("indptr", "indices", "data"))
-        start, end = _bounds(indptr, nodes, len(indices))
+        start, end = row_bounds(indptr, nodes, len(indices))
         counts = end - start
         at = stored_elements(start, end)
         ends = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
@@ -287,82 +284,7 @@ def _arrays(graph: Graph) -> dict[str, NDArray[Any]]:
     return arrays | {name: array for name, array in small.items() if array is not None}
 
 
-class OnDisk(Source):
-    """The rows of a `DiskGraph`, weighted as they are read: the numbers are those of the graph in memory.
-
-    Raises ConfigError where the recipe wants the graph in a form that the files do not have, DatasetError for a folder
-    of version 1, which has a network's numbers and not the graph's.
-    """
-
-    on_disk = True
-
-    def __init__(self, graph: DiskGraph, config: Config, moments: Moments | None = None) -> None:
-        self.graph, self._folder, self.sparse_features = graph, graph, graph.sparse_features
-        form = "sparse" if graph.sparse_features else "dense"
-        if config.features not in ("auto", form):
-            raise ConfigError(f"{graph.path} holds {form} features; leave --features {config.features} out")
-        if config.undirected and not graph.is_undirected:
-            raise GraphError(
-                f"{graph.path} holds directed edges; convert it without --directed, or train with --directed"
-            )
-        if graph.checksums is None:
-            new = graph.path.with_name(f"{graph.path.stem}-2{SUFFIX}")
-            raise DatasetError(
-                f"{graph.path} has the format of portgnn 0.1, which cannot be trained on in batches; convert it: "
-                f"portgnn convert {shlex.quote(str(graph.path))} {shlex.quote(str(new))}"
-            )
-        graph.verify()
-        self._indptr, self._indices = graph.map("indptr"), graph.map("indices")
-        self._loops, own = graph.map("loops"), graph.map("own_loops")
-        self._is_added = np.ones(graph.num_nodes, dtype=bool)
-        self._is_added[own.within(own.array, 0, graph.num_nodes)] = False
-        self._weights, self._sums = (graph.map(name) if graph.weighted else None for name in ("weights", "sums"))
-        self.config, self._moments = settled(graph, config, moments)
-
-    def bounds(self, nodes: Nodes) -> tuple[Nodes, Nodes]:
-        start, end = _bounds(self._indptr, nodes, len(self._indices))
-        if (end == start).any():
-            self._indptr.damaged("a row has no self-loop")
-        return start, end
-
-    def balanced(self, parts: int) -> Nodes:
-        return even_bounds(self._indptr.array, parts)
-
-    def loops(self, nodes: Nodes) -> Nodes:
-        start, end = self.bounds(nodes)
-        return self._loops.within(self._loops.take(nodes), 0, end - start).astype(np.int64)
-
-    @property
-    def sums(self) -> Sums:
-        return self
-
-    def looped(self, nodes: Nodes) -> NDArray[np.float64]:
-        if self._sums is None:
-            start, end = self.bounds(nodes)
-            return (end - start).astype(np.float64)
-        return self._sums.finite(self._sums.take(nodes), 0)[:, 1]
-
-    def plain(self, nodes: Nodes) -> NDArray[np.float64]:
-        if self._sums is None:
-            return self.looped(nodes) - self.added(nodes)
-        return self._sums.finite(self._sums.take(nodes), 0)[:, 0]
-
-    def added(self, nodes: Nodes) -> NDArray[np.bool_]:
-        chosen: NDArray[np.bool_] = self._is_added[nodes]
-        return chosen
-
-    def stored(self, at: Nodes) -> tuple[Nodes, NDArray[np.float64]]:
-        columns = self._indices.within(self._indices.take(at), 0, self.graph.num_nodes).astype(np.int64)
-        if self._weights is None:
-            return columns, np.ones(len(columns))
-        return columns, self._weights.finite(self._weights.take(at), 0)
-
-    def features(self, nodes: Nodes) -> tuple[Features, NDArray[np.uint32] | None]:
-        features, numbers = self._folder.numbered_rows(nodes)
-        return normalized(features, self.config.normalize_features, self._moments), numbers
-
-
-def _bounds(indptr: Mapped, nodes: Nodes, stored: int) -> tuple[Nodes, Nodes]:
+def row_bounds(indptr: Mapped, nodes: Nodes, stored: int) -> tuple[Nodes, Nodes]:
     """Where the nodes' rows start and end among the stored values."""
     start = indptr.within(indptr.take(nodes), 0, stored + 1)
     end = indptr.within(indptr.take(nodes + 1), 0, stored + 1)

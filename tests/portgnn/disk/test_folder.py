@@ -16,11 +16,12 @@ import scipy.sparse as sp
 import portgnn
 from portgnn import Graph, cli
 from portgnn.disk import _mapped
-from portgnn.disk.outofcore import DiskGraph, OnDisk, write_graph
+from portgnn.disk.folder import DiskGraph, write_graph
 from portgnn.errors import ConfigError, DatasetError, GraphError
 from portgnn.graphs.fingerprint import fingerprint
 from portgnn.loaders._prefetch import Prefetch
 from portgnn.loaders.neighbor import sample
+from portgnn.loaders.on_disk import OnDisk
 from portgnn.loaders.source import InMemory
 from portgnn.placing.prepared import Prepared
 from portgnn.presets import Config
