@@ -52,24 +52,14 @@ BatchStep: TypeAlias = Callable[[State, Any, Any], tuple[State, tuple[Array, ...
 """`step(state, keys, batch) -> (state, metrics)`: a `Step` over a batch, a tuple tree of arrays, handles and None."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Capabilities:
     """What an adapter can do on this machine, as data. Nothing else may be asked of a backend's identity."""
 
-    devices: tuple[str, ...]
-    """Devices present here, the fastest first."""
-    dtypes: tuple[str, ...]
-    """Floating dtypes that the instance's device has: of float64, float32, bfloat16."""
-    native_sparse: bool
-    """The framework has a sparse matrix product of its own (else the adapter brings one)."""
     lazy: bool
     """Arrays are promises until `synchronize` or `to_numpy`."""
-    compiled: bool
-    """`compile` fuses several operations or epochs into one launch."""
     deterministic: bool
     """The same call gives the same bits twice."""
-    collectives: tuple[str, ...] = ()
-    """Transports over which several processes can train together, for example ("gloo", "nccl")."""
     forks: bool = False
     """A process that was forked (`os.fork`) after the backend has worked can use it, too: it has no threads, queues or
     device contexts that a fork would leave behind. Where not, portgnn refuses there in place of waiting without end."""

@@ -53,11 +53,7 @@ class JAXBackend:
         self._precision = precision
         self._pieces = kind != "cpu" if pieces is None else pieces
         self.capabilities = Capabilities(
-            devices=self.devices(),
-            dtypes=self.dtypes(device),
-            native_sparse=False,
             lazy=True,
-            compiled=True,
             deterministic=kind == "cpu" or self._pieces,
         )
 

@@ -17,7 +17,7 @@ from portgnn.parts import Adam, MasterWeights, checked_loss
 from portgnn.protocol import BatchStep, Capabilities, Key, LossFn, Optimizer, Params, Run, State, Step, Watch
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, dropout_mask, keep_threshold, random_bits
 from portgnn_mlx import array_api, optim
-from portgnn_mlx.collectives import MLXCollectives, join, transports
+from portgnn_mlx.collectives import MLXCollectives, join
 from portgnn_mlx.kernels import kernel_is_right
 from portgnn_mlx.optim import HostAdam, KernelAdam
 from portgnn_mlx.sparse import EdgeCSR, HostCSR, KernelCSR, edge_csr, host_csr, kernel_csr
@@ -59,13 +59,8 @@ class MLXBackend:
                 self._has_kernel, self._adam_has_kernel = kernel_is_right(), optim.kernel_is_right()
         self._counters: dict[int, Any] = {}
         self.capabilities = Capabilities(
-            devices=self.devices(),
-            dtypes=self.dtypes(device),
-            native_sparse=False,
             lazy=True,
-            compiled=not self._on_host,
             deterministic=device == "cpu" or self._has_kernel,
-            collectives=transports(),
         )
 
     @staticmethod

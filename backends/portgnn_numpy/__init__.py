@@ -24,11 +24,7 @@ class NumPyBackend(TapeBackend):
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         super().__init__(xp, device, dtype)
         self.capabilities = Capabilities(
-            devices=self.devices(),
-            dtypes=self.dtypes(device),
-            native_sparse=True,
             lazy=False,
-            compiled=False,
             deterministic=True,
             forks=True,
         )

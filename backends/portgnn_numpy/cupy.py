@@ -26,11 +26,7 @@ class CuPyBackend(TapeBackend):
         self._device = cupy.cuda.Device(int(device.partition(":")[2] or 0))
         self._device.use()
         self.capabilities = Capabilities(
-            devices=self.devices(),
-            dtypes=self.dtypes(device),
-            native_sparse=True,
             lazy=True,
-            compiled=False,
             # cuSPARSE's product with a transpose adds with atomics.
             deterministic=False,
         )

@@ -15,7 +15,7 @@ from portgnn.parts import MasterWeights, checked_loss, plain_loop
 from portgnn.protocol import Capabilities, Key, LossFn, Optimizer, Params, Run, Step, Watch
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, dropout_mask, keep_threshold, random_bits
 from portgnn_torch import array_api
-from portgnn_torch.collectives import TorchCollectives, join, transports
+from portgnn_torch.collectives import TorchCollectives, join
 from portgnn_torch.graphs import GraphRun
 from portgnn_torch.optim import FusedAdam, KernelAdam
 from portgnn_torch.recording import RecordedKey, RecordedRun
@@ -57,13 +57,8 @@ class TorchBackend:
         )
         self._counters: dict[int, Any] = {}
         self.capabilities = Capabilities(
-            devices=self.devices(),
-            dtypes=self.dtypes(device),
-            native_sparse=self._form is Form.CSR,
             lazy=not self._on_host,
-            compiled=self._device.type == "cuda",
             deterministic=self._on_host or self._form is Form.KERNEL,
-            collectives=transports(),
         )
 
     @staticmethod

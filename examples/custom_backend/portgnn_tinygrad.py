@@ -59,8 +59,7 @@ class TinygradBackend:
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         self.device, self.dtype, self._float = device, dtype, getattr(dtypes, dtype)
-        here = self.devices(), self.dtypes(device)
-        self.capabilities = Capabilities(*here, native_sparse=False, lazy=True, compiled=True, deterministic=True)
+        self.capabilities = Capabilities(lazy=True, deterministic=True)
 
     @staticmethod
     def devices() -> tuple[str, ...]:

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 import portgnn
+from portgnn.protocol import Capabilities
 
 LIBRARY = Path(portgnn.__file__).parent
 SOURCES = sorted(LIBRARY.rglob("*.py"))
@@ -159,6 +161,11 @@ def test_the_scan_finds_what_is_planted(planted: str, tmp_path: Path, monkeypatc
 def test_what_is_admitted_is_still_there() -> None:
     for (file, part), reason in ADMITTED.items():
         assert part in (LIBRARY / file).read_text(encoding="utf-8"), f"{file} no longer holds {part!r}: {reason}"
+
+
+def test_what_a_backend_says_of_itself_is_asked() -> None:
+    sources = "".join(path.read_text(encoding="utf-8") for path in SOURCES)
+    assert [field.name for field in fields(Capabilities) if f"capabilities.{field.name}" not in sources] == []
 
 
 def test_modules_stay_short() -> None:
