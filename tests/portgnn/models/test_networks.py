@@ -13,12 +13,13 @@ import pytest
 import scipy.sparse as sp
 
 from portgnn import Graph, get_backend
-from portgnn.disk.outofcore import OnDisk, write_graph
+from portgnn.disk.folder import write_graph
 from portgnn.errors import ConfigError
 from portgnn.loaders.batch import as_tree, assemble, from_tree, place_batch
 from portgnn.loaders.engine import Sampled
 from portgnn.loaders.inference import Inference
 from portgnn.loaders.neighbor import batches
+from portgnn.loaders.on_disk import OnDisk
 from portgnn.loaders.source import InMemory
 from portgnn.models import Layer, Network, Parameter, Stacked, named
 from portgnn.models.initial import initial_values
