@@ -36,14 +36,12 @@ BACKENDS = ("numpy", "torch", "mlx", "jax")
 DATASETS = ("cora", "arxiv-size")
 ROWS = ("needed", "all")
 COUNT = """
-import json, re, sys, tempfile
+import importlib, json, re, sys, tempfile
 from collections import Counter
 import mlx.core as mx
 from mlx.utils import tree_flatten
-from bench import own
-from bench.harness.contender import Recipe
-from bench.harness.graphs import BenchGraph
 
+own, contender, files = (importlib.import_module(f"{sys.argv[4]}.{name}") for name in ("own", "contender", "graphs"))
 graphs = []
 
 def watched(run):  # looks at what is about to be computed: a step's state and metrics
@@ -55,8 +53,8 @@ def watched(run):  # looks at what is about to be computed: a step's state and m
         return run(*results)
     return instead
 
-recipe = Recipe(**json.loads(sys.argv[2]))
-program = own.contender("mlx").build(BenchGraph.load(sys.argv[1]), recipe, "cpu", {"rows": sys.argv[3]})
+recipe = contender.Recipe(**json.loads(sys.argv[2]))
+program = own.contender("mlx").build(files.BenchGraph.load(sys.argv[1]), recipe, "cpu", {"rows": sys.argv[3]})
 mx.eval, mx.async_eval = watched(mx.eval), watched(mx.async_eval)
 program.train(1)
 print(json.dumps(max(graphs, key=lambda graph: graph.total())))
@@ -69,15 +67,21 @@ def environment_of(checkout: Path) -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join((str(checkout), str(checkout / "backends")))}
 
 
+def harness_of(checkout: Path) -> str:
+    """The package that holds a checkout's workers: that of 0.1 lay in bench itself."""
+    return "bench" if (checkout / "bench" / "worker.py").exists() else "bench.harness"
+
+
 def spec(checkout: Path, backend: str) -> WorkerSpec:
     """A worker of one checkout's own code."""
-    script = checkout / "bench" / "worker.py"
-    return WorkerSpec(backend, "bench.harness.own", backend, env=environment_of(checkout), script=script)
+    package = harness_of(checkout)
+    script = checkout.joinpath(*package.split("."), "worker.py")
+    return WorkerSpec(backend, f"{package}.own", backend, env=environment_of(checkout), script=script)
 
 
 def revision(checkout: Path) -> dict[str, Any]:
     """A checkout's commit and whether its files differ from it. Raises SystemExit where it is none of portgnn."""
-    if not (checkout / "bench" / "worker.py").exists():
+    if not checkout.joinpath(*harness_of(checkout).split("."), "worker.py").exists():
         raise SystemExit(f"{checkout} is no checkout of portgnn: it has no bench/harness/worker.py")
 
     def git(*arguments: str) -> str:
@@ -123,7 +127,7 @@ def primitives(checkout: Path, graph: Path, recipe: str, rows: str) -> dict[str,
     """How often each primitive of MLX is in one training step on the CPU device."""
     given = json.dumps(cases.recipe_of(recipe).to_dict())
     done = subprocess.run(
-        [sys.executable, "-c", COUNT, str(graph), given, rows],
+        [sys.executable, "-c", COUNT, str(graph), given, rows, harness_of(checkout)],
         env=os.environ | environment_of(checkout), cwd=tempfile.gettempdir(), capture_output=True, text=True,
         check=False,
     )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -94,13 +94,20 @@ def _parsed(content: bytes, ignore: Collection[str]) -> Any:
     check_need("the defaults of its keys", _VALUE_BYTES * ends, len(content))
     for key, value in defaults.items():
         name, kind = keys[key]["name"], keys[key]["for"]
-        if kind in ("node", "all", None):
-            for _, data in graph.nodes(data=True):
-                data.setdefault(name, value)
-        if kind in ("edge", "all", None):
-            for _, _, data in graph.edges(data=True):
-                data.setdefault(name, value)
+        of_nodes, of_edges = (kind in (what, "all", None) for what in ("node", "edge"))
+        for data in (*(_of_nodes(graph) if of_nodes else ()), *(_of_edges(graph) if of_edges else ())):
+            data.setdefault(name, value)
     return graph
+
+
+def _of_nodes(graph: Any) -> list[dict[str, Any]]:
+    """The attributes of each node."""
+    return [data for _, data in graph.nodes(data=True)]
+
+
+def _of_edges(graph: Any) -> list[dict[str, Any]]:
+    """The attributes of each edge."""
+    return [data for _, _, data in graph.edges(data=True)]
 
 
 def _check_elements(xml: Any, space: str) -> None:
@@ -179,14 +186,10 @@ def _graph(path: Path, graph: Any, label: str, unknown: Collection[str], ignore:
     names = dict.fromkeys(name for _, data in graph.nodes(data=True) for name in data)
     of_edges = dict.fromkeys(name for _, _, data in graph.edges(data=True) for name in data)
     check_ignored(ignore, map(str, [*names, *of_edges]), "the graph")
-    for data in (*(data for _, data in graph.nodes(data=True)), *(data for _, _, data in graph.edges(data=True))):
+    for data in (*_of_nodes(graph), *_of_edges(graph)):
         for name in ignore:
             data.pop(name, None)
-    for name in (label, "split"):
-        for node, data in graph.nodes(data=True):
-            if isinstance(data.get(name), list | dict):
-                where = f"node {shown(str(node))}: {shown(name)} is {shown(data[name])}"
-                raise GraphError(f"{where}, where one text or number is needed")
+    _check_single(graph, (label, "split"))
     features = [name for name in names if name not in (label, "split", *ignore)]
     if features == ["features"] and all(isinstance(graph.nodes[node].get("features"), list) for node in nodes):
         # What `to_networkx` made and networkx wrote: one list a node.
@@ -202,6 +205,15 @@ def _graph(path: Path, graph: Any, label: str, unknown: Collection[str], ignore:
     columns = {name: np.array([float(graph.nodes[node][name]) for node in nodes]) for name in features}
     notes = feature_doubts(features, columns)
     return Graph.from_networkx(graph, features or None, label, unknown=unknown, name=path.stem, notes=notes)
+
+
+def _check_single(graph: Any, names: Iterable[str]) -> None:
+    """Raises GraphError where one of these attributes is several values."""
+    for name in names:
+        for node, data in graph.nodes(data=True):
+            if isinstance(data.get(name), list | dict):
+                where = f"node {shown(str(node))}: {shown(name)} is {shown(data[name])}"
+                raise GraphError(f"{where}, where one text or number is needed")
 
 
 @contextmanager

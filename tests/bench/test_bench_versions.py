@@ -36,10 +36,18 @@ def test_a_checkout_beside_itself(
 
 def test_a_worker_is_the_checkouts_own(tmp_path: Path) -> None:
     spec = versions.spec(tmp_path, "numpy")
-    assert spec.script == tmp_path / "bench" / "worker.py"
+    assert (spec.script, spec.module) == (tmp_path / "bench" / "harness" / "worker.py", "bench.harness.own")
     assert spec.env["PYTHONPATH"].startswith(str(tmp_path))
     with pytest.raises(SystemExit, match="is no checkout of portgnn"):
         versions.revision(tmp_path)
+
+
+def test_a_checkout_of_0_1_has_its_workers_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "worker.py").touch()
+    spec = versions.spec(tmp_path, "numpy")
+    assert (spec.script, spec.module) == (tmp_path / "bench" / "worker.py", "bench.own")
+    assert versions.revision(tmp_path)["changed"] is False
 
 
 def test_primitives_of_a_step_are_counted(tmp_path: Path) -> None:
