@@ -14,6 +14,7 @@ from portgnn._system.files import exists
 from portgnn._system.untrusted import content, opened
 from portgnn.disk._mapped import Hashing, Mapped
 from portgnn.errors import DatasetError, PortgnnError
+from portgnn.graphs.checks import checked_classes
 from portgnn.text import shown
 
 FORMAT = "portgnn-graph"
@@ -78,7 +79,7 @@ def _check_header(header: Any) -> None:
     """Raises ValueError for a header that is not of this format, or has a field of another type."""
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ValueError("its header names another format")
-    if header.get("version") not in (1, VERSION):
+    if type(header.get("version")) is not int or header["version"] not in (1, VERSION):
         raise ValueError(f"its header says version {shown(header.get('version'))}, and this portgnn reads 1 and 2")
     for name, kind in _TYPES.items():
         if type(header.get(name)) is not kind:
@@ -86,6 +87,7 @@ def _check_header(header: Any) -> None:
     for name in ("class_names", "feature_names", "notes"):
         if not all(type(text) is str for text in header[name]):
             raise ValueError(f"its header's {name} is not a list of texts")
+    header["class_names"] = list(checked_classes(header["class_names"]))
     if not (0 < header["nodes"] < MAX_NODES and 0 < header["features"] < MAX_NODES and header["edges"] >= 0):
         raise ValueError("its header counts no nodes, no features or a negative number of edges")
     if header["version"] == VERSION and not _are_checksums(header.get("checksums")):

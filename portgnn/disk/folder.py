@@ -29,7 +29,7 @@ from portgnn._system.files import exists, is_file, is_folder, reason, whole_fold
 from portgnn.disk._header import FORMAT, VERSION, padded_ids, read_header, save_array
 from portgnn.disk._mapped import Mapped, Shape
 from portgnn.errors import DatasetError, GraphError
-from portgnn.graphs.checks import bare_names, checked_splits
+from portgnn.graphs.checks import checked_splits
 from portgnn.graphs.fingerprint import fingerprints
 from portgnn.graphs.graph import UNLABELLED, Features, Graph
 from portgnn.placing.edges import Looped
@@ -54,7 +54,7 @@ class DiskGraph:
         self.name, self.fingerprint, self.structure = header["name"], header["fingerprint"], header["structure"]
         self.num_nodes, self.num_features = header["nodes"], header["features"]
         self.num_edges, self.is_undirected = header["edges"], header["undirected"]
-        self.class_names, self.feature_names = bare_names(header["class_names"]), tuple(header["feature_names"])
+        self.class_names, self.feature_names = tuple(header["class_names"]), tuple(header["feature_names"])
         self.notes = tuple(header["notes"])
         self.weighted, self.sparse_features = header["weighted"], header["sparse_features"]
         self.checksums: dict[str, str] | None = header.get("checksums")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from portgnn.checkpoints.model import Model
 from portgnn.errors import CheckpointError, ConfigError, GraphError
+from portgnn.graphs.checks import bare, checked_names
 from portgnn.graphs.fingerprint import fingerprints
 from portgnn.graphs.graph import UNLABELLED, Graph
 from portgnn.placing.prepared import Prepared
@@ -238,13 +239,17 @@ def _logits_of(trained: Model, graph: Graph, backend: Backend) -> NDArray[Any]:
 
 def _columns(own: Sequence[str], wanted: Sequence[str]) -> list[int]:
     """The places, among a model's classes, of those wanted and then of the others."""
-    place = {name: at for at, name in enumerate(own)}
+    try:
+        wanted = [bare(name) for name in checked_names(wanted, "class_names")]
+    except GraphError as error:
+        raise ConfigError(str(error)) from None
+    place = {name: at for at, name in enumerate(map(bare, own))}
     unknown = [name for name in wanted if name not in place]
     if unknown or len(set(wanted)) < len(wanted):
         fault = f"{_names(unknown)} is none of its classes" if unknown else "a class is named twice"
         raise ConfigError(f"class_names does not fit the model: {fault}; it knows {_names(own)}")
     named = set(wanted)
-    return [place[name] for name in wanted] + [at for at, name in enumerate(own) if name not in named]
+    return [place[name] for name in wanted] + [at for at, name in enumerate(map(bare, own)) if name not in named]
 
 
 def _names(names: Sequence[str]) -> str:

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
+import io
 import json
 import os
 import resource
 import socketserver
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from collections.abc import Callable
@@ -197,6 +200,19 @@ command("C14", "a log file on a full disk: lines said", r"^(?!.*TRACEBACK)exit 2
 command("C14", "class names that stdout's encoding lacks (ascii)", r"exit 0: .*\\u0142",
         "sed -i 's/,p,/,\u0142,/' g/nodes.csv; portgnn train --dataset g --split random:1:1 --epochs 2 --save m >/dev/null;"
         " PYTHONIOENCODING=ascii PYTHONUTF8=0 portgnn predict m --dataset g", last=3)  # fmt: skip
+command("C14", "class names that stdout's encoding lacks (cp1252)", r"exit 0: .*\\u0142",
+        "sed -i 's/,p,/,\u0142,/' g/nodes.csv; portgnn train --dataset g --split random:1:1 --epochs 2 --save m >/dev/null;"
+        " PYTHONIOENCODING=cp1252 PYTHONUTF8=0 portgnn predict m --dataset g", last=3)  # fmt: skip
+command("C14", "what a stdout did not take that was closed while the work went on", r"result is in .*test_accuracy",
+        "(portgnn train --dataset karate --epochs 2 --json 2>err) | true;"
+        " cat err; f=$(grep -oE '/[^ ]+[.](json|txt)' err); cat $f; rm $f", last=40)  # fmt: skip
+command("C14", "--out in a folder that is not there: said before the work", r"^(?!.*(TRACEBACK|accuracy))exit 2: ",
+        "portgnn train --dataset karate --epochs 2 --save m >/dev/null; portgnn predict m --dataset karate --out no/such/p.csv")  # fmt: skip
+command("C14", "--save in a folder that is not there: said before the work", r"^(?!.*(TRACEBACK|accuracy))exit 2: ",
+        "portgnn train --dataset karate --epochs 2 --save no/such/m")  # fmt: skip
+command("C14", "--seed and --epochs of 20 digits", r"^(?!.*TRACEBACK)exit 0: 2 2$",
+        "portgnn train --dataset karate --seed 99999999999999999999 2>/dev/null; a=$?;"
+        " portgnn train --dataset karate --epochs 99999999999999999999 2>/dev/null; echo $a $?")  # fmt: skip
 command("C14", "--hidden 5000000000", CLEAN, "portgnn train --dataset karate --hidden 5000000000")
 command("C14", "a fan-out of 20 digits", CLEAN,
         "portgnn train --dataset karate --loader neighbor --fanout 99999999999999999999,2")  # fmt: skip
@@ -223,6 +239,38 @@ def _(folder: Path) -> object:
     document.pop("test_accuracy")
     (folder / "r.json").write_text(json.dumps(document))
     return shell("portgnn report r.json --out page.html", folder)
+
+
+def reader(name: str) -> Any:
+    """A module of `portgnn.datasets`, public in 0.1 and private since."""
+    try:
+        return importlib.import_module(f"portgnn.datasets._{name}")
+    except ImportError:
+        return importlib.import_module(f"portgnn.datasets.{name}")
+
+
+@case("C14", "PAX headers of an archive: a size and a sparse map that lie", r"^(DatasetError[^|]*\|){3}$")
+def _(folder: Path) -> object:
+    read_linqs = reader("linqs").read_linqs
+
+    found = ""
+    for headers in ({"size": "9" * 30}, {"GNU.sparse.map": "x,y"}, {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}):
+        with tarfile.open(folder / "a.tgz", "w:gz", format=tarfile.PAX_FORMAT) as tar:
+            for name in ("cora/cora.content", "cora/cora.cites"):
+                info = tarfile.TarInfo(name)
+                info.size, info.pax_headers = 8, dict(headers)
+                tar.addfile(info, io.BytesIO(b"p\t1\t0\tA\n"))
+        try:
+            found += f"read {read_linqs(folder / 'a.tgz').num_nodes}|"
+        except Exception as error:
+            found += f"{type(error).__name__}: {error}|"
+    return found
+
+
+@case("C14", "recursion in a pickle: 100,000 tuples in one another", r"^DatasetError: ")
+def _(folder: Path) -> object:
+    (folder / "ind.x.graph").write_bytes(b"\x80\x02)" + b"\x85" * 100_000 + b".")
+    return reader("restricted_pickle").load_pickle(folder / "ind.x.graph")
 
 
 @case("C14", "float16 in a sparse npz part", r"^read|DatasetError")

@@ -331,6 +331,48 @@ def _(folder: Path) -> object:
     return list(load_graph(folder).notes)
 
 
+@case("A4", "GML: the edge attribute Weight; GraphML: value", r"'Weight' left out.*'value' left out")
+def _(folder: Path) -> object:
+    (folder / "g.gml").write_text(GML.format("Weight 3"))
+    key = WEIGHT.format("").replace('"weight"', '"value"')
+    return [*load_graph(folder / "g.gml").notes, *graphml(folder, keys=key, edge='<data key="w">2</data>').notes]
+
+
+@case("A4", "GraphML: <default/> of a label, which is none", r"classes \['p'\], labels \[0, -1, 0\]")
+def _(folder: Path) -> object:
+    made = '<graphml><key id="l" for="node" attr.name="label" attr.type="string"><default/></key><graph edgedefault="undirected">'
+    label = '<data key="l">p</data>'
+    nodes = "".join(f'<node id="{at}">{label * (at != 1)}</node>' for at in range(3))
+    (folder / "d.graphml").write_text(f"{made}{nodes}</graph></graphml>")
+    return described(load_graph(folder / "d.graphml"))
+
+
+@case("A4", "GraphML: two weights of one edge", r"DatasetError: .*edge 0 has two values of 'weight'")
+def _(folder: Path) -> object:
+    twice = '<data key="w">4</data><data key="w">1</data>'
+    return graphml(folder, keys=WEIGHT.format(""), edge=twice).adjacency.toarray().tolist()
+
+
+@case("A4", "GML: two classes of one node", r"DatasetError: .*'class' is \['p', 'q'\], where one")
+def _(folder: Path) -> object:
+    (folder / "g.gml").write_text(
+        'graph [ node [ id 0 label "a" class "p" class "q" ] node [ id 1 label "b" class "p" ] ]'
+    )
+    return described(load_graph(folder / "g.gml"))
+
+
+@case(
+    "A4", "--ignore, twice, on the command line", r"exit 0: .*accuracy.*exit 2: .*no column 'agee'.*Did you mean 'age'"
+)
+def _(folder: Path) -> object:
+    csv_graph(
+        folder, "id,label,Unnamed: 0,age,x\n" + "".join(f"{i},{'pq'[i % 2]},{i},{i * i},{i % 2}\n" for i in range(8))
+    )
+    start = "portgnn train --dataset . --split random:1:1 --epochs 3"
+    ways = ("--ignore age --ignore 'Unnamed: 0'", "--ignore agee")
+    return " ".join(shell(f"{start} {way}", folder, last=5) for way in ways)
+
+
 @case("A5", "COO of uint8 with 300 and with 256 repeats of an edge", r"\[300\.0, 256\.0\]")
 def _(folder: Path) -> object:
     found = []
@@ -412,6 +454,74 @@ def _(folder: Path) -> object:
         found.append(f"{name} {np.max(np.abs(given / getattr(np, name)(x) - 1)[x != 0]):.2g}")
     relu = np.asarray(on.to_numpy(on.relu(on.asarray(np.array([np.nan, 1.0])))))
     return f"{', '.join(found)}, relu {relu[0]}"
+
+
+@case(
+    "A7",
+    "MLX float64: exp, sin and cos near 0, at the ends of their range and at what is no number",
+    r"^True True True$",
+)
+def _(folder: Path) -> object:
+    from portgnn.registry import backend_of
+
+    on = backend_of("mlx", "cpu", "float64")
+    x = np.array([2.3e-308, 1e-300, -1e-20, 1e-8, 0.5, 3.0, 100.0, -745.0, 709.0, 0.0, -0.0, np.inf, -np.inf, np.nan])
+    found = []
+    with np.errstate(all="ignore"):
+        for name in ("exp", "sin", "cos"):
+            given = np.asarray(on.to_numpy(getattr(on.xp, name)(on.asarray(x))))
+            found.append(np.allclose(given, getattr(np, name)(x), rtol=4e-15, atol=0, equal_nan=True))
+    return " ".join(map(str, found))
+
+
+@case("A7", "mx.maximum(x, 0) and every backend's relu of NaN", r"^nan; numpy nan, torch nan, mlx nan, jax nan$")
+def _(folder: Path) -> object:
+    import mlx.core as mx
+
+    from portgnn.registry import backend_of
+
+    names = ("numpy", "torch", "mlx", "jax")
+    found = []
+    for name in names:
+        on = backend_of(name, "cpu", "float64" if name != "jax" else "float32")
+        found.append(f"{name} {np.asarray(on.to_numpy(on.relu(on.asarray(np.array([np.nan, 1.0])))))[0]}")
+    return f"{mx.maximum(mx.array(float('nan')), 0).item()}; {', '.join(found)}"
+
+
+def planted(**changed: Any) -> str:
+    """The checks of `verify` that fail on a NumPy backend some of whose functions are other ones."""
+    from portgnn.registry import backend_of
+
+    right = backend_of("numpy", "cpu", "float64")
+
+    class Namespace:
+        def __getattr__(self, name: str) -> Any:
+            return changed.get(name) or getattr(right.xp, name)
+
+    class Wrong(type(right)):  # type: ignore[misc]
+        def relu(self, x: Any) -> Any:
+            return changed.get("relu", super().relu)(x)
+
+    def wanted(name: str) -> bool:
+        return name.startswith("xp.") or "relu" in name
+
+    wrong = Wrong("cpu", "float64")
+    wrong.xp = Namespace()
+    report = portgnn.verify(wrong, only=wanted)
+    return ", ".join(sorted(found.name for found in report.checks if not found.passed)) or "nothing"
+
+
+@case("A7", "verify, where xp.sin and xp.expm1 are of single precision", r"^xp\..*; xp\.")
+def _(folder: Path) -> object:
+    def single(function: Any) -> Any:
+        return lambda x: np.asarray(function(np.asarray(x, dtype=np.float32)), dtype=np.float64)
+
+    return "; ".join(planted(**{name: single(getattr(np, name))}) for name in ("sin", "expm1"))
+
+
+@case("A7", "verify, where relu turns NaN into 0", r"^(?!nothing)")
+def _(folder: Path) -> object:
+    return planted(relu=lambda x: np.where(np.isnan(x), 0.0, np.maximum(x, 0)))
 
 
 @case(

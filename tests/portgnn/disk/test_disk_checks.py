@@ -118,6 +118,9 @@ SHAPES = {
     "half a surrogate pair": _header(class_names=["\ud800"] * 9),
     "too few feature names": _header(feature_names=["a"]),
     "version": _header(version=[3]),
+    "a version that is true": _header(version=True),
+    "classes of one name": _header(class_names=["a", "b", "a"]),
+    "classes that space tells apart": _header(class_names=["a", "b", "a "]),
     "no checksums": _header(checksums={}),
     "checksums of more": _header(checksums={"../x": "0" * 64}),
 }  # fmt: skip

@@ -175,7 +175,16 @@ def test_columns_in_the_order_of_the_graphs_classes() -> None:
     assert found.split == "model"
     # Fewer classes: those that are named come first, the model's others after them.
     np.testing.assert_array_equal(predict(model, karate, class_names=karate.class_names[1:]), logits[:, ::-1])
-    for names, fault in ((("nobody",), "'nobody' is none of its classes"), (karate.class_names[:1] * 2, "twice")):
+    spaced = [f" {name}" for name in other.class_names]
+    np.testing.assert_array_equal(predict(model, other, class_names=spaced), ordered)
+    faults: list[tuple[Any, str]] = [
+        (("nobody",), "'nobody' is none of its classes"),
+        (karate.class_names[:1] * 2, "twice"),
+        ([1, 2], "'1', '2' is none of its classes"),
+        (karate.class_names[0], "must be a list of texts"),
+        (7, "must be a list of texts"),
+    ]
+    for names, fault in faults:
         with pytest.raises(ConfigError, match=fault):
             predict(model, karate, class_names=names)
 
