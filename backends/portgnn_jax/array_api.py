@@ -1,6 +1,7 @@
 """The array API standard 2024.12 over JAX, `Backend.xp`: jax.numpy, and what it does otherwise than the standard.
 
-Names that are not replaced here are jax.numpy's own functions, which cost nothing more.
+Names that are not replaced here are jax.numpy's own functions, which cost nothing more; those of two arrays also
+broadcast where JAX is told not to (`ranks`).
 """
 
 from types import SimpleNamespace
@@ -27,6 +28,7 @@ from portgnn_jax.gradients import (  # noqa: E402
     std,
     vector_norm,
 )
+from portgnn_jax.ranks import TWO, broadcasting  # noqa: E402
 from portgnn_jax.standard import (  # noqa: E402
     __array_namespace_info__,
     broadcast_arrays,
@@ -46,6 +48,7 @@ __all__ = [
 ]  # fmt: skip
 
 globals().update({name: mended(name, globals()[name]) for name in ROWS})
+globals().update({name: broadcasting(globals()[name]) for name in (*TWO, "where")})
 
 _linalg = {name: value for name, value in vars(jnp.linalg).items() if not name.startswith("_")}
 linalg = SimpleNamespace(**{**_linalg, "vector_norm": vector_norm})

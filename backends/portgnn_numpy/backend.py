@@ -17,6 +17,7 @@ from portgnn.protocol import Array, Capabilities, Key, LossFn, Params, Run, Step
 from portgnn.random import keep_threshold
 from portgnn_numpy.namespace import tape_over
 from portgnn_numpy.tape import Tape, Var, backward, unary, value_of
+from portgnn_numpy.underflow import to_zero
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,9 +99,11 @@ class TapeBackend(ABC):
         ids = None if index is None else self._from_host(np.array(index, dtype=np.uint32))
         return Sparse(self._sparse(matrix), self._transpose, ids)
 
+    @to_zero
     def matmul(self, a: Any, b: Any) -> Any:
         return self.spmm(a, b) if isinstance(a, Sparse) else self.xp.matmul(a, b)
 
+    @to_zero
     def spmm(self, a: Sparse, x: Any) -> Any:
         return unary(x, a.matrix @ value_of(x), lambda grad: a.transposed @ grad)
 
@@ -109,6 +112,7 @@ class TapeBackend(ABC):
         # The mask comes from the input: at exactly 0 the gradient is 0.
         return unary(x, self._ns.maximum(raw, self._ns.zeros((), dtype=raw.dtype)), lambda g: g * (raw > 0))
 
+    @to_zero
     def log_softmax(self, x: Any) -> Any:
         raw = value_of(x)
         shifted = raw - self._ns.max(raw, axis=-1, keepdims=True)
@@ -126,6 +130,7 @@ class TapeBackend(ABC):
             return self._hash(key, self._counters[index])
         return self._hash(key, index.view(self._ns.uint32))
 
+    @to_zero
     def dropout(self, x: Any, rate: float, key: Key, index: Array | None = None) -> Any:
         if rate == 0.0:
             return x
@@ -142,6 +147,7 @@ class TapeBackend(ABC):
         return kept
 
     def value_and_grad(self, fn: LossFn) -> Callable[..., tuple[tuple[Array, Any], Params]]:
+        @to_zero
         def wrapped(params: Params, *args: Any) -> tuple[tuple[Array, Any], Params]:
             tape = Tape(tape_over)
             recorded = {name: Var.leaf(value, tape) for name, value in params.items()}
@@ -172,7 +178,7 @@ class TapeBackend(ABC):
         def fetch(metrics: list[tuple[Array, ...]]) -> NDArray[np.float64]:
             return np.array([[float(value) for value in row] for row in metrics], dtype=np.float64)
 
-        return plain_loop(step, fetch, lambda *_: None)
+        return to_zero(plain_loop(step, fetch, lambda *_: None))
 
 
 def _unwrapped(aux: Any) -> Any:

@@ -85,10 +85,12 @@ class TapeNamespace:
         return made
 
     def _function(self, name: str, own: Callable[..., Any]) -> Callable[..., Any]:
-        rule, top = RULES.get(name), self._top
+        rule, top, options = RULES.get(name), self._top, reductions.ALWAYS.get(name)
 
         def function(*args: Any, **kwargs: Any) -> Any:
             if not any(map(_recorded, args)) and not (kwargs and any(map(_recorded, kwargs.values()))):
+                if options and rule and len(args) == 1 and hasattr(args[0], "flags") and all(k in options for k in kwargs):
+                    return rule(top, *args, **kwargs)
                 return own(*args, **kwargs)
             if rule is not None:
                 return rule(top, *args, **kwargs)

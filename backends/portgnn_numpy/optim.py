@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from portgnn.parts import Adam
 from portgnn.protocol import Params, State
+from portgnn_numpy.underflow import to_zero
 
 
 class InPlaceAdam(Adam):
@@ -21,6 +22,7 @@ class InPlaceAdam(Adam):
         super().__init__(*arguments)
         self._scratch: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {}
 
+    @to_zero
     def step(self, params: Params, grads: Params, state: State) -> tuple[Params, State]:
         c1, c2 = self._corrections(state)
         rate = self._rate / c1

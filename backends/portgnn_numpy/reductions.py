@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from portgnn.protocol import Array
+from portgnn_numpy import sums
 from portgnn_numpy.tape import unary, value_of
 
 
@@ -29,8 +30,10 @@ def _count(shape: tuple[int, ...], axes: tuple[int, ...]) -> int:
 
 def sum(t: Any, x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
     raw, xp = value_of(x), t.raw
-    options = {} if dtype is None else {"dtype": dtype}
-    value = xp.sum(raw, axis=axis, keepdims=keepdims, **options)
+    if dtype is None or dtype == raw.dtype:
+        value = sums.along(xp, raw, _axes(axis, raw.ndim), keepdims)
+    else:
+        value = xp.sum(raw, axis=axis, dtype=dtype, keepdims=keepdims)
 
     def pull(grad: Array) -> Array:
         if axis is not None and not keepdims:
@@ -72,7 +75,16 @@ def var(t: Any, x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdim
         apart = raw - xp.mean(raw, axis=axes, keepdims=True)
         return _kept(xp, grad, raw.shape, axes) * (2 * apart / free)
 
-    return unary(x, xp.var(raw, axis=axis, correction=correction, keepdims=keepdims), pull)
+    return unary(x, _variance(xp, raw, axes, correction, keepdims), pull)
+
+
+def _variance(xp: Any, raw: Array, axes: tuple[int, ...], correction: float, keepdims: bool) -> Array:
+    """The library's own where it adds in pairs."""
+    if sums.as_it_lies(xp, raw, axes) or not xp.isdtype(raw.dtype, "real floating"):
+        return xp.var(raw, axis=axes, correction=correction, keepdims=keepdims)
+    count = _count(raw.shape, axes)
+    apart = raw - sums.along(xp, raw, axes, keepdims=True) / float(count)
+    return sums.along(xp, apart * apart, axes, keepdims) / float(max(count - correction, 0.0))
 
 
 def std(t: Any, x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Any:
@@ -80,7 +92,7 @@ def std(t: Any, x: Any, /, *, axis: Any = None, correction: float = 0.0, keepdim
     raw, xp = value_of(x), t.raw
     axes = _axes(axis, raw.ndim)
     free = _count(raw.shape, axes) - correction
-    value = xp.std(raw, axis=axis, correction=correction, keepdims=keepdims)
+    value = xp.sqrt(_variance(xp, raw, axes, correction, keepdims))
 
     def pull(grad: Array) -> Array:
         apart = raw - xp.mean(raw, axis=axes, keepdims=True)
@@ -156,3 +168,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "min": _extreme("min"),
     **{rule.__name__: rule for rule in (cumulative_prod, cumulative_sum, mean, prod, std, sum, var)},
 }
+
+ALWAYS = {"sum": ("axis", "keepdims"), "mean": ("axis", "keepdims"), "std": ("axis", "correction", "keepdims"),
+          "var": ("axis", "correction", "keepdims")}  # fmt: skip
+"""Rules for plain arrays as well, where no other option is given: the library's own are less accurate."""

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 from array_api_compat import array_namespace
 
 from portgnn.protocol import Array
+from portgnn_numpy import sums
 
 Vjp = Callable[[Array], tuple[Array | None, ...]]
 
@@ -218,12 +219,11 @@ def unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
     if grad.shape == shape:
         return grad
     extra = len(grad.shape) - len(shape)
+    xp = array_namespace(grad)
     if len(shape) == 1 and extra == 1 and shape[0] == grad.shape[1]:
-        # The gradient of a bias. As a product it takes NumPy a seventh of the time of its sum over rows.
-        ones = array_namespace(grad).ones(grad.shape[0], dtype=grad.dtype)
-        return ones @ grad
+        return sums.of_columns(xp, grad, sums.BIAS)  # the gradient of a bias
     axes = (*range(extra), *(extra + i for i, n in enumerate(shape) if n == 1 and grad.shape[extra + i] != 1))
-    return grad.sum(axis=axes).reshape(shape) if axes else grad
+    return xp.reshape(sums.along(xp, grad, axes, keepdims=False), shape) if axes else grad
 
 
 def binary(

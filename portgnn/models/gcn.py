@@ -47,12 +47,12 @@ class Convolution(Layer):
         if self.widens:
             return x, None
         sent = backend.matmul(x, params["weight"])
-        return (sent + params["bias"] if self.bias == "before" else sent), None
+        return (backend.xp.add(sent, params["bias"]) if self.bias == "before" else sent), None
 
     def update(self, backend: Backend, params: Params, total: Array, kept: Array | None) -> Array:
         if self.widens:
             total = backend.matmul(total, params["weight"])
-        return total + params["bias"] if self.bias == "after" else total
+        return backend.xp.add(total, params["bias"]) if self.bias == "after" else total
 
 
 @dataclass(frozen=True)

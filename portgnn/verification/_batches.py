@@ -18,6 +18,7 @@ from portgnn.parts import plain_batches
 from portgnn.protocol import Backend, Batching
 from portgnn.random import dropout_keys
 from portgnn.training import initial_state
+from portgnn.verification import _followed as followed
 from portgnn.verification._network import nudged
 from portgnn.verification.cases import Recipe
 from portgnn.verification.check import check
@@ -46,7 +47,7 @@ def epochs(backend: Backend, recipe: Recipe) -> Measured:
     for start, count in ((0, 1), (1, 2)):
         state, metrics = run(state, dropout_keys(recipe.seed, range(start, start + count), recipe.config.layers))
         rows.append(metrics)
-    course = recipe.course
+    course = followed.course(backend, recipe)
     got, want = np.concatenate(rows), np.array(course.metrics)
     measured = [
         compare("the losses", got[:, :2], want[:, :2]),
@@ -59,7 +60,7 @@ def epochs(backend: Backend, recipe: Recipe) -> Measured:
         raise Departure(f"{got[:, 2].tolist()} validation nodes are right, not {want[:, 2].tolist()}")
     if recipe.graph.test is not None:
         params = {name: backend.to_numpy(state[f"param.{name}"]) for name in course.params[2]}
-        right, close = recipe.oracle.correct(recipe.oracle.forward(course.params[2])[0], recipe.graph.test)
+        right, close = followed.correct(backend, recipe, recipe.oracle.forward(course.params[2])[0], recipe.graph.test)
         found = engine.accuracy(params, recipe.graph.test) * len(recipe.graph.test)
         if abs(found - right) > close + 0.01:
             raise Departure(f"{found:.0f} test nodes are right, not {right}")

@@ -109,12 +109,13 @@ def of_log_softmax(backend: Backend, case: Case) -> Measured:
 @check("xp.gradient")
 def of_array_api(backend: Backend, case: Case) -> Measured:
     """Operators with broadcasting, as the bias and the penalty use them, and a parameter used twice."""
-    a, b = case.array("a", case.rows, case.columns), case.array("b", case.columns)
+    a, b = case.array("a", case.rows, case.columns), case.array("b", 1, case.columns)
     c = case.array("c", case.rows, case.columns)
     xp = backend.xp
     # Whole numbers of one sign: what a bias gathers over many rows neither cancels nor is rounded.
     whole = np.asarray(case.random("whole").integers(1, 4, c.shape), dtype=np.float64)
-    _, grads = pulled(backend, lambda p: (p["a"] + p["b"]) - p["a"] * 0.25, {"a": a, "b": b}, whole)
+    _, grads = pulled(backend, lambda p: xp.add(p["a"], p["b"]) - p["a"] * 0.25, {"a": a, "b": b[0]}, whole)
+    _, row = pulled(backend, lambda p: p["a"] + p["b"], {"a": a, "b": b}, whole)
     _, mixed = pulled(backend, lambda p: p["a"] * p["b"] + p["a"] * p["a"] * 0.5, {"a": a, "b": b}, c)
     _, penal = pulled(backend, lambda p: p["a"] + xp.sum(p["b"] * p["b"]) * 0.5, {"a": a, "b": b}, c)
     _, minus = pulled(backend, lambda p: -p["a"], {"a": a}, c)
@@ -123,8 +124,9 @@ def of_array_api(backend: Backend, case: Case) -> Measured:
     return worst(
         compare("the gradient of a - a/4", grads["a"], 0.75 * whole),
         compare("the gradient of a bias", grads["b"], whole.sum(axis=0)),
+        compare("the gradient of a row that is added", row["b"], whole.sum(axis=0, keepdims=True)),
         compare("the gradient of a product", mixed["a"], c * (b + a), float(np.abs(c).max()) * largest),
-        compare("the gradient of a broadcast factor", mixed["b"], (c * a).sum(axis=0), float(np.abs(c * a).sum())),
+        compare("the gradient of a broadcast factor", mixed["b"], (c * a).sum(axis=0, keepdims=True), float(np.abs(c * a).sum())),
         compare("the gradient of a penalty", penal["b"], b * c.sum(), total * largest),
         compare("the gradient of a negation", minus["a"], -c),
     )

@@ -12,9 +12,11 @@ from portgnn.placing.whole import place
 from portgnn.protocol import Backend, Run
 from portgnn.random import dropout_keys
 from portgnn.training import WholeGraph, fit, initial_state, make_loss, make_run, objective
+from portgnn.verification import _followed as followed
 from portgnn.verification.cases import Case, Recipe, recipes
 from portgnn.verification.check import Check, check
 from portgnn.verification.draw import Draw, drawn_recipes, small_shapes
+from portgnn.verification.kinks import Watched
 from portgnn.verification.measure import Departure, Floats, Measured, compare, fetch, worst
 from portgnn.verification.oracle import Course, best, ending, epoch_keys, hash_bits, initial, mask, signed
 
@@ -64,13 +66,20 @@ def logits(backend: Backend, recipe: Recipe) -> Measured:
 def _loss_and_gradient(backend: Backend, recipe: Recipe) -> tuple[Any, Any, Any, Any]:
     prepared = recipe.prepared
     operands = place(backend, prepared, recipe.graph.train, training=True)
-    call = backend.value_and_grad(make_loss(backend, operands, prepared))
+    watched: Any = Watched(backend)
+    plain = make_loss(watched, operands, prepared)
+
+    def loss_and_seen(params: Any, keys: Any) -> tuple[Any, Any]:
+        watched.seen = []
+        return plain(params, keys)[0], tuple(watched.seen)
+
+    call = backend.value_and_grad(loss_and_seen)
     placed = {name: backend.asarray(value) for name, value in nudged(recipe).items()}
     # The weights as they are stored: rounding them to bfloat16 puts some inputs of relu on the other side of 0.
     params = {name: backend.to_numpy(value).astype(np.float64) for name, value in placed.items()}
     keys = epoch_keys(recipe.seed, 5, recipe.config.layers)
-    (loss, _), grads = call(placed, keys.tolist())
-    return loss, grads, *recipe.oracle.gradient(params, keys, recipe.graph.train)
+    (loss, seen), grads = call(placed, keys.tolist())
+    return loss, grads, *followed.gradient(backend, recipe, params, keys, seen)
 
 
 @check("model.loss", cases=SMALL)
@@ -107,7 +116,7 @@ def evaluation(backend: Backend, recipe: Recipe) -> Measured:
     measured = objective.loss(
         backend, out, operands, placed, objective.penalties(recipe.config, recipe.prepared.layers)
     )
-    right, close = recipe.oracle.correct(want, nodes)
+    right, close = followed.correct(backend, recipe, want, nodes)
     found = int(backend.to_numpy(objective.correct(backend, out, operands)))
     if abs(found - right) > close:
         raise Departure(f"{found} nodes are classified correctly, not {right}")
@@ -199,7 +208,7 @@ def _course_error(got: Floats, course: Course, start: int = 0) -> Measured:
 def epochs(backend: Backend, recipe: Recipe) -> Measured:
     """Several epochs in one run, one by one, and in parts, from fresh states: the same; no result changes later."""
     recipe = replace(recipe, epochs=12)
-    prepared, course, layers = recipe.prepared, recipe.course, recipe.config.layers
+    prepared, course, layers = recipe.prepared, followed.course(backend, recipe), recipe.config.layers
     run = make_run(backend, prepared, validate=recipe.graph.val is not None)
     measured, ends, held = [], [], []
     for parts in ((12,), (1,) * 12, (5, 7), (12,)):
@@ -231,7 +240,7 @@ def epochs(backend: Backend, recipe: Recipe) -> Measured:
 def _in_turn(backend: Backend, recipe: Recipe, run: Run) -> Measured:
     """One compiled run serves several seeds in turn, each as if it were alone."""
     several = (recipe.seed, recipe.seed + 1)
-    courses = [recipe.course, recipe.oracle.train(recipe.seed + 1, 3)]
+    courses = [followed.course(backend, recipe), followed.course(backend, recipe, recipe.seed + 1, 3)]
     states = [initial_state(backend, recipe.prepared, seed) for seed in several]
     measured = []
     for epoch in range(3):
@@ -251,7 +260,7 @@ def whole_fit(backend: Backend, recipe: Recipe) -> Measured:
         prepared = replace(prepared, config=replace(prepared.config, restore_best=False))
     config = prepared.config
     done = fit(WholeGraph(backend, prepared), recipe.seed)
-    course, history = recipe.course, done.history
+    course, history = followed.course(backend, recipe), done.history
     rows = [history.train_loss]
     if graph.val is not None:
         rows += [history.val_loss, [share * len(graph.val) for share in history.val_accuracy]]

@@ -14,6 +14,7 @@ import numpy as np
 from portgnn.protocol import Array, Backend
 from portgnn.verification._verbs import rounded
 from portgnn.verification.check import check
+from portgnn.verification.gradients import pulled
 from portgnn.verification.measure import Departure, Floats, Measured, fetch, worst
 
 BITS = {"float64": 53, "float32": 24, "bfloat16": 8}
@@ -27,23 +28,30 @@ def _values(n: int, dtype: str) -> tuple[Floats, Floats]:
     return np.full(n, rounded(np.array(0.1), BITS[dtype])), rounded(drawn, BITS[dtype])
 
 
-def _share(backend: Backend, what: str, got: Array, terms: Floats, over: int) -> Measured:
-    """The error of a reduction of non-negative terms as a share of its bound; `over`: what the sum is divided by."""
-    host = fetch(backend, got, what)
-    if host.shape != ():
-        raise Departure(f"{what} has shape {list(host.shape)}, not []")
+def _exact(rows: Floats, dtype: str) -> Floats:
+    """The sums of rows [k, n] -> [k]."""
     # In pairs float64 is right to a few of its own roundings: for the narrower dtypes, and cheap, but not for itself.
-    exact = math.fsum(terms.ravel()) if backend.dtype == "float64" else float(terms.sum())
-    allowed = (math.log2(terms.size) + SPARE) * 2.0 ** -BITS[backend.dtype] * exact
-    error = abs(float(host) * over - exact)
+    return np.array([math.fsum(row) for row in rows]) if dtype == "float64" else np.ascontiguousarray(rows).sum(axis=1)
+
+
+def _share(backend: Backend, what: str, got: Array, rows: Floats, shape: tuple[int, ...], over: int = 1) -> Measured:
+    """The error of sums of non-negative terms as a share of its bound. rows: the terms of each sum; shape: of what is
+    got; over: what the sums are divided by.
+    """
+    host = fetch(backend, got, what)
+    if host.shape != shape:
+        raise Departure(f"{what} has shape {list(host.shape)}, not {list(shape)}")
+    exact = _exact(rows, backend.dtype)
+    allowed = (math.log2(rows.shape[1]) + SPARE) * 2.0 ** -BITS[backend.dtype] * exact
+    error = np.abs(host.astype(np.float64).ravel() * over - exact)
 
     def explain() -> str:
         return (
-            f"{what} is off by {error / exact:.0e}: numbers are added one after the other; add them in pairs, "
-            "by rows first, or in a wider dtype"
+            f"{what} is off by {float(np.max(error / exact)):.0e}: numbers are added one after the other; add them in "
+            "pairs, by rows first, or in a wider dtype"
         )
 
-    return Measured(error / allowed if math.isfinite(error) else math.inf, explain)
+    return Measured(float(np.max(error / allowed)) if np.isfinite(error).all() else math.inf, explain)
 
 
 @check("xp.reductions", cases=(1024, 2**16 + 1), full=(2**12, 2**16 - 1, 2**18))
@@ -53,11 +61,33 @@ def reductions(backend: Backend, count: int) -> Measured:
     for values in _values(count, backend.dtype):
         for array in (values, values[:n].reshape(-1, 16), values[:n].reshape(16, -1)):
             placed, shape = backend.asarray(array), "×".join(map(str, array.shape))
-            measured.append(_share(backend, f"the sum of {shape} elements", xp.sum(placed), array, 1))
+            flat = array.reshape(1, -1)
+            measured.append(_share(backend, f"the sum of {shape} elements", xp.sum(placed), flat, ()))
             if array.ndim == 1:
-                measured.append(_share(backend, f"the mean of {shape} elements", xp.mean(placed), array, count))
+                measured.append(_share(backend, f"the mean of {shape} elements", xp.mean(placed), flat, (), count))
             elif backend.dtype != "bfloat16":  # a square of 8 bits needs 16
-                root = rounded(np.sqrt(array), BITS[backend.dtype] // 2)
-                twice = backend.asarray(root)
-                measured.append(_share(backend, f"the sum of {shape} squares", xp.sum(twice * twice), root * root, 1))
+                root = rounded(np.sqrt(flat), BITS[backend.dtype] // 2)
+                twice = backend.asarray(root.reshape(array.shape))
+                squares = xp.sum(twice * twice)
+                measured.append(_share(backend, f"the sum of {shape} squares", squares, root * root, ()))
+    return worst(*measured)
+
+
+@check("xp.reductions.axes", cases=(2**16 + 1,), full=(2**12, 2**16 - 1, 2**18))
+def along_axes(backend: Backend, count: int) -> Measured:
+    """Sums of columns and along a middle axis, and the gradient of a bias."""
+    xp, measured, n = backend.xp, [], count // 16 * 16
+    for values in _values(count, backend.dtype):
+        two = np.stack([values, values[::-1]], axis=1)
+        tall, deep = values[:n].reshape(-1, 16), values[:n].reshape(2, -1, 8)
+        for what, array, axis in (("columns", two, 0), ("middle axis", deep, 1)):
+            terms = np.moveaxis(array, axis, -1)
+            shape = "×".join(map(str, array.shape))
+            got = xp.sum(backend.asarray(array), axis=axis)
+            rows = terms.reshape(-1, terms.shape[-1])
+            measured.append(_share(backend, f"the sum of the {what} of {shape} elements", got, rows, terms.shape[:-1]))
+        _, grads = pulled(backend, lambda p: xp.add(p["x"], p["bias"]),  # noqa: B023
+                          {"x": np.zeros(tall.shape), "bias": np.zeros(16)}, tall)  # fmt: skip
+        bias = backend.asarray(grads["bias"])
+        measured.append(_share(backend, f"the gradient of a bias of {len(tall)} rows", bias, tall.T, (16,)))
     return worst(*measured)

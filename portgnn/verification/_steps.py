@@ -81,17 +81,19 @@ class Steps:
 class Stepping(Following):
     """One seed's run, every epoch from the backend's own parameters.
 
-    wrong: the first loss or parameter that rounding does not explain. kinks, beyond: as of `Following`.
+    wrong: the first loss or parameter that rounding does not explain. trained: the backend's parameters after each
+    epoch. kinks, beyond: as of `Following`.
     """
 
     share = SHARE
     wrong: WrongStep | None = None
+    trained: list[Values]
 
     def walk(self, seed: int, tolerance: float, floor: float) -> None:
         """Goes through all epochs, or to the first that is wrong. floor: what a loss may differ by absolutely."""
         config, graph = self.config, self.graph
         self._watched.start(seed)
-        steps = Steps(config, self._unit)
+        steps, self.trained = Steps(config, self._unit), []
         params = self._watched.params()
         for epoch in range(config.epochs):
             loss, grads = self.gradient(params, epoch_keys(seed, epoch, config.layers), graph.train)
@@ -100,6 +102,7 @@ class Stepping(Following):
             self._hold("the training loss", loss, float(metrics[0]), max(tolerance * abs(loss), floor))
             taken = steps.take(params, grads, off)
             params = self._watched.params()
+            self.trained.append(params)
             for name, (want, reach) in taken.items():
                 excess = np.abs(params[name] - want) - reach
                 at = np.unravel_index(int(np.argmax(excess)), excess.shape)

@@ -201,16 +201,19 @@ def stable_log_softmax(backend: Backend, case: Case) -> Measured:
 
 @check("xp")
 def array_api(backend: Backend, case: Case) -> Measured:
-    """What model, loss and optimizer take from the standard: operators, sum, sqrt, argmax, comparison."""
+    """What model, loss and optimizer take from the standard: operators, add, sum, sqrt, argmax, comparison."""
     xp = backend.xp
-    a, b = case.array("a", case.rows, case.columns), case.array("b", case.columns)
-    x, y = backend.asarray(a), backend.asarray(b)
+    # A row, not a vector: operators of arrays of two ranks are a framework's own, and JAX's may be told to refuse them.
+    a, b = case.array("a", case.rows, case.columns), case.array("b", 1, case.columns)
+    x, y, bias = backend.asarray(a), backend.asarray(b), backend.asarray(b[0])
     count = fetch(backend, xp.sum(x > 0), "sum of booleans", _integer(backend, xp.sum(x > 0)))
     if int(count) != int((a > 0).sum()):
         raise Departure(f"sum of booleans counts {int(count)}, not {int((a > 0).sum())}")
+    terms = float(np.abs(a).max() + np.abs(b).max())
     return worst(
-        compare("x + y", fetch(backend, x + y, "x + y"), a + b),
-        compare("x - y", fetch(backend, x - y, "x - y"), a - b),
+        compare("x + y", fetch(backend, x + y, "x + y"), a + b, terms),
+        compare("add(x, y)", fetch(backend, xp.add(x, bias), "add"), a + b, terms),
+        compare("x - y", fetch(backend, x - y, "x - y"), a - b, terms),
         compare("x * y", fetch(backend, x * y, "x * y"), a * b),
         compare("x / c", fetch(backend, x / (y * y + 1.0), "x / y"), a / (b * b + 1.0)),
         compare("-x", fetch(backend, -x, "-x"), -a),

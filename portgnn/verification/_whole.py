@@ -12,6 +12,7 @@ from portgnn.api import predict, train
 from portgnn.graphs.graph import Graph
 from portgnn.protocol import Backend
 from portgnn.training import WholeGraph
+from portgnn.verification import followed
 from portgnn.verification.cases import Recipe
 from portgnn.verification.check import check
 from portgnn.verification.draw import drawn_recipes
@@ -29,7 +30,7 @@ def whole(backend: Backend, recipe: Recipe) -> Measured:
     given = {"features": recipe.features, "undirected": False, "patience": 0}
     settings: dict[str, Any] = options | given | dict(recipe.options)
     result = train(graph, backend=backend, preset=recipe.preset, seed=recipe.seed, **settings)
-    course, history = recipe.course, result.history
+    course, history = followed.course(backend, recipe), result.history
     losses = [row[1] for row in course.metrics] if graph.val is not None else []
     last = int(np.argmin(history.val_loss)) if config.restore_best and losses else recipe.epochs - 1
     params = course.params[last]
@@ -40,7 +41,7 @@ def whole(backend: Backend, recipe: Recipe) -> Measured:
     bare = Graph(graph.adjacency, graph.features, class_names=graph.class_names, labels=graph.labels)
     again = predict(result, bare, backend=backend)
     if graph.test is not None:
-        right, close = recipe.oracle.correct(want, graph.test)
+        right, close = followed.correct(backend, recipe, want, graph.test)
         found = round((result.test_accuracy or 0.0) * len(graph.test))
         if abs(found - right) > close:
             raise Departure(f"{found} of {len(graph.test)} test nodes are said to be right, and {right} are")
@@ -67,7 +68,7 @@ def _check_accuracy(backend: Backend, recipe: Recipe, params: Any) -> None:
     engine = WholeGraph(backend, recipe.prepared)
     for share in (0.2, 0.4, 0.6, 0.8, 1.0):
         nodes = np.sort(random.choice(known, max(round(share * len(known)), 1), replace=False))
-        right, close = recipe.oracle.correct(want, nodes)
+        right, close = followed.correct(backend, recipe, want, nodes)
         found = engine.accuracy(params, nodes) * len(nodes)
         if abs(found - right) > close + 0.01:
             raise Departure(f"{found:.1f} of {len(nodes)} nodes are said to be right, and {right} are")

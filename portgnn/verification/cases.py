@@ -138,11 +138,14 @@ class Recipe:
         return self.course.margin
 
     @property
+    def sparse(self) -> bool:
+        """Whether the reference takes the features in sparse form: without dropout on them it changes no number."""
+        return self.features == "sparse" or not self.config.input_dropout
+
+    @property
     def _stated(self) -> Recipe:
         """The recipe without what changes no number."""
-        # Without dropout on the features their form changes no number, and the sparse one is faster.
-        sparse = self.features == "sparse" or not self.config.input_dropout
-        return replace(self, adjacency="csr", rows="", features="sparse" if sparse else "dense")
+        return replace(self, adjacency="csr", rows="", features="sparse" if self.sparse else "dense")
 
 
 def recipes(**fields: Any) -> tuple[Recipe, ...]:

@@ -123,7 +123,12 @@ def _normalized(features: sp.csr_array, config: Config) -> sp.csr_array:
 
 
 class Network:
-    """One graph under one recipe. features: in the form, dense or sparse, whose elements dropout numbers."""
+    """One graph under one recipe. features: in the form, dense or sparse, whose elements dropout numbers.
+
+    near: two logits so near, beside the largest, are a tie that rounding may decide.
+    """
+
+    near = 1e-3
 
     def __init__(self, graph: Graph, config: Config, sparse: bool) -> None:
         self.graph, self.config = graph, config
@@ -173,14 +178,15 @@ class Network:
         data = -log_softmax(logits)[nodes, labels[nodes]].mean()
         return float(data + self.config.l2 / 2 * (params["weight0"] ** 2).sum())
 
-    def correct(self, logits: Floats, nodes: Any) -> tuple[int, int]:
+    def correct(self, logits: Floats, nodes: Any, near: float | None = None) -> tuple[int, int]:
         """How many of `nodes` are right, and how many are so close to a tie that rounding may decide them."""
+        near = self.near if near is None else near
         labels = self.graph.labels
         assert labels is not None
         rows = logits[nodes]
         ordered = np.sort(rows, axis=1)
         gap = ordered[:, -1] - ordered[:, -2] if rows.shape[1] > 1 else np.full(len(rows), np.inf)
-        return int((rows.argmax(axis=1) == labels[nodes]).sum()), int((gap < 1e-3 * np.abs(rows).max()).sum())
+        return int((rows.argmax(axis=1) == labels[nodes]).sum()), int((gap < near * np.abs(rows).max()).sum())
 
     def gradient(self, params: Values, keys: Any, nodes: Any) -> tuple[float, Values]:
         """The training loss and its gradient, by hand."""

@@ -39,7 +39,7 @@ TOLERANCES = (
         0.2,
         "features as they are, not normalised, through three layers: 9e-2 after 200 epochs, when the loss is small",
     ),
-    Tolerance("xp.reductions", "*", "*", 1.0, "share of a bound that grows with log n; 0.7 was seen at most"),
+    Tolerance("xp.reductions*", "*", "*", 1.0, "share of a bound that grows with log n; 0.7 was seen at most"),
     Tolerance(
         "gradient.slope", "float64", "*", 1e-10, "differences of eighth order are right to some 1e-12 themselves"
     ),
@@ -63,11 +63,6 @@ TOLERANCES = (
         )
         for name in ("compile.epochs", "fit", "batches")
     ),
-    *(
-        Tolerance(name, "bfloat16", "*", 0.15, "12 and 60 epochs of losses that fall; 0.101 was seen at most")
-        for name in ("compile.epochs", "fit", "batches")
-    ),
-    Tolerance("xp.statistics", "float32", "cpu", 3e-5, "a sum of 196,611 numbers: 1.1e-5, over 1e-5 in 2 of 237 draws"),
     Tolerance("xp.statistics", "bfloat16", "*", 0.1, "a product of 165 numbers, rounded after each: 3.8e-2"),
     Tolerance("csr", "*", "*", 0.0, "exact or wrong"),
     Tolerance("xp.argmax", "*", "*", 0.0, "exact or wrong"),

@@ -9,13 +9,16 @@ import mlx.core as mx
 from portgnn_mlx.array_api import complexes, slopes
 from portgnn_mlx.array_api.bits import copysign
 from portgnn_mlx.array_api.dtypes import INTEGERS, SIGNED, Operand, is_complex, is_floating, pair, scalar
+from portgnn_mlx.array_api.sums import together
 
 
 def _binary(name: str, native: Callable[..., mx.array], says: str) -> Callable[[Operand, Operand], mx.array]:
     """A function of the standard that MLX computes as it asks, on operands of one dtype."""
 
     def function(x1: Operand, x2: Operand, /) -> mx.array:
-        return native(*pair(x1, x2))
+        both = pair(x1, x2)
+        # A Python number has no gradient to sum.
+        return native(*(together(*both) if isinstance(x1, mx.array) and isinstance(x2, mx.array) else both))
 
     function.__name__ = function.__qualname__ = name
     function.__doc__ = says

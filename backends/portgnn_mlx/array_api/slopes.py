@@ -7,6 +7,8 @@ from typing import Any
 
 import mlx.core as mx
 
+from portgnn_mlx.array_api.sums import together
+
 Unary = Callable[[mx.array], mx.array]
 Binary = Callable[[mx.array, mx.array], mx.array]
 
@@ -38,8 +40,6 @@ def binary(
     function = pulled(forward, pull)
 
     def broadcast(x1: mx.array, x2: mx.array) -> mx.array:
-        if x1.shape != x2.shape:
-            x1, x2 = mx.broadcast_arrays(x1, x2)
-        return function(x1, x2)
+        return function(*together(x1, x2))
 
     return broadcast

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import mlx.core as mx
+import numpy as np
 
-from portgnn_mlx.array_api import slopes
 from portgnn_mlx.array_api.devices import on_gpu
 from portgnn_mlx.array_api.manipulation import Axes, axis_numbers
 
@@ -21,6 +22,9 @@ BLOCK = 64
 FEW = 2**15
 """Up to so many float32 numbers become float64 at once; of more, sums of blocks do."""
 HALF = frozenset({mx.float16, mx.bfloat16})
+SUMMED = HALF | {mx.float32, mx.float64}
+MANY = 1024
+"""Of up to so many numbers a gradient is summed by MLX: it is right to some 200 roundings, and no slower for it."""
 
 
 def floating_sum(x: mx.array, axis: Axes | None, keepdims: bool) -> mx.array:
@@ -69,4 +73,33 @@ def _sum_of_middle(x: mx.array) -> mx.array:
     return mx.sum(x, axis=1, keepdims=True).astype(dtype)
 
 
-_middle = slopes.pulled(_sum_of_middle, lambda x, cotangent, out: mx.broadcast_to(cotangent, x.shape))
+_middle: Any = mx.custom_function(_sum_of_middle)
+_middle.vjp(lambda x, cotangent, out: mx.broadcast_to(cotangent, x.shape))
+
+
+def spread(x: mx.array, shape: Sequence[int]) -> mx.array:
+    """x in a shape that it broadcasts to. Of many numbers the gradient is summed as `floating_sum` does, not by MLX."""
+    shape = tuple(shape)
+    if not x.size or math.prod(shape) // x.size <= MANY or x.dtype not in SUMMED or on_gpu():
+        return mx.broadcast_to(x, shape)
+    own = (1,) * (len(shape) - x.ndim) + tuple(x.shape)
+    axes = tuple(number for number, side in enumerate(own) if side != shape[number])
+
+    @mx.custom_function
+    def shown(x: mx.array) -> mx.array:
+        return mx.broadcast_to(x, shape)
+
+    @shown.vjp
+    def pull(x: mx.array, cotangent: mx.array, output: mx.array) -> mx.array:
+        return floating_sum(cotangent, axes, keepdims=True).reshape(x.shape)
+
+    result: mx.array = shown(x)
+    return result
+
+
+def together(x1: mx.array, x2: mx.array) -> tuple[mx.array, mx.array]:
+    """Two arrays in the shape that both broadcast to."""
+    if x1.shape == x2.shape:
+        return x1, x2
+    shape = np.broadcast_shapes(tuple(x1.shape), tuple(x2.shape))
+    return (x1 if tuple(x1.shape) == shape else spread(x1, shape)), (x2 if tuple(x2.shape) == shape else spread(x2, shape))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from fnmatch import fnmatchcase
@@ -239,6 +240,31 @@ def test_numpys_error_settings_raise_no_false_alarm(setting: str) -> None:
     with np.errstate(all=setting):  # type: ignore[arg-type]
         report = verify("numpy", only=lambda name: not name.startswith("trajectory"))
     assert report.passed, report
+
+
+@pytest.mark.parametrize("preset", ["kipf", "pyg", "article"])
+def test_what_underflows_stops_no_training(preset: str) -> None:
+    """A rate so large that softmax saturates, and its exponentials underflow."""
+    given = {"backend": "numpy", "preset": preset, "epochs": 8, "learning_rate": 20.0, "patience": 0}
+    plain = portgnn.train("karate", **given).history
+    with np.errstate(all="raise"):
+        assert portgnn.train("karate", **given).history.train_loss == plain.train_loss
+
+
+@pytest.mark.slow
+def test_jax_may_be_told_to_raise_where_ranks_differ() -> None:
+    """In a process of its own: the setting is read when JAX is imported."""
+    pytest.importorskip("jax")
+    program = """
+import portgnn
+report = portgnn.verify("jax", device="cpu", draw=3, only=lambda name: name in ("xp", "model.logits", "batches.inference"))
+assert report.passed, [check for check in report.checks if not check.passed]
+losses = portgnn.train("karate", backend="jax", device="cpu", preset="pyg", epochs=3).history.train_loss
+assert len(losses) == 3
+"""
+    environment = os.environ | {"JAX_NUMPY_RANK_PROMOTION": "raise"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
 
 
 SETTINGS = {
