@@ -1,7 +1,7 @@
 """The standard's functions of two arrays, which broadcast whatever JAX is told about ranks.
 
-Under JAX_NUMPY_RANK_PROMOTION=raise (or the option of that name) jax.numpy refuses operands of different ranks, which the
-standard demands to broadcast. Here the axes that are missing are written out. Operators stay JAX's own, as its user
+Under JAX_NUMPY_RANK_PROMOTION=raise (or the option of that name) jax.numpy refuses operands of different ranks, which
+the standard demands to broadcast. Here the axes that are missing are written out. Operators stay JAX's own, as its user
 wants them.
 """
 

@@ -89,7 +89,13 @@ class TapeNamespace:
 
         def function(*args: Any, **kwargs: Any) -> Any:
             if not any(map(_recorded, args)) and not (kwargs and any(map(_recorded, kwargs.values()))):
-                if options and rule and len(args) == 1 and hasattr(args[0], "flags") and all(k in options for k in kwargs):
+                if (
+                    options
+                    and rule
+                    and len(args) == 1
+                    and hasattr(args[0], "flags")
+                    and all(k in options for k in kwargs)
+                ):
                     return rule(top, *args, **kwargs)
                 return own(*args, **kwargs)
             if rule is not None:

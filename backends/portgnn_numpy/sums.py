@@ -1,8 +1,8 @@
 """Sums along axes whose error does not grow with their length.
 
 NumPy adds in pairs along memory alone: across it, as over the rows of a matrix, it adds one number after the other, and
-BLAS's product with ones is little better. Of 65,536 rows of float32 that leaves three to four digits. Blocks of rows are
-added here, then their sums, and so on: as quick as the one product.
+BLAS's product with ones is little better. Of 65,536 rows of float32 that leaves three to four digits. Blocks of rows
+are added here, then their sums, and so on: as quick as the one product.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BLOCK = 128
 FEW = 32
 """So many numbers may be added one after the other."""
 BIAS = 1024
-"""Of up to so many rows the gradient of a bias is one product, off by 100 roundings at most where all numbers are equal:
+"""Of up to so many rows the gradient of a bias is one product, off by 170 roundings where all numbers are equal;
 more products would cost a training on a small graph a hundredth of its time."""
 
 
@@ -52,8 +52,10 @@ def along(xp: Any, x: Array, axes: Sequence[int], keepdims: bool) -> Array:
 def as_it_lies(xp: Any, x: Array, axes: Sequence[int]) -> bool:
     """Whether the library's own sum adds in pairs, or adds little."""
     flags = getattr(x, "flags", None)
-    if flags is not None and flags.c_contiguous and (
-        len(axes) == x.ndim or sorted(axes) == list(range(x.ndim - len(axes), x.ndim))
+    if (
+        flags is not None
+        and flags.c_contiguous
+        and (len(axes) == x.ndim or sorted(axes) == list(range(x.ndim - len(axes), x.ndim)))
     ):
         return True
     if math.prod(x.shape[i] for i in axes) <= FEW or not x.size:

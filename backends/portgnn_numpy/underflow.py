@@ -12,7 +12,8 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def to_zero(function: Callable[P, R]) -> Callable[P, R]:

@@ -126,7 +126,12 @@ def of_array_api(backend: Backend, case: Case) -> Measured:
         compare("the gradient of a bias", grads["b"], whole.sum(axis=0)),
         compare("the gradient of a row that is added", row["b"], whole.sum(axis=0, keepdims=True)),
         compare("the gradient of a product", mixed["a"], c * (b + a), float(np.abs(c).max()) * largest),
-        compare("the gradient of a broadcast factor", mixed["b"], (c * a).sum(axis=0, keepdims=True), float(np.abs(c * a).sum())),
+        compare(
+            "the gradient of a broadcast factor",
+            mixed["b"],
+            (c * a).sum(axis=0, keepdims=True),
+            float(np.abs(c * a).sum()),
+        ),
         compare("the gradient of a penalty", penal["b"], b * c.sum(), total * largest),
         compare("the gradient of a negation", minus["a"], -c),
     )

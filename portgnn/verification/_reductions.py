@@ -86,7 +86,7 @@ def along_axes(backend: Backend, count: int) -> Measured:
             got = xp.sum(backend.asarray(array), axis=axis)
             rows = terms.reshape(-1, terms.shape[-1])
             measured.append(_share(backend, f"the sum of the {what} of {shape} elements", got, rows, terms.shape[:-1]))
-        _, grads = pulled(backend, lambda p: xp.add(p["x"], p["bias"]),  # noqa: B023
+        _, grads = pulled(backend, lambda p: xp.add(p["x"], p["bias"]),
                           {"x": np.zeros(tall.shape), "bias": np.zeros(16)}, tall)  # fmt: skip
         bias = backend.asarray(grads["bias"])
         measured.append(_share(backend, f"the gradient of a bias of {len(tall)} rows", bias, tall.T, (16,)))

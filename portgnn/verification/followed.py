@@ -1,14 +1,16 @@
 """The reference beside the backend, for dtypes so coarse that hardly a network stays clear of relu's kinks.
 
-In bfloat16 one pre-activation in a hundred lies within rounding of 0, and of one that rounding carries across a gradient
-has an entry or lacks it (`portgnn.verification.kinks`). No tolerance tells that from a mistake. So the reference takes
-the backend's side of what lies within rounding of 0, of nothing else. In training it computes each epoch from the
-backend's own parameters (`portgnn.verification.steps`), since after a few epochs of its own it would stand elsewhere by
-more than kinks allow; what was held so, epoch by epoch, is then what other runs of the backend are held against.
+In bfloat16 one pre-activation in a hundred lies within rounding of 0, and of one that rounding carries across a
+gradient has an entry or lacks it (`portgnn.verification.kinks`). No tolerance tells that from a mistake. So the
+reference takes the backend's side of what lies within rounding of 0, of nothing else. In training it computes each
+epoch from the backend's own parameters (`portgnn.verification.steps`), since after a few epochs of its own it would
+stand elsewhere by more than kinks allow; what was held so, epoch by epoch, is then what other runs of the backend are
+held against.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import lru_cache
 from typing import Any, cast
 
@@ -60,11 +62,11 @@ def course(backend: Backend, recipe: Recipe, seed: int | None = None, epochs: in
     seed, epochs = recipe.seed if seed is None else seed, recipe.epochs if epochs is None else epochs
     if backend.dtype not in COARSE:
         return recipe.course if (seed, epochs) == (recipe.seed, recipe.epochs) else recipe.oracle.train(seed, epochs)
-    return _beside(backend, recipe.but(epochs=epochs), seed)
+    return _beside(cast(Hashable, backend), recipe.but(epochs=epochs), seed)
 
 
 @lru_cache(maxsize=16)
-def _beside(backend: Backend, recipe: Recipe, seed: int) -> Course:
+def _beside(backend: Any, recipe: Recipe, seed: int) -> Course:
     graph, watched = recipe.graph, WatchedRun(backend, recipe.prepared)
     network = _Epochs(graph, recipe.config, recipe.sparse, backend, watched)
     allowed = tolerance("compile.epochs", backend.dtype, backend.device).value

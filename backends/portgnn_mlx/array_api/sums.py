@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import mlx.core as mx
 import numpy as np
@@ -93,8 +93,7 @@ def spread(x: mx.array, shape: Sequence[int]) -> mx.array:
     def pull(x: mx.array, cotangent: mx.array, output: mx.array) -> mx.array:
         return floating_sum(cotangent, axes, keepdims=True).reshape(x.shape)
 
-    result: mx.array = shown(x)
-    return result
+    return cast(mx.array, shown(x))
 
 
 def together(x1: mx.array, x2: mx.array) -> tuple[mx.array, mx.array]:
@@ -102,4 +101,5 @@ def together(x1: mx.array, x2: mx.array) -> tuple[mx.array, mx.array]:
     if x1.shape == x2.shape:
         return x1, x2
     shape = np.broadcast_shapes(tuple(x1.shape), tuple(x2.shape))
-    return (x1 if tuple(x1.shape) == shape else spread(x1, shape)), (x2 if tuple(x2.shape) == shape else spread(x2, shape))
+    first, second = (x if tuple(x.shape) == shape else spread(x, shape) for x in (x1, x2))
+    return first, second

@@ -257,7 +257,8 @@ def test_jax_may_be_told_to_raise_where_ranks_differ() -> None:
     pytest.importorskip("jax")
     program = """
 import portgnn
-report = portgnn.verify("jax", device="cpu", draw=3, only=lambda name: name in ("xp", "model.logits", "batches.inference"))
+checks = ("xp", "model.logits", "batches.inference")
+report = portgnn.verify("jax", device="cpu", draw=3, only=lambda name: name in checks)
 assert report.passed, [check for check in report.checks if not check.passed]
 losses = portgnn.train("karate", backend="jax", device="cpu", preset="pyg", epochs=3).history.train_loss
 assert len(losses) == 3
