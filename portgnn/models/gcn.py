@@ -43,8 +43,8 @@ class Convolution(Layer):
         weight = {"weight": Parameter((self.fan_in, self.fan_out))}
         return weight if self.bias == "none" else weight | {"bias": Parameter((self.fan_out,), "zeros", "bias")}
 
-    # A bias is added by the standard's function, which an adapter can make right; an operator is the framework's own, and
-    # may refuse to broadcast (JAX_NUMPY_RANK_PROMOTION=raise) or sum the gradient's rows one after the other (MLX).
+    # A bias is added by the standard's function, which an adapter can make right; an operator is the framework's own,
+    # and may refuse to broadcast (JAX_NUMPY_RANK_PROMOTION=raise) or sum the gradient's rows one after the other (MLX).
 
     def message(self, backend: Backend, params: Params, x: Array | CSR) -> tuple[Array, None]:
         if self.widens:

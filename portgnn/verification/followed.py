@@ -14,7 +14,7 @@ from collections.abc import Hashable
 from functools import lru_cache
 from typing import Any, cast
 
-from portgnn.operands import receptive_field
+from portgnn.placing.whole import receptive_field
 from portgnn.protocol import Array, Backend
 from portgnn.verification import kinks
 from portgnn.verification.cases import Recipe
