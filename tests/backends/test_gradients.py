@@ -100,13 +100,21 @@ def test_the_namespaces_of_torch_and_jax_are_the_frameworks_but_for_gradients() 
 
     for name, own in (("torch", torch_own), ("jax", jax_own)):
         xp: Any = _on(name).xp
-        for function in ("sum", "argmax", "matmul", "reshape", "concat", "mean", "max", "where"):
+        for function in ("sum", "argmax", "matmul", "reshape", "concat", "mean", "max"):
             assert getattr(xp, function) is getattr(own, function)
         assert xp.__array_api_version__ == "2024.12"
-    # JAX's functions of complex numbers are mended; of real ones the program is the same.
+    assert _on("torch").xp.where is torch_own.where
+    # JAX's functions of complex numbers are mended, and its `where` broadcasts whatever JAX is told; of real arrays of
+    # one rank the program is the same.
     import jax
 
     xp = _on("jax").xp
     for function in ("exp", "log", "sqrt", "tanh"):
         programs = [str(jax.make_jaxpr(getattr(space, function))(1.5)) for space in (xp, jax_own)]
         assert programs[0] == programs[1]
+    rows = [[1.5, 2.5], [3.5, 4.5]]
+    programs = [
+        str(jax.make_jaxpr(lambda x, where=space.where: where(x > 2.0, x, x + 1.0))(jax_own.asarray(rows)))
+        for space in (xp, jax_own)
+    ]
+    assert programs[0] == programs[1]
