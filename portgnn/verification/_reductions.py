@@ -12,9 +12,9 @@ import math
 import numpy as np
 
 from portgnn.protocol import Array, Backend
+from portgnn.verification._gradients import pulled
 from portgnn.verification._verbs import rounded
 from portgnn.verification.check import check
-from portgnn.verification.gradients import pulled
 from portgnn.verification.measure import Departure, Floats, Measured, fetch, worst
 
 BITS = {"float64": 53, "float32": 24, "bfloat16": 8}

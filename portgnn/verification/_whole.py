@@ -12,7 +12,7 @@ from portgnn.api import predict, train
 from portgnn.graphs.graph import Graph
 from portgnn.protocol import Backend
 from portgnn.training import WholeGraph
-from portgnn.verification import followed
+from portgnn.verification import _followed as followed
 from portgnn.verification.cases import Recipe
 from portgnn.verification.check import check
 from portgnn.verification.draw import drawn_recipes

@@ -17,11 +17,11 @@ from typing import Any, cast
 from portgnn.placing.whole import receptive_field
 from portgnn.protocol import Array, Backend
 from portgnn.verification import kinks
+from portgnn.verification._steps import Stepping
 from portgnn.verification.cases import Recipe
 from portgnn.verification.kinks import Following, Side, WatchedRun
 from portgnn.verification.measure import Departure
 from portgnn.verification.oracle import Course, Values
-from portgnn.verification.steps import Stepping
 from portgnn.verification.tolerances import tolerance
 
 COARSE = frozenset({"bfloat16"})
