@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from portgnn import datasets
 from portgnn._system.files import check_writable, write_atomically
 from portgnn._system.untrusted import ALWAYS_ADMITTED, readable
 from portgnn.checkpoints.model import Model
 from portgnn.cli._output import announce, print_json, print_line, print_table
-from portgnn.datasets import load_graph
 from portgnn.errors import ConfigError
 from portgnn.graphs.graph import Graph
 from portgnn.prediction.evaluation import WORDS, Evaluation, softmax
@@ -46,7 +46,7 @@ def run(
         check_writable(out)
     trained = Model.load(model)
     made = get_backend(backend, device=device, dtype=dtype)
-    graph = load_graph(dataset, announce=announce, **read)
+    graph = datasets.load_graph(dataset, announce=announce, **read)
     if out is not None and out.suffix == ".npz":
         check_padding(trained, graph)
     found = classify(trained, graph, split=split, backend=made, announce=announce)

@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from portgnn import api
 from portgnn._system.files import check_writable
-from portgnn.api import TrainResult, train
 from portgnn.checkpoints.runs import load_run
 from portgnn.cli._live import can_be_shown, live
 from portgnn.cli._output import announce, print_json, print_line
 from portgnn.presets import preset as named_preset
 from portgnn.results.callbacks import Callback
+from portgnn.results.result import TrainResult
 from portgnn.training import History
 
 Report = Callable[[History], None]
@@ -44,7 +45,7 @@ def run(*, save: Path | None, as_json: bool, callbacks: Sequence[Callback] = (),
             check_writable(path)
     with _progress(as_json, options) as report:
         told = [*([] if save is None else [_Saving(save)]), *callbacks]
-        result = train(announce=announce, on_chunk=report, callbacks=told, **options)
+        result = api.train(announce=announce, on_chunk=report, callbacks=told, **options)
     if result.process != 0:  # the first process speaks for all
         return
     if as_json:

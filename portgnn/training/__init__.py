@@ -3,12 +3,12 @@
 The engines of batches and of several processes are in `portgnn.loaders` and `portgnn.distributed`.
 """
 
-from portgnn.training._course import Course, Fit, History, NonFiniteLossError, Progress
-from portgnn.training._loop import Checkpointer, fit
-from portgnn.training._state import join_state, parameters_of, split_state
-from portgnn.training._step import initial_state, make_loss, make_measure, make_optimizer, make_step, validated
-from portgnn.training._whole import WholeGraph, logits, make_run
+from portgnn.training.course import Course, Fit, History, NonFiniteLossError, Progress
 from portgnn.training.engine import Described, Engine, Nodes, Task
+from portgnn.training.loop import Checkpointer, fit
+from portgnn.training.state import join_state, parameters_of, split_state
+from portgnn.training.step import initial_state, make_loss, make_measure, make_optimizer, make_step, validated
+from portgnn.training.whole import WholeGraph, logits, make_run
 
 __all__ = [
     "Checkpointer",

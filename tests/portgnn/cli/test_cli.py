@@ -105,7 +105,7 @@ def test_an_option_that_is_not_given_leaves_the_presets_value(capsys: Streams) -
 
 
 def test_save_is_checked_before_training(capsys: Streams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("portgnn.cli._training.train", lambda **_: pytest.fail("training began"))
+    monkeypatch.setattr("portgnn.api.train", lambda **_: pytest.fail("training began"))
     for path in (tmp_path / "none" / "m.safetensors", tmp_path):
         assert "cannot write" in _fails(capsys, "train", "--dataset", "karate", "--save", str(path))
     assert list(tmp_path.iterdir()) == []
@@ -201,7 +201,7 @@ def test_predict_names_the_classes_that_the_model_does_not_know(
 
         return replace(load_graph(name), class_names=("one", "two"))
 
-    monkeypatch.setattr("portgnn.cli._prediction.load_graph", renamed)
+    monkeypatch.setattr("portgnn.datasets.load_graph", renamed)
     message = _fails(capsys, "predict", model, "--dataset", "karate")
     assert "classes that the model does not know: 'one', 'two'; it knows 'instructor', 'officer'" in message
 
@@ -370,7 +370,7 @@ def test_interrupting_gives_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(**_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("portgnn.cli._training.train", interrupted)
+    monkeypatch.setattr("portgnn.api.train", interrupted)
     assert cli.main(["train", "--dataset", "karate"]) == 130
 
 
@@ -378,7 +378,7 @@ def test_a_fault_of_our_own_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch)
     def broken(**_: Any) -> None:
         raise RuntimeError("a fault")
 
-    monkeypatch.setattr("portgnn.cli._training.train", broken)
+    monkeypatch.setattr("portgnn.api.train", broken)
     with pytest.raises(RuntimeError, match="a fault"):
         cli.main(["train", "--dataset", "karate"])
 

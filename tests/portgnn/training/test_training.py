@@ -14,7 +14,7 @@ from portgnn import Graph, get_backend
 from portgnn.errors import ConfigError
 from portgnn.placing.prepared import Prepared
 from portgnn.presets import Config, preset
-from portgnn.training import Fit, NonFiniteLossError, WholeGraph, _loop, fit
+from portgnn.training import Fit, NonFiniteLossError, WholeGraph, fit, loop
 
 # A recipe whose validation loss turns within some twenty epochs, so that early stopping has something to do.
 TURNS = Config(hidden=8, dropout=0.2, input_dropout=0.0, learning_rate=0.2, l2=0.0, epochs=80)
@@ -44,11 +44,11 @@ STOPPING = {
 @pytest.mark.parametrize("rule", STOPPING)
 def test_chunks_change_nothing(make_graph: Callable[..., Graph], monkeypatch: pytest.MonkeyPatch, rule: str) -> None:
     graph, config = make_graph(7), replace(TURNS, **STOPPING[rule])  # type: ignore[arg-type]
-    monkeypatch.setattr(_loop, "CHUNK_EPOCHS", 1)
+    monkeypatch.setattr(loop, "CHUNK_EPOCHS", 1)
     single = _fit(graph, config)
-    monkeypatch.setattr(_loop, "CHUNK_SECONDS", 60.0)
+    monkeypatch.setattr(loop, "CHUNK_SECONDS", 60.0)
     for length in (7, 25, 1000):
-        monkeypatch.setattr(_loop, "CHUNK_EPOCHS", length)
+        monkeypatch.setattr(loop, "CHUNK_EPOCHS", length)
         _same(_fit(graph, config), single)
 
 
@@ -94,8 +94,8 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(make_graph: Call
 
 
 def test_history_is_reported_after_each_chunk(make_graph: Callable[..., Graph], monkeypatch: Any) -> None:
-    monkeypatch.setattr(_loop, "CHUNK_EPOCHS", 4)
-    monkeypatch.setattr(_loop, "CHUNK_SECONDS", 60.0)
+    monkeypatch.setattr(loop, "CHUNK_EPOCHS", 4)
+    monkeypatch.setattr(loop, "CHUNK_SECONDS", 60.0)
     seen: list[int] = []
     _fit(make_graph(1), replace(TURNS, epochs=10, patience=0), on_chunk=lambda history: seen.append(len(history)))
     assert seen == [1, 5, 9, 10]

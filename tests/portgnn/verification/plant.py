@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,15 @@ def library(name: str, first: str, hint: str = "") -> Callable[[Patch], Patch]:
         return patch
 
     return add
+
+
+def everywhere(monkeypatch: pytest.MonkeyPatch, right: Any, wrong: Any) -> None:
+    """Puts `wrong` where the library has `right` by name, so that a plant need not know which modules use it."""
+    library = [module for name, module in list(sys.modules.items()) if f"{name}.".startswith("portgnn.")]
+    found = [(module, name) for module in library for name, value in vars(module).items() if value is right]
+    assert found, right
+    for module, name in found:
+        monkeypatch.setattr(module, name, wrong)
 
 
 def with_value(product: Any, value: Any) -> Any:

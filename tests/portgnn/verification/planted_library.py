@@ -9,20 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from plant import library
+from plant import everywhere, library
 
-from portgnn import parts
+from portgnn import parts, training
 from portgnn.checkpoints import runs
 from portgnn.graphs import graph
 from portgnn.loaders import batch, cluster, inference, neighbor
 from portgnn.loaders.source import InMemory
 from portgnn.models.network import Stacked
-from portgnn.placing import edges, features, forward, prepared
+from portgnn.placing import edges, features, forward
 from portgnn.placing import whole as placed
 from portgnn.prediction import evaluation
 from portgnn.presets import Config
-from portgnn.training import History, _course, _whole, objective
-from portgnn.training import _step as step
+from portgnn.training import Course, History, WholeGraph, objective
 
 Patch = pytest.MonkeyPatch
 
@@ -62,8 +61,7 @@ def _scaled(monkeypatch: Patch, wrong: Any) -> None:
         same, scale = right(given)
         return same, wrong(given, scale)
 
-    for module in (features, prepared):
-        monkeypatch.setattr(module, "row_scaled", row_scaled)
+    everywhere(monkeypatch, right, row_scaled)
 
 
 @library("row scales by absolute values", "host.normalisation")
@@ -161,7 +159,7 @@ def defaults(monkeypatch: Patch) -> None:
     def make_optimizer(backend: Any, task: Any) -> Any:
         return backend.adam(task.config.learning_rate, weight_decay=objective.decays(task.config, task.layers))
 
-    monkeypatch.setattr(step, "make_optimizer", make_optimizer)
+    everywhere(monkeypatch, training.make_optimizer, make_optimizer)
 
 
 @library("the last layer without dropout", "model.loss")
@@ -219,7 +217,7 @@ def _zero(right: Any, config: Config, losses: Any) -> bool:
 
 
 def _best(monkeypatch: Patch, wrong: Any) -> None:
-    monkeypatch.setattr(_course.Course, "best_epoch", property(lambda self: wrong(self.history)))
+    monkeypatch.setattr(Course, "best_epoch", property(lambda self: wrong(self.history)))
 
 
 @library("the last of equal losses is the best", "loop|fit")
@@ -234,18 +232,18 @@ def by_accuracy(monkeypatch: Patch) -> None:
 
 @library("what is run again begins an epoch late", "loop|fit")
 def replay(monkeypatch: Patch) -> None:
-    right = _course.Course._again
+    right = Course._again
 
     def again(self: Any, before: Any, epochs: range) -> Any:
         return right(self, before, range(epochs.start + 1, epochs.stop) if len(epochs) > 1 else epochs)
 
-    monkeypatch.setattr(_course.Course, "_again", again)
+    monkeypatch.setattr(Course, "_again", again)
 
 
 @library("keys counted from the chunk", "loop|fit|train")
 def chunk_keys(monkeypatch: Patch) -> None:
-    right = _course.dropout_keys
-    monkeypatch.setattr(_course, "dropout_keys", lambda seed, epochs, layers: right(seed, range(len(epochs)), layers))
+    right = Course._keys
+    monkeypatch.setattr(Course, "_keys", lambda self, epochs: right(self, range(len(epochs))))
 
 
 @library("history cut an epoch late", "loop|fit")
@@ -256,12 +254,12 @@ def uncut(monkeypatch: Patch) -> None:
 
 @library("what ran too far is kept", "loop|fit")
 def too_far(monkeypatch: Patch) -> None:
-    right = _course.Course._again
+    right = Course._again
 
     def again(self: Any, before: Any, epochs: range) -> Any:
         return self._state if self.stopped else right(self, before, epochs)
 
-    monkeypatch.setattr(_course.Course, "_again", again)
+    monkeypatch.setattr(Course, "_again", again)
 
 
 @library("moments lost in a run's file", "loop.resume")
@@ -343,8 +341,6 @@ def whole_normalisation(monkeypatch: Patch) -> None:
 
 @library("batches weighted by batch_size", "batches|batches.samples")
 def by_size(monkeypatch: Patch) -> None:
-    from portgnn.loaders import engine
-
     right = batch.assemble
 
     def assemble(source: Any, block: Any) -> Any:
@@ -352,8 +348,7 @@ def by_size(monkeypatch: Patch) -> None:
         weights = made.targets.weights * made.count / source.config.batch_size
         return replace(made, targets=replace(made.targets, weights=weights))
 
-    for module in (batch, engine):
-        monkeypatch.setattr(module, "assemble", assemble)
+    everywhere(monkeypatch, right, assemble)
 
 
 @library("inference without the bias", "batches|batches.inference")
@@ -369,14 +364,10 @@ def no_bias(monkeypatch: Patch) -> None:
 
 @library("plain batches keep the old keys", "batches.step|batches")
 def old_keys(monkeypatch: Patch) -> None:
-    from portgnn.loaders import engine
-    from portgnn.verification import _batches as checked
-
     def plain(backend: Any, step: Any) -> Any:
         return lambda state, keys, given: step(state, (keys * 0).tolist(), given)
 
-    for module in (parts, engine, checked):
-        monkeypatch.setattr(module, "plain_batches", plain)
+    everywhere(monkeypatch, parts.plain_batches, plain)
 
 
 # Scores, splits, files.
@@ -452,11 +443,11 @@ def half(monkeypatch: Patch) -> None:
 
 @library("test accuracy over validation nodes", "train")
 def wrong_nodes(monkeypatch: Patch) -> None:
-    right = _whole.WholeGraph.accuracy
+    right = WholeGraph.accuracy
 
     def accuracy(self: Any, params: Any, nodes: Any) -> float:
         graph = self.task.graph
         other = graph.train if graph.val is None else np.concatenate([graph.val, graph.train])
         return 1.0 - right(self, params, other)
 
-    monkeypatch.setattr(_whole.WholeGraph, "accuracy", accuracy)
+    monkeypatch.setattr(WholeGraph, "accuracy", accuracy)

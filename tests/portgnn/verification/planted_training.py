@@ -7,16 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from plant import PLANTED, Planted, adapter, library
+from plant import PLANTED, Planted, adapter, everywhere, library
 
 from portgnn import parts
+from portgnn.models.initial import initial_values
 from portgnn.placing import forward
 from portgnn.placing.edges import Looped
 from portgnn.placing.prepared import Prepared
+from portgnn.placing.whole import place
 from portgnn.presets import Config
 from portgnn.random import dropout_keys
-from portgnn.training import _course, _whole, objective
-from portgnn.training import _step as step
+from portgnn.training import Course, WholeGraph, fit, objective, whole
 from portgnn_numpy import NumPyBackend
 
 # Adam.
@@ -210,19 +211,15 @@ def noisy_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @library("parameters shared between seeds", "init")
 def one_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = step.initial_values
-    monkeypatch.setattr(step, "initial_values", lambda layers, seed: right(layers, 0))
+    everywhere(monkeypatch, initial_values, lambda layers, seed: initial_values(layers, 0))
 
 
 @library("dropout keys shared between layers", "dropout.keys")
 def shared_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    from portgnn.verification import _network, _randomness
-
     def same(seed: int, epochs: range, layers: int) -> Any:
         return np.repeat(dropout_keys(seed, epochs, 1), layers, axis=1)
 
-    for module in (_network, _randomness, _course):
-        monkeypatch.setattr(module, "dropout_keys", same)
+    everywhere(monkeypatch, dropout_keys, same)
 
 
 @library("adjacency without self-loops", "host.normalisation|model.logits")
@@ -241,12 +238,10 @@ def no_loops(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @library("validation on the training nodes", "compile.epochs")
 def trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = _whole.place
-    monkeypatch.setattr(
-        _whole,
-        "place",
-        lambda backend, prepared, nodes, training: right(backend, prepared, prepared.graph.train, training),
-    )
+    def on_training_nodes(backend: Any, prepared: Any, nodes: Any, training: bool) -> Any:
+        return place(backend, prepared, prepared.graph.train, training)
+
+    monkeypatch.setattr(whole, "place", on_training_nodes)  # the engine's alone
 
 
 @library("best parameters not restored", "fit")
@@ -254,13 +249,12 @@ def last_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     def not_run_again(self: Any, before: Any, epochs: range) -> Any:
         return self._on_device(before)
 
-    monkeypatch.setattr(_course.Course, "_again", not_run_again)
+    monkeypatch.setattr(Course, "_again", not_run_again)
 
 
 @library("early stopping an epoch late", "fit")
 def late(monkeypatch: pytest.MonkeyPatch) -> None:
     right = Config.stops
-    from portgnn.verification import _network
 
     class Impatient:
         """The rule as the check sees it stays; the loop's comes too late."""
@@ -274,11 +268,11 @@ def late(monkeypatch: pytest.MonkeyPatch) -> None:
         def stops(self, losses: list[float]) -> bool:
             return right(self._config, losses[:-1]) if len(losses) > 1 else False
 
-    fitted = _network.fit
-
-    def fit(engine: Any, *rest: Any) -> Any:
+    def late_fit(engine: Any, *rest: Any, **options: Any) -> Any:
+        if not isinstance(engine, WholeGraph):
+            return fit(engine, *rest, **options)
         task = engine.task
         slow = Prepared(task.graph, Impatient(task.config), task.adjacency)  # type: ignore[arg-type]
-        return fitted(_whole.WholeGraph(engine.backend, slow), *rest)
+        return fit(WholeGraph(engine.backend, slow), *rest, **options)
 
-    monkeypatch.setattr(_network, "fit", fit)
+    everywhere(monkeypatch, fit, late_fit)

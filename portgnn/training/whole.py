@@ -13,8 +13,8 @@ from portgnn.placing import forward
 from portgnn.placing.prepared import Prepared
 from portgnn.placing.whole import place
 from portgnn.protocol import Backend, Run
-from portgnn.training._step import make_loss, make_measure, make_step, validated
 from portgnn.training.engine import Nodes
+from portgnn.training.step import make_loss, make_measure, make_step, validated
 
 
 class WholeGraph:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from portgnn.errors import ConfigError
-from portgnn.training._course import Course, Fit, History, Progress
+from portgnn.training.course import Course, Fit, History, Progress
 from portgnn.training.engine import Engine, Task
 
 CHUNK_SECONDS = 0.1

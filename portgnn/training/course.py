@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from portgnn.errors import CheckpointError, PortgnnError
 from portgnn.protocol import State
 from portgnn.random import dropout_keys
-from portgnn.training._state import parameters_of
-from portgnn.training._step import initial_state
 from portgnn.training.engine import Engine
+from portgnn.training.state import parameters_of
+from portgnn.training.step import initial_state
 
 Host = dict[str, NDArray[Any]]
 

@@ -10,8 +10,8 @@ from portgnn.placing import forward
 from portgnn.placing.operands import Operands
 from portgnn.protocol import Array, Backend, Optimizer, Params, State, Step
 from portgnn.training import objective
-from portgnn.training._state import join_state, parameters_of, split_state
 from portgnn.training.engine import Task
+from portgnn.training.state import join_state, parameters_of, split_state
 
 Share = Callable[[Array, Params], tuple[Array, Params]]
 """Loss and gradients of one process in, those of all processes out."""
