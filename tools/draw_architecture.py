@@ -163,6 +163,7 @@ def figures(root: Path) -> dict[str, Any]:
     return {
         "modules": len(modules),
         "rooms": len(rooms),
+        "rooms that are folders": sum((root / "portgnn" / room).is_dir() or room == ADAPTERS for room in rooms),
         "arrows between rooms": rooms.number_of_edges(),
         "arrows that run back up": back_up(rooms),
         "circles of rooms": circles(rooms),

@@ -29,11 +29,12 @@ from portgnn._system.files import exists, is_file, is_folder, reason, whole_fold
 from portgnn.disk._header import FORMAT, VERSION, padded_ids, read_header, save_array
 from portgnn.disk._mapped import Mapped, Shape
 from portgnn.errors import DatasetError, GraphError
+from portgnn.graphs.arrays import Nodes
 from portgnn.graphs.checks import checked_splits
 from portgnn.graphs.fingerprint import fingerprints
 from portgnn.graphs.graph import UNLABELLED, Features, Graph
 from portgnn.placing.edges import Looped
-from portgnn.placing.elements import Nodes, stored_elements
+from portgnn.placing.elements import stored_elements
 from portgnn.placing.features import in_form
 from portgnn.text import shortened, shown
 

@@ -17,7 +17,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.distributed._partition import Partition
-from portgnn.loaders.source import Nodes, Source
+from portgnn.graphs.arrays import Nodes
+from portgnn.loaders.source import Source
 from portgnn.placing.elements import layer_elements
 from portgnn.placing.field import computes_all, narrowed, picking, picks
 from portgnn.placing.operands import Operands, on_device

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.errors import ConfigError
-from portgnn.loaders.source import InMemory, Nodes, Source
+from portgnn.graphs.arrays import Nodes
+from portgnn.loaders.source import InMemory, Source
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,8 @@ from portgnn.distributed._halo import partitioned, place_part
 from portgnn.distributed._partition import Partition
 from portgnn.distributed._watch import Watch
 from portgnn.errors import PeerLostError
-from portgnn.loaders.source import Nodes, Source
+from portgnn.graphs.arrays import Nodes
+from portgnn.loaders.source import Source
 from portgnn.parts import plain_loop
 from portgnn.protocol import Array, Backend, Collectives, Params, Run, State
 from portgnn.training import make_loss, make_measure, make_step, validated

@@ -7,13 +7,16 @@ word. What comes in passes here first, and what cannot be taken as it stands is 
 from __future__ import annotations
 
 import numbers
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.errors import GraphError
+
+Nodes: TypeAlias = NDArray[np.int64]
+"""Numbers of nodes, or of their places among others."""
 
 
 def canonical_csr(matrix: Any, dtype: Any = np.float64) -> sp.csr_array:

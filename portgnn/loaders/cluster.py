@@ -15,9 +15,9 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 
-from portgnn.graphs.arrays import canonical_csr
+from portgnn.graphs.arrays import Nodes, canonical_csr
 from portgnn.loaders.neighbor import Block
-from portgnn.loaders.source import InMemory, Nodes, Source
+from portgnn.loaders.source import InMemory, Source
 from portgnn.placing.edges import Looped
 from portgnn.placing.field import ranked
 

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from portgnn.graphs.arrays import Nodes
 from portgnn.loaders import neighbor
 from portgnn.loaders._prefetch import Prefetch
 from portgnn.loaders.batch import HostBatch, Tree, as_tree, assemble, from_tree, place_batch
 from portgnn.loaders.cluster import Clusters
 from portgnn.loaders.inference import Inference
-from portgnn.loaders.source import Nodes, Source
+from portgnn.loaders.source import Source
 from portgnn.parts import plain_batches
 from portgnn.placing.operands import Operands
 from portgnn.placing.targets import targets_of

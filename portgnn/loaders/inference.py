@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.loaders.source import Nodes, Source
+from portgnn.graphs.arrays import Nodes
+from portgnn.loaders.source import Source
 from portgnn.models.layer import Layer
 from portgnn.placing import forward
 from portgnn.placing.field import narrowed

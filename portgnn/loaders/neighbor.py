@@ -16,7 +16,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.loaders.source import Nodes, Source
+from portgnn.graphs.arrays import Nodes
+from portgnn.loaders.source import Source
 from portgnn.placing.elements import within
 from portgnn.placing.field import Field, receptive_field
 

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from portgnn.disk.folder import SUFFIX, DiskGraph, row_bounds
 from portgnn.errors import ConfigError, DatasetError, GraphError
+from portgnn.graphs.arrays import Nodes
 from portgnn.graphs.graph import Features
-from portgnn.loaders.source import Nodes, Source, even_bounds
+from portgnn.loaders.source import Source, even_bounds
 from portgnn.placing.edges import Sums
 from portgnn.placing.features import Moments, normalized, settled
 from portgnn.presets import Config

@@ -1,7 +1,7 @@
 """A prepared graph as samplers read it: some rows of the adjacency, some rows of the features, never the whole.
 
 `Source` holds what is the same wherever the arrays lie; `InMemory` reads a `Prepared` graph, and
-`portgnn.disk.folder.OnDisk` memory-mapped files.
+`portgnn.loaders.on_disk.OnDisk` memory-mapped files.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from portgnn.graphs.arrays import Nodes
 from portgnn.graphs.graph import Features
 from portgnn.models.layer import Layer
 from portgnn.placing.edges import Ends, Looped, Sums, edge_weights
@@ -21,7 +22,7 @@ from portgnn.placing.elements import stored_elements
 from portgnn.placing.field import ranked
 from portgnn.placing.prepared import Prepared
 from portgnn.presets import Config
-from portgnn.training.engine import Described, Nodes
+from portgnn.training.engine import Described
 
 __all__ = ["InMemory", "Nodes", "Source", "even_bounds"]
 

@@ -24,10 +24,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.graphs.arrays import canonical_csr
+from portgnn.graphs.arrays import Nodes, canonical_csr
 from portgnn.models.layer import Weighting
 
-Nodes = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 

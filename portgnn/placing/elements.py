@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from portgnn.graphs.arrays import Nodes
 from portgnn.models.layer import Layer
 
-Nodes = NDArray[np.int64]
 Numbers = NDArray[np.uint32]
 
 

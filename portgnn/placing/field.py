@@ -14,9 +14,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from portgnn.graphs.arrays import Nodes
 from portgnn.presets import Config
-
-Nodes = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,10 +8,11 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from portgnn.graphs.arrays import Nodes
 from portgnn.graphs.graph import Features, canonical_csr
 from portgnn.models.layer import Layer
 from portgnn.placing.elements import Numbers, layer_elements, stored_elements
-from portgnn.placing.field import Field, Nodes, computes_all, field_in, picks
+from portgnn.placing.field import Field, computes_all, field_in, picks
 from portgnn.placing.operands import Operands, on_device, placed_once
 from portgnn.placing.prepared import Prepared
 from portgnn.placing.targets import Targets, targets_of

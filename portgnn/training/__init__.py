@@ -4,7 +4,7 @@ The engines of batches and of several processes are in `portgnn.loaders` and `po
 """
 
 from portgnn.training.course import Course, Fit, History, NonFiniteLossError, Progress
-from portgnn.training.engine import Described, Engine, Nodes, Task
+from portgnn.training.engine import Described, Engine, Task
 from portgnn.training.loop import Checkpointer, fit
 from portgnn.training.state import join_state, parameters_of, split_state
 from portgnn.training.step import initial_state, make_loss, make_measure, make_optimizer, make_step, validated
@@ -17,7 +17,6 @@ __all__ = [
     "Engine",
     "Fit",
     "History",
-    "Nodes",
     "NonFiniteLossError",
     "Progress",
     "Task",

@@ -12,11 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from portgnn.graphs.arrays import Nodes
 from portgnn.models.layer import Layer
 from portgnn.presets import Config
 from portgnn.protocol import Backend, Run
-
-Nodes = NDArray[np.int64]
 
 
 class Described(Protocol):

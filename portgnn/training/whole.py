@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from portgnn.graphs.arrays import Nodes
 from portgnn.models.layer import Layer
 from portgnn.placing import forward
 from portgnn.placing.prepared import Prepared
 from portgnn.placing.whole import place
 from portgnn.protocol import Backend, Run
-from portgnn.training.engine import Nodes
 from portgnn.training.step import make_loss, make_measure, make_step, validated
 
 

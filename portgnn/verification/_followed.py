@@ -3,7 +3,7 @@
 In bfloat16 one pre-activation in a hundred lies within rounding of 0, and of one that rounding carries across a
 gradient has an entry or lacks it (`portgnn.verification.kinks`). No tolerance tells that from a mistake. So the
 reference takes the backend's side of what lies within rounding of 0, of nothing else. In training it computes each
-epoch from the backend's own parameters (`portgnn.verification.steps`), since after a few epochs of its own it would
+epoch from the backend's own parameters (`portgnn.verification._steps`), since after a few epochs of its own it would
 stand elsewhere by more than kinks allow; what was held so, epoch by epoch, is then what other runs of the backend are
 held against.
 """
