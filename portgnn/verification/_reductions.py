@@ -8,11 +8,14 @@ additions (N. J. Higham, "The accuracy of floating point summation", SIAM J. Sci
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from portgnn.protocol import Array, Backend
 from portgnn.verification._gradients import pulled
+from portgnn.verification._namespace import Walk
 from portgnn.verification._verbs import rounded
 from portgnn.verification.check import check
 from portgnn.verification.measure import Departure, Floats, Measured, fetch, worst
@@ -76,18 +79,23 @@ def reductions(backend: Backend, count: int) -> Measured:
 @check("xp.reductions.axes", cases=(2**16 + 1,), full=(2**12, 2**16 - 1, 2**18))
 def along_axes(backend: Backend, count: int) -> Measured:
     """Sums of columns and along a middle axis, and the gradient of a bias."""
-    xp, measured, n = backend.xp, [], count // 16 * 16
+    walk, n = Walk(backend, "xp.reductions.axes"), count // 16 * 16
     for values in _values(count, backend.dtype):
-        two = np.stack([values, values[::-1]], axis=1)
-        tall, deep = values[:n].reshape(-1, 16), values[:n].reshape(2, -1, 8)
-        for what, array, axis in (("columns", two, 0), ("middle axis", deep, 1)):
-            terms = np.moveaxis(array, axis, -1)
-            shape = "×".join(map(str, array.shape))
-            got = xp.sum(backend.asarray(array), axis=axis)
-            rows = terms.reshape(-1, terms.shape[-1])
-            measured.append(_share(backend, f"the sum of the {what} of {shape} elements", got, rows, terms.shape[:-1]))
-        _, grads = pulled(backend, lambda p: xp.add(p["x"], p["bias"]),
-                          {"x": np.zeros(tall.shape), "bias": np.zeros(16)}, tall)  # fmt: skip
-        bias = backend.asarray(grads["bias"])
-        measured.append(_share(backend, f"the gradient of a bias of {len(tall)} rows", bias, tall.T, (16,)))
-    return worst(*measured)
+        walk("sum", partial(_along, backend, np.stack([values, values[::-1]], axis=1), 0))
+        walk("sum", partial(_along, backend, values[:n].reshape(2, -1, 8), 1))
+        walk("add", partial(_bias, backend, values[:n].reshape(-1, 16)))
+    return walk.result()
+
+
+def _along(backend: Backend, array: Floats, axis: int, total: Callable[..., Array]) -> Measured:
+    terms, shape = np.moveaxis(array, axis, -1), "×".join(map(str, array.shape))
+    got, what = total(backend.asarray(array), axis=axis), ("columns", "middle axis")[axis]
+    rows = terms.reshape(-1, terms.shape[-1])
+    return _share(backend, f"the sum of the {what} of {shape} elements", got, rows, terms.shape[:-1])
+
+
+def _bias(backend: Backend, upstream: Floats, add: Callable[..., Array]) -> Measured:
+    start = {"x": np.zeros(upstream.shape), "bias": np.zeros(upstream.shape[1])}
+    _, grads = pulled(backend, lambda p: add(p["x"], p["bias"]), start, upstream)
+    bias = backend.asarray(grads["bias"])
+    return _share(backend, f"the gradient of a bias of {len(upstream)} rows", bias, upstream.T, upstream.shape[1:])

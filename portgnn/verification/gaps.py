@@ -51,6 +51,13 @@ NAMES: tuple[NameGap, ...] = (
         ("sum", "prod", "max", "min", "mean", "var", "std"),
         f"{_METHODS}: what the standard calls keepdims is keepdim there",
     ),
+    NameGap(
+        "tinygrad",
+        "*",
+        "xp.reductions.axes",
+        ("sum", "add"),
+        "tinygrad adds along an axis one number after the other, and so do the gradients of what broadcasts",
+    ),
 )  # fmt: skip
 
 

@@ -88,8 +88,8 @@ class Outside:
         assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
         return done.stdout
 
-    def portgnn(self, *arguments: str) -> Any:
-        return json.loads(self.run(self.scripts / "portgnn", *arguments, "--json"))
+    def portgnn(self, *arguments: str, timeout: float = 300.0) -> Any:
+        return json.loads(self.run(self.scripts / "portgnn", *arguments, "--json", timeout=timeout))
 
 
 @pytest.fixture(scope="module")
@@ -113,10 +113,33 @@ def test_a_fresh_environment_lists_it(outside: Outside) -> None:
 
 
 @pytest.mark.slow
-def test_a_fresh_environment_verifies_it(outside: Outside) -> None:
-    report = outside.portgnn("verify", "--backend", "tinygrad", "--device", "cpu")
+@pytest.mark.sweep
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_fresh_environment_verifies_it(outside: Outside, dtype: str) -> None:
+    """tinygrad compiles a kernel for each shape: some ten minutes."""
+    report = outside.portgnn("verify", "--backend", "tinygrad", "--device", "cpu", "--dtype", dtype, timeout=3600.0)
     assert report["passed"], report["first_failure"]
     assert len(report["checks"]) >= 35
+
+
+SAMPLE = (
+    "asarray", "matmul", "spmm", "relu", "log_softmax", "xp.reductions", "xp.reductions.axes", "spmm.gradient",
+    "value_and_grad.rules", "dropout.bits", "dropout.dense", "adam.first-step", "init", "model.logits",
+    "model.gradient",
+)  # fmt: skip
+"""Of each part of an adapter the check that takes least; `make sweep` runs all."""
+
+
+@pytest.mark.slow
+def test_a_fresh_environment_passes_a_sample_of_the_checks(outside: Outside) -> None:
+    program = f"""
+import json
+from portgnn.verification import verify
+print(json.dumps(verify("tinygrad", device="cpu", only={SAMPLE!r}.__contains__).to_dict()))
+"""
+    report = json.loads(outside.run(outside.scripts / "python", "-c", program))
+    assert report["passed"], report["first_failure"]
+    assert [check["name"] for check in report["checks"]] == list(SAMPLE)
 
 
 @pytest.mark.slow
