@@ -7,9 +7,9 @@ import json
 import math
 import os
 import re
+import resource
 import subprocess
 import sys
-import time
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -138,11 +138,13 @@ def test_json_has_null_where_python_has_nan(capsys: Streams) -> None:
 @pytest.mark.published_data
 def test_training_on_cora_takes_seconds() -> None:
     def seconds() -> float:
-        start = time.perf_counter()
+        """Of the processor: other processes of a busy machine do not count."""
+        start = resource.getrusage(resource.RUSAGE_CHILDREN)
         command = [*COMMAND, "train", "--dataset", "cora", "--backend", "numpy", "--json"]
         done = subprocess.run(command, capture_output=True, check=True)
         assert json.loads(done.stdout)["test_accuracy"] > 0.8
-        return time.perf_counter() - start
+        end = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return end.ru_utime + end.ru_stime - start.ru_utime - start.ru_stime
 
     assert min(seconds() for _ in range(3)) < 3
 
