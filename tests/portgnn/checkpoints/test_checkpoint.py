@@ -43,7 +43,7 @@ def test_the_file_is_plain_safetensors(model: Model, tmp_path: Path) -> None:
 
 
 def test_odd_class_names_survive(model: Model, tmp_path: Path) -> None:
-    odd = replace(model, class_names=('quote " \\ newline \n', "ünïcode 図"))
+    odd = replace(model, class_names=('quote " \\ new\nline', "ünïcode 図"))
     assert Model.load(odd.save(tmp_path / "m")).class_names == odd.class_names
 
 

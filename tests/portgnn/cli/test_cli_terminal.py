@@ -398,7 +398,7 @@ def test_tab_offers_names() -> None:
 
 def test_completion_imports_no_framework() -> None:
     code = (
-        "import sys; from portgnn.cli import completion as c; import portgnn.cli._app; "
+        "import sys; from portgnn.cli import _completion as c; import portgnn.cli._app; "
         "c.backends(), c.datasets(), c.presets(), c.dtypes(); "
         "print(sorted({'torch', 'mlx', 'jax', 'cupy', 'rich'} & set(sys.modules)))"
     )
