@@ -21,7 +21,7 @@ from typing import Any, TextIO
 if __name__ == "__main__":  # a script's own folder must not shadow other libraries' modules
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from bench.harness.contender import Program, Recipe, Unsupported, peak_memory_bytes, process_facts
+from bench.harness.contender import Contender, Program, Recipe, Unsupported, peak_memory_bytes, process_facts
 from bench.harness.graphs import BenchGraph
 
 
@@ -30,7 +30,7 @@ class Worker:
 
     def __init__(self, module: str, argument: str | None) -> None:
         found = importlib.import_module(module)
-        self._contender: Any = found.contender(argument) if hasattr(found, "contender") else found
+        self._contender: Contender = found.contender(argument) if hasattr(found, "contender") else found
         self._programs: dict[str, Program] = {}
         self._graphs: dict[str, BenchGraph] = {}
 
