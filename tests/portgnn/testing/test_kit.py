@@ -12,6 +12,8 @@ from portgnn_mlx import MLXBackend
 from portgnn_torch import TorchBackend
 
 HERE = Path(__file__).parent
+PLANTED = HERE.parent / "verification"
+"""Where the wrong backends are that the kit is to reject."""
 
 
 class TorchEdges(TorchBackend):
@@ -29,7 +31,8 @@ class MLXEdges(MLXBackend):
 
 
 def kit(*arguments: str, setup: str = "", folder: Path = HERE) -> subprocess.CompletedProcess[str]:
-    program = f"import sys, pytest\nsys.path.insert(0, {str(HERE)!r})\n{setup}\nsys.exit(pytest.main(sys.argv[1:]))"
+    found = [str(HERE), str(PLANTED)]
+    program = f"import sys, pytest\nsys.path[:0] = {found}\n{setup}\nsys.exit(pytest.main(sys.argv[1:]))"
     command = [sys.executable, "-c", program, "-q", "-p", "no:cacheprovider", "--pyargs", "portgnn.testing", *arguments]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
