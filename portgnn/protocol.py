@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -197,7 +198,7 @@ class Collectives(Protocol):
     size: int
     """How many there are."""
     transport: str
-    """One of `Capabilities.collectives`."""
+    """What carries the messages: gloo, nccl, ring, mpi, ...; the names are the framework's."""
     device: str
     """The device that is this process's own."""
     restarts: int
@@ -220,7 +221,7 @@ class Collectives(Protocol):
 
 @runtime_checkable
 class Joining(Protocol):
-    """What a `BackendClass` whose `Capabilities.collectives` names transports has beside its own members."""
+    """What a `BackendClass` that can train in several processes has beside its own members."""
 
     def join(self, transport: str | None, timeout: float, watch: Watch) -> Collectives:
         """Joins the processes that the framework's launcher started. transport: None takes the fastest.
@@ -228,6 +229,12 @@ class Joining(Protocol):
         timeout: seconds after which a call that another process does not answer fails, where the framework has that.
         watch: every wait for another process, in a backward pass too, is inside `with watch():`.
         Raises BackendError, saying what to type, where no launcher started this process.
+        """
+
+    def launch_environment(self, rank: int, size: int, port: int, folder: Path) -> dict[str, str]:
+        """The variables that the framework's launcher sets for process `rank` of `size`, all on this machine.
+
+        port: it and the `size` ports behind it are free. folder: for files that the variables name; the same for all.
         """
 
 

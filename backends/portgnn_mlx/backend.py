@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, ClassVar
 
 import mlx.core as mx
@@ -17,7 +18,7 @@ from portgnn.parts import Adam, MasterWeights, checked_loss
 from portgnn.protocol import BatchStep, Capabilities, Key, LossFn, Optimizer, Params, Run, State, Step, Watch
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, dropout_mask, keep_threshold, random_bits
 from portgnn_mlx import array_api, optim
-from portgnn_mlx.collectives import MLXCollectives, join
+from portgnn_mlx.collectives import MLXCollectives, join, launch_environment
 from portgnn_mlx.kernels import kernel_is_right
 from portgnn_mlx.optim import HostAdam, KernelAdam
 from portgnn_mlx.sparse import EdgeCSR, HostCSR, KernelCSR, edge_csr, host_csr, kernel_csr
@@ -74,6 +75,10 @@ class MLXBackend:
     @staticmethod
     def join(transport: str | None, timeout: float, watch: Watch) -> MLXCollectives:
         return join(transport, timeout, watch)
+
+    @staticmethod
+    def launch_environment(rank: int, size: int, port: int, folder: Path) -> dict[str, str]:
+        return launch_environment(rank, size, port, folder)
 
     @staticmethod
     def environment() -> dict[str, Any]:

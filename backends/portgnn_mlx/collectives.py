@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
@@ -33,6 +35,14 @@ def join(transport: str | None, timeout: float, watch: Watch) -> MLXCollectives:
         except RuntimeError as error:
             reason = " ".join(str(error).split())
     raise BackendError(f"no launcher has started this process among others; {advice}. MLX said: {reason}")
+
+
+def launch_environment(rank: int, size: int, port: int, folder: Path) -> dict[str, str]:
+    """What mlx.launch sets for its ring in each process: a file with every process's addresses, and the number."""
+    hosts = folder / "hosts.json"
+    if not hosts.exists():
+        hosts.write_text(json.dumps([[f"127.0.0.1:{port + each}"] for each in range(size)]))
+    return {"MLX_RANK": str(rank), "MLX_HOSTFILE": str(hosts)}
 
 
 class MLXCollectives:

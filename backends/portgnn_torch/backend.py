@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import wraps
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
@@ -15,7 +16,7 @@ from portgnn.parts import MasterWeights, checked_loss, plain_loop
 from portgnn.protocol import Capabilities, Key, LossFn, Optimizer, Params, Run, Step, Watch
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, dropout_mask, keep_threshold, random_bits
 from portgnn_torch import array_api
-from portgnn_torch.collectives import TorchCollectives, join
+from portgnn_torch.collectives import TorchCollectives, join, launch_environment
 from portgnn_torch.graphs import GraphRun
 from portgnn_torch.optim import FusedAdam, KernelAdam
 from portgnn_torch.recording import RecordedKey, RecordedRun
@@ -75,6 +76,10 @@ class TorchBackend:
     @staticmethod
     def join(transport: str | None, timeout: float, watch: Watch) -> TorchCollectives:
         return join(transport, timeout, watch)
+
+    @staticmethod
+    def launch_environment(rank: int, size: int, port: int, folder: Path) -> dict[str, str]:
+        return launch_environment(rank, size, port)
 
     @staticmethod
     def environment() -> dict[str, Any]:

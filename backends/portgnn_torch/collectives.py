@@ -51,6 +51,18 @@ def join(transport: str | None, timeout: float, watch: Watch) -> TorchCollective
     return TorchCollectives(transport, device, watch)
 
 
+def launch_environment(rank: int, size: int, port: int) -> dict[str, str]:
+    """What torchrun sets in each of its processes on one machine (torch.distributed's "environment variables")."""
+    return {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(size),
+        "LOCAL_WORLD_SIZE": str(size),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+
+
 def _initialize(transport: str, timeout: timedelta) -> None:
     """init_process_group, with names of this attempt's own in the store that torchrun keeps over its restarts.
 

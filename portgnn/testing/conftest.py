@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from portgnn.protocol import Backend
+from portgnn.protocol import Backend, Joining
 from portgnn.testing.gradient_cases import GRADIENT_CASES, LEAST
 from portgnn.testing.gradient_ties import TIES, at_the_edge
 from portgnn.testing.plugin import BACKEND, DRAW
@@ -31,6 +32,12 @@ def examples(pytestconfig: pytest.Config) -> int:
 @pytest.fixture(scope="session")
 def draw(pytestconfig: pytest.Config) -> Draw:
     return pytestconfig.stash[DRAW]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Processes are started where the backend's class can join them."""
+    backend = config.stash.get(BACKEND, None)
+    return True if collection_path.name == "test_collectives.py" and not isinstance(type(backend), Joining) else None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
