@@ -44,11 +44,11 @@ SHORT = ("--examples", "4", "--epochs", "3")
     ("backend", "dtype"),
     [
         ("numpy", "float64"),
-        ("numpy", "float32"),
+        pytest.param("numpy", "float32", marks=pytest.mark.sweep),
         ("torch", "float32"),
         ("mlx", "float64"),
-        ("test_kit:TorchEdges", "float64"),
-        ("test_kit:MLXEdges", "float32"),
+        pytest.param("test_kit:TorchEdges", "float64", marks=pytest.mark.sweep),
+        pytest.param("test_kit:MLXEdges", "float32", marks=pytest.mark.sweep),
     ],
 )
 def test_it_passes(backend: str, dtype: str, tmp_path: Path) -> None:
@@ -61,7 +61,14 @@ def test_it_passes(backend: str, dtype: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("backend", "dtype"), [("numpy", "float64"), ("torch", "float64"), ("torch", "float32")])
+@pytest.mark.parametrize(
+    ("backend", "dtype"),
+    [
+        ("torch", "float32"),
+        pytest.param("numpy", "float64", marks=pytest.mark.sweep),
+        pytest.param("torch", "float64", marks=pytest.mark.sweep),
+    ],
+)
 def test_200_epochs_stay_together(backend: str, dtype: str) -> None:
     done = kit("--backend", backend, "--dtype", dtype, "-k", "trajectory and csr")
     assert done.returncode == 0, done.stdout + done.stderr
