@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.distributed._partition import Partition
+from portgnn.distributed.partition import Partition
 from portgnn.graphs.arrays import Nodes
 from portgnn.loaders.source import Source
 from portgnn.placing.elements import layer_elements

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.distributed._halo import partitioned, place_part
-from portgnn.distributed._partition import Partition
-from portgnn.distributed._watch import Watch
+from portgnn.distributed.partition import Partition
+from portgnn.distributed.watch import Watch
 from portgnn.errors import PeerLostError
 from portgnn.graphs.arrays import Nodes
 from portgnn.loaders.source import Source

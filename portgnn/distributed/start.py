@@ -13,7 +13,7 @@ from typing import Any
 
 from portgnn._system.files import exists
 from portgnn.checkpoints import runs
-from portgnn.distributed._watch import Watch
+from portgnn.distributed.watch import Watch
 from portgnn.errors import BackendError, CheckpointError, ConfigError
 from portgnn.protocol import Collectives, Joining
 from portgnn.registry import available_backends, backend_class

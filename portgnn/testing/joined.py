@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.distributed._partition import Partition
-from portgnn.distributed._watch import Watch
 from portgnn.distributed.loop import Distributed
+from portgnn.distributed.partition import Partition
+from portgnn.distributed.watch import Watch
 from portgnn.loaders.source import InMemory
 from portgnn.protocol import Backend, Collectives
 from portgnn.training import fit

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from portgnn import get_backend, load_graph
-from portgnn.distributed._partition import Partition
-from portgnn.distributed._watch import Watch
 from portgnn.distributed.loop import Distributed
+from portgnn.distributed.partition import Partition
+from portgnn.distributed.watch import Watch
 from portgnn.loaders.source import InMemory
 from portgnn.placing.prepared import Prepared
 from portgnn.presets import preset

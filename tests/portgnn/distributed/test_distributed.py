@@ -17,8 +17,8 @@ import pytest
 
 from portgnn import Graph, cli, get_backend, load_graph
 from portgnn.checkpoints.runs import load_run
-from portgnn.distributed._partition import Partition
-from portgnn.distributed._watch import Watch
+from portgnn.distributed.partition import Partition
+from portgnn.distributed.watch import Watch
 from portgnn.errors import ConfigError
 from portgnn.loaders.source import InMemory, even_bounds
 from portgnn.placing.prepared import Prepared
@@ -157,7 +157,7 @@ def test_a_wait_without_end_is_ended() -> None:
     statuses: list[int] = []
     watch = Watch(0.05, statuses.append)
     watch.who = "process 1 of 2 (ring)"
-    import portgnn.distributed._watch as module
+    import portgnn.distributed.watch as module
 
     original, module.GRACE = module.GRACE, 0.05
     try:
