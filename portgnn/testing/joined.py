@@ -12,7 +12,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -93,11 +92,7 @@ class Tried:
 
     def __call__(self) -> Found:
         self._sums()
-        for name, counts in (
-            ("all", ((3, 2), (4, 1))),
-            ("none to itself", ((0, 5), (2, 0))),
-            ("one way", ((0, 4), (0, 0))),
-        ):
+        for name, counts in ROWS.items():
             self._rows(name, counts)
         try:
             self._training()
@@ -160,8 +155,7 @@ def main(arguments: list[str]) -> None:
     watch = Watch(SECONDS)
     kind: Any = type(resolve(name, None, dtype))
     group = kind.join(None, SECONDS, watch)
-    backend: Callable[..., Any] = kind
-    found = Tried(backend(group.device, dtype), group, watch, int(seed))()
+    found = Tried(kind(group.device, dtype), group, watch, int(seed))()
     Path(out).write_text(json.dumps(found))
     group.close()
 
