@@ -116,10 +116,10 @@ def _run(
         watchers.start(_facts(request, loaded, backend, group))
         with memory.told(_whole(engine.task), backend):
             done = _fitted(engine, request, loaded, group, watchers, every, tell)
-            accuracy = None if loaded.graph.test is None else engine.accuracy(done.params, loaded.graph.test)
+            scores = {} if loaded.graph.test is None else engine.scores(done.params, loaded.graph.test)
             if group is not None:
                 group.close()
-        result = _result(done, accuracy, request, loaded, backend, group)
+        result = _result(done, scores, request, loaded, backend, group)
         watchers.end(result)
     return result
 
@@ -166,7 +166,7 @@ def _fitted(
 
 
 def _result(
-    done: Fit, accuracy: float | None, request: Request, loaded: Loaded, backend: Backend, group: ProcessGroup | None
+    done: Fit, scores: dict[str, float], request: Request, loaded: Loaded, backend: Backend, group: ProcessGroup | None
 ) -> TrainResult:
     graph = loaded.graph
     trained = Model(
@@ -184,7 +184,7 @@ def _result(
     return TrainResult(
         model=trained,
         history=done.history,
-        test_accuracy=accuracy,
+        scores=scores,
         best_epoch=done.best_epoch,
         stopped_early=done.stopped_early,
         dataset=graph.name,

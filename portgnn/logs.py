@@ -52,7 +52,7 @@ class Records(Callback):
         if not logger.isEnabledFor(logging.DEBUG):
             return
         for epoch in range(start, len(history)):
-            values = epoch_values(history, epoch)
+            values = history.at(epoch)
             text = ", ".join(f"{name} {value:.6g}" for name, value in values.items())
             logger.debug("epoch %d: %s", epoch, text, extra={"event": "epoch", "epoch": epoch} | values)
 
@@ -66,21 +66,10 @@ class Records(Callback):
         logger.error("the run has ended: %s: %s", kind, printable(str(error)), extra={"event": "error", "error": kind})
 
 
-def epoch_values(history: History, epoch: int) -> dict[str, float]:
-    """What was measured in an epoch, by name; validation only where there is one."""
-    values = {name: getattr(history, name) for name in ("train_loss", "val_loss", "val_accuracy", "epoch_ms")}
-    return {name: each[epoch] for name, each in values.items() if each}
-
-
 def end_values(result: TrainResult) -> dict[str, float]:
-    """What is known of a run when it is over; test_accuracy only with a test split."""
-    values = {
-        "epochs_run": result.epochs_run,
-        "best_epoch": result.best_epoch,
-        "median_train_ms": result.median_train_ms,
-        "test_accuracy": result.test_accuracy,
-    }
-    return {name: value for name, value in values.items() if value is not None}
+    """What is known of a run when it is over; the metrics of the test nodes only with a test split."""
+    values = {name: getattr(result, name) for name in ("epochs_run", "best_epoch", "median_train_ms")}
+    return values | {f"test_{name}": value for name, value in result.scores.items()}
 
 
 class JsonFormatter(logging.Formatter):

@@ -11,10 +11,12 @@ from bench.harness.client import WorkerSpec
 from bench.harness.contender import Recipe
 from bench.harness.graphs import DENSE_LIMIT, BenchGraph, arxiv_size, synthetic
 from bench.harness.known_peers import PEERS, find_python
+from portgnn.presets import PRESETS
+from portgnn.presets import preset as named
 
 OURS = "portgnn"
 DATASETS = ("cora", "citeseer")
-RECIPES = ("pyg", "kipf", "article")
+RECIPES = tuple(PRESETS)
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,6 @@ def own_cases(name: str, devices: Sequence[str], graph: BenchGraph, forms: Seque
 
 def recipe_of(preset: str, **overrides: Any) -> Recipe:
     """A preset of portgnn as plain data for the workers."""
-    from portgnn.presets import preset as named
-
     config = named(preset, **overrides)
     values = {n: getattr(config, n) for n in Recipe.__dataclass_fields__ if n != "name"}
     # One answer for all contenders, which know no rule that looks at the features first.

@@ -76,7 +76,7 @@ class OwnProgram:
         graph = self.prepared.graph
         assert graph.test is not None
         host = {name: self.backend.to_numpy(value) for name, value in parameters_of(self._state).items()}
-        return WholeGraph(self.backend, self.prepared).accuracy(host, graph.test)
+        return WholeGraph(self.backend, self.prepared).scores(host, graph.test)["accuracy"]
 
     def verify(self, epochs: int) -> dict[str, Any]:
         """Whether this very program computes what the reference computes; afterwards it starts afresh."""

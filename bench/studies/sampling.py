@@ -161,7 +161,7 @@ def one_epoch(path: str, backend: str) -> None:
     engine = Sampled(made, source)
     clock = time.perf_counter()
     done = fit(engine, 0)
-    engine.accuracy(done.params, graph.test)
+    engine.scores(done.params, graph.test)
     print(json.dumps({"peak": peak(), "seconds": time.perf_counter() - clock}))
 
 

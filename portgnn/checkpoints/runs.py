@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
@@ -18,11 +18,13 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from portgnn import metrics
 from portgnn._system.files import exists, hidden, reason, temporaries, write_atomically
 from portgnn._system.lock import locked
 from portgnn.checkpoints.model import check_parameters, read_config, read_names, read_safetensors
 from portgnn.errors import CheckpointError, ConfigError, PortgnnError
 from portgnn.graphs.checks import bare_names
+from portgnn.metrics import EPOCH_MS, curve
 from portgnn.presets import Config
 from portgnn.presets import preset as named_preset
 from portgnn.training import History, Progress, parameters_of
@@ -61,8 +63,8 @@ def save_run(path: Path, run: Run, progress: Progress) -> int:
 
     tensors = {f"state.{name}": value for name, value in progress.state.items()}
     tensors |= {f"best.{name}": value for name, value in (progress.best_state or {}).items()}
-    for each in fields(progress.history):
-        tensors[f"history.{each.name}"] = np.array(getattr(progress.history, each.name), dtype=np.float64)
+    for name, values in progress.history.curves.items():
+        tensors[f"history.{name}"] = np.array(values, dtype=np.float64)
     document = asdict(run) | {"best_start": progress.best_start, "stopped": progress.stopped}
     header = {"format": FORMAT, "version": str(VERSIONS[-1]), "run": json.dumps(document)}
     # Not ascontiguousarray, which turns a scalar into a list of one.
@@ -126,20 +128,29 @@ def _progress(tensors: dict[str, NDArray[Any]], config: Config, best_start: int,
     for name, value in tensors.items():
         group, _, rest = name.partition(".")
         groups[group][rest] = value
-    if set(groups["history"]) != {each.name for each in fields(History)}:
-        raise ValueError(f"the history holds {', '.join(sorted(groups['history'])) or 'nothing'}")
-    for name, value in groups["history"].items():
-        if value.ndim != 1 or value.dtype != np.float64 or not np.isfinite(value).all():
-            raise ValueError(f"the history's {name} is not a list of finite numbers")
-    history = History(**{name: value.tolist() for name, value in groups["history"].items()})
-    lengths = {len(history.train_loss), len(history.epoch_ms), len(history.val_loss) or len(history)}
-    if len(lengths) != 1 or len(history.val_loss) != len(history.val_accuracy) or len(history) > config.epochs:
-        raise ValueError("the parts of the history have different lengths")
+    history = _history(groups["history"])
+    if len(history) > config.epochs:
+        raise ValueError("the history is longer than the run")
     if best_start > len(history) or (groups["best"] and set(groups["best"]) != set(groups["state"])):
         raise ValueError("the best state does not fit the run")
-    if config.restore_best and history.val_loss and not groups["best"]:
+    if config.restore_best and history.curves.get(metrics.of(config).monitor) and not groups["best"]:
         raise ValueError("the best state is missing")
     return Progress(groups["state"], history, best_start, groups["best"] or None, stopped)
+
+
+def _history(curves: dict[str, NDArray[Any]]) -> History:
+    """The curves of a file: those with which its run began, which may be fewer than one that begins now has."""
+    unknown = [name for name in curves if name != EPOCH_MS and curve(name) is None]
+    if unknown or not {"train_loss", EPOCH_MS} <= set(curves):
+        raise ValueError(f"the history holds {', '.join(sorted(curves))[:200] or 'nothing'}")
+    for name, value in curves.items():
+        if value.ndim != 1 or value.dtype != np.float64 or not np.isfinite(value).all():
+            raise ValueError(f"the history's {name} is not a list of finite numbers")
+    history = History(**{name: value.tolist() for name, value in curves.items()})
+    held_out = {len(values) for name, values in history.curves.items() if name.startswith("val_")}
+    if len(history.epoch_ms) != len(history) or len(held_out) > 1 or not held_out <= {0, len(history)}:
+        raise ValueError("the parts of the history have different lengths")
+    return history
 
 
 class FileCheckpointer:

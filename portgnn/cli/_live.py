@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
+from portgnn.metrics import CLASSES
 from portgnn.training import History
 
 FRAMES_A_SECOND = 2
@@ -20,18 +21,15 @@ WIDEST = 80
 """Columns beyond which the bar grows no longer."""
 SHORTEST_BAR = 10
 GAP = 2
-
-GIVEN_UP_FIRST = ("ms/epoch", "train loss", "val accuracy", "val loss")
-"""Columns of the table in the order in which a narrow terminal loses them."""
+MONITOR = CLASSES.monitor
+"""The curve on which the best epoch is the best."""
 
 
 class Epoch(NamedTuple):
-    """One row: its number from 1, losses, and validation accuracy (None where nothing is validated)."""
+    """One row: its number from 1, what was measured in it, by the heads of columns, and its time."""
 
     number: int
-    train_loss: float
-    val_loss: float | None
-    val_accuracy: float | None
+    measured: dict[str, float]
     milliseconds: float
 
 
@@ -49,15 +47,16 @@ class View:
         self._now = self._began
         self.last: Epoch | None = None
         self.best: Epoch | None = None
+        self._best: float | None = None
 
     def report(self, history: History) -> None:
         """Takes in the epochs that are new. The lists stay the trainer's: what is drawn later is copied here."""
         seen = self.last.number if self.last else 0
+        monitored = history.falling(MONITOR)
         for at in range(seen, len(history)):
-            epoch = _epoch(history, at)
-            if epoch.val_loss is not None and (self.best is None or epoch.val_loss < (self.best.val_loss or 0.0)):
-                self.best = epoch
-            self.last = epoch
+            self.last = _epoch(history, at)
+            if monitored and (self._best is None or monitored[at] < self._best):
+                self._best, self.best = monitored[at], self.last
         self._now = self._clock()
         if self._first is None:  # compilation and warm-up would spoil the estimate
             self._first = (self._now, len(history))
@@ -103,9 +102,10 @@ class View:
 
         rows = [("last", self.last, ""), ("best", self.best, "green")]
         drawn = [(label, epoch, style) for label, epoch, style in rows if epoch is not None]
-        cells = {name: [name, *(_cell(name, label, epoch) for label, epoch, _ in drawn)] for name in _COLUMNS}
-        shown = {name: column for name, column in cells.items() if any(column[1:])}
-        for name in GIVEN_UP_FIRST:
+        measured = list(drawn[0][1].measured)
+        columns = ("", "epoch", *measured, "ms/epoch")
+        shown = {name: [name, *(_cell(name, label, epoch) for label, epoch, _ in drawn)] for name in columns}
+        for name in _given_up(measured):
             if sum(max(map(len, column)) + GAP for column in shown.values()) - GAP <= width:
                 break
             shown.pop(name, None)
@@ -118,18 +118,13 @@ class View:
         return grid
 
 
-_COLUMNS = ("", "epoch", "train loss", "val loss", "val accuracy", "ms/epoch")
+def _given_up(measured: list[str]) -> list[str]:
+    """Columns in the order in which a narrow terminal loses them: the training loss, and the last metrics first."""
+    return ["ms/epoch", *measured[:1], *reversed(measured[1:])]
 
 
 def _epoch(history: History, at: int) -> Epoch:
-    validated = at < len(history.val_loss)
-    return Epoch(
-        at + 1,
-        history.train_loss[at],
-        history.val_loss[at] if validated else None,
-        history.val_accuracy[at] if validated else None,
-        history.epoch_ms[at],
-    )
+    return Epoch(at + 1, {each.short: history.curves[each.name][at] for each in history.measured}, history.epoch_ms[at])
 
 
 def _cell(column: str, label: str, epoch: Epoch) -> str:
@@ -139,9 +134,7 @@ def _cell(column: str, label: str, epoch: Epoch) -> str:
         return str(epoch.number)
     if column == "ms/epoch":
         return f"{epoch.milliseconds:.2f}"
-    value = {"train loss": epoch.train_loss, "val loss": epoch.val_loss, "val accuracy": epoch.val_accuracy}[column]
-    if value is None:
-        return ""
+    value = epoch.measured[column]
     return f"{value:.4f}" if value < 1e4 else f"{value:.3e}"
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from portgnn import api
+from portgnn import api, metrics
 from portgnn._system.files import check_writable
 from portgnn.checkpoints.runs import load_run
 from portgnn.cli._live import can_be_shown, live
@@ -95,9 +95,7 @@ def _lines(epochs: int) -> Report:
 
 
 def _state(history: History, epoch: int) -> str:
-    words = [f"train loss {history.train_loss[epoch]:.4f}"]
-    if history.val_loss:
-        words += [f"val loss {history.val_loss[epoch]:.4f}", f"val accuracy {history.val_accuracy[epoch]:.4f}"]
+    words = [f"{each.short} {history.curves[each.name][epoch]:.4f}" for each in history.measured]
     return "  ".join([*words, f"{history.epoch_ms[epoch]:.2f} ms"])
 
 
@@ -125,5 +123,6 @@ def _print_result(result: TrainResult) -> None:
         f"{result.median_train_ms:.2f} ms/epoch (median; training step and validation), first epoch "
         f"{result.first_epoch_ms:.1f} ms"
     )
-    accuracy = "none: the graph has no test split" if result.test_accuracy is None else f"{result.test_accuracy:.4f}"
-    print_line(f"test accuracy {accuracy}")
+    for metric in metrics.of(result.config).metrics:
+        score = f"{result.scores[metric.name]:.4f}" if result.scores else "none: the graph has no test split"
+        print_line(f"test {metric.words} {score}")

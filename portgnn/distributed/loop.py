@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from portgnn import metrics
 from portgnn.distributed._halo import partitioned, place_part
 from portgnn.distributed.partition import Partition
 from portgnn.distributed.watch import Watch
@@ -16,7 +17,7 @@ from portgnn.graphs.arrays import Nodes
 from portgnn.loaders.source import Source
 from portgnn.parts import plain_loop
 from portgnn.protocol import Array, Backend, Collectives, Params, Run, State
-from portgnn.training import make_loss, make_measure, make_step, validated
+from portgnn.training import Epochs, make_loss, make_measure, make_step, validated
 from portgnn.training.memory import is_exhaustion
 
 Result = TypeVar("Result")
@@ -48,20 +49,22 @@ class Distributed:
         """Whether it holds on one process at least."""
         return self._together(lambda: self._sum(float(flag))) > 0
 
-    def make_run(self, validate: bool) -> Run:
+    def make_run(self, validate: bool) -> Epochs:
+        graph = self.task.graph
         run = self._together(lambda: self._make_run(validate))
 
         def guarded(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
             return self._together(lambda: run(state, keys))
 
-        return guarded
+        counted = len(graph.val) if validate and graph.val is not None else 0
+        return Epochs(guarded, metrics.of(self.task.config), counted)
 
-    def accuracy(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> float:
-        def right() -> float:
+    def scores(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> dict[str, float]:
+        def sums() -> list[float]:
             on_device = {name: self.backend.asarray(value) for name, value in params.items()}
-            return float(self.backend.to_numpy(self._evaluation(nodes)(on_device)[1]))
+            return [float(self.backend.to_numpy(each)) for each in self._evaluation(nodes)(on_device)[1:]]
 
-        return self._together(right) / len(nodes)
+        return metrics.of(self.task.config).values(self._together(sums), len(nodes))
 
     def _make_run(self, validate: bool) -> Run:
         backend, collectives, graph = self.backend, self._collectives, self.task.graph
@@ -90,17 +93,15 @@ class Distributed:
             start += size
         return summed[start], unpacked
 
-    def _evaluation(self, nodes: Nodes) -> Callable[[Params], tuple[Array, Array]]:
-        """`evaluate(params) -> (loss, right answers)` over all processes, without dropout."""
+    def _evaluation(self, nodes: Nodes) -> Callable[[Params], tuple[Array, ...]]:
+        """`evaluate(params) -> (loss, *sums of the task's metrics)` over all processes, without dropout."""
         backend, collectives = self.backend, self._collectives
         operands = self._place(nodes, training=False)
         measure = make_measure(partitioned(backend), operands, self.task, self._adds_penalty)
 
-        def evaluate(params: Params) -> tuple[Array, Array]:
-            loss, right = measure(params)
+        def evaluate(params: Params) -> tuple[Array, ...]:
             # One after the other: messages must not overtake each other.
-            loss = collectives.all_reduce(backend.xp.reshape(loss, (1,)))
-            return loss[0], collectives.all_reduce(backend.xp.reshape(right, (1,)))[0]
+            return tuple(collectives.all_reduce(backend.xp.reshape(each, (1,)))[0] for each in measure(params))
 
         return evaluate
 

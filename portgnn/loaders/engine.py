@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from portgnn import metrics
 from portgnn.graphs.arrays import Nodes
 from portgnn.loaders import neighbor
 from portgnn.loaders._prefetch import Prefetch
@@ -18,8 +19,8 @@ from portgnn.loaders.source import Source
 from portgnn.parts import plain_batches
 from portgnn.placing.operands import Operands
 from portgnn.placing.targets import targets_of
-from portgnn.protocol import Array, Backend, Batching, Params, Run, State
-from portgnn.training import make_loss, make_step, objective, parameters_of
+from portgnn.protocol import Array, Backend, Batching, Params, State
+from portgnn.training import Epochs, make_loss, make_step, objective, parameters_of
 
 
 class Sampled:
@@ -41,7 +42,7 @@ class Sampled:
     def any(self, flag: bool) -> bool:
         return flag
 
-    def make_run(self, validate: bool) -> Run:
+    def make_run(self, validate: bool) -> Epochs:
         backend, graph = self.backend, self.task.graph
         step = make_step(backend, self.task, self._loss)
         batched = backend.compile_batches(step) if isinstance(backend, Batching) else plain_batches(backend, step)
@@ -63,11 +64,12 @@ class Sampled:
                 rows.append(row + (held_out.measure(parameters_of(state)) if held_out else []))
             return state, np.array(rows, dtype=np.float64)
 
-        return run
+        return Epochs(run, metrics.of(self.task.config), held_out.count if held_out else 0)
 
-    def accuracy(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> float:
+    def scores(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> dict[str, float]:
         on_device = {name: self.backend.asarray(value) for name, value in params.items()}
-        return HeldOut(self.backend, self.task, nodes).measure(on_device)[1] / len(nodes)
+        _, *sums = HeldOut(self.backend, self.task, nodes).measure(on_device)
+        return metrics.of(self.task.config).values(sums, len(nodes))
 
     def batches(self, keys: NDArray[np.uint32]) -> Iterator[HostBatch]:
         """The batches of the epoch with these dropout keys, on the host."""
@@ -84,10 +86,11 @@ class Sampled:
 
 
 class HeldOut:
-    """Loss and number of right answers on some labelled nodes, by exact inference."""
+    """Loss and sums of the metrics on some labelled nodes, by exact inference."""
 
     def __init__(self, backend: Backend, source: Source, nodes: Nodes) -> None:
         self._backend, self._penalties = backend, objective.penalties(source.config, source.layers)
+        self._measures, self.count = metrics.of(source.config), len(nodes)
         ordered = np.sort(nodes)
         self._inference = Inference(backend, source, ordered)
         assert source.graph.labels is not None
@@ -97,9 +100,9 @@ class HeldOut:
         self._operands = Operands(None, (), (), (), *counted, targets.count)
 
     def measure(self, params: Params) -> list[float]:
-        """[loss, number of right answers]."""
+        """[loss, *sums of the task's metrics]."""
         backend = self._backend
         logits = backend.asarray(self._inference.logits(params))
         loss = objective.loss(backend, logits, self._operands, params, self._penalties)
-        right = objective.correct(backend, logits, self._operands)
-        return [float(backend.to_numpy(loss)), float(backend.to_numpy(right))]
+        sums = self._measures.sums(backend.xp, logits, self._operands.labels)
+        return [float(backend.to_numpy(value)) for value in (loss, *sums)]

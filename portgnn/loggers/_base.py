@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from portgnn.errors import LoggerError, MissingLibraryError
-from portgnn.logs import end_values, epoch_values
+from portgnn.logs import end_values
 from portgnn.results.callbacks import Callback, RunFacts
 
 if TYPE_CHECKING:
@@ -21,8 +21,9 @@ Epochs = list[tuple[int, dict[str, float]]]
 class Logger(Callback):
     """Records a run. A subclass brings the four verbs; whatever they raise becomes a LoggerError.
 
-    A resumed run is recorded whole, with the epochs before the resumption. Epochs are counted from 0. Of an epoch:
-    train_loss, val_loss, val_accuracy, epoch_ms. At the end: epochs_run, best_epoch, median_train_ms, test_accuracy.
+    A resumed run is recorded whole, with the epochs before the resumption. Epochs are counted from 0. Of an epoch: the
+    curves of the history (train_loss, val_loss, val_accuracy, epoch_ms). At the end: epochs_run, best_epoch,
+    median_train_ms, and each metric of the test nodes (test_accuracy).
     """
 
     def open(self, facts: RunFacts, parameters: dict[str, Any]) -> None:
@@ -47,7 +48,7 @@ class Logger(Callback):
         self._do(lambda: self.open(facts, what | asdict(facts.config)))
 
     def on_epochs(self, history: History) -> None:
-        new = [(epoch, epoch_values(history, epoch)) for epoch in range(self._written, len(history))]
+        new = [(epoch, history.at(epoch)) for epoch in range(self._written, len(history))]
         self._do(lambda: self.write(new))
         self._written = len(history)
 

@@ -12,15 +12,8 @@ import time
 from typing import Any
 
 from portgnn.loggers._base import Epochs, Logger, library
+from portgnn.metrics import curve
 from portgnn.results.callbacks import RunFacts
-
-TAGS = {
-    "train_loss": "loss/train",
-    "val_loss": "loss/val",
-    "val_accuracy": "accuracy/val",
-    "test_accuracy": "accuracy/test",
-}
-"""The page groups curves by what stands before the slash."""
 
 
 class TensorBoard(Logger):
@@ -65,8 +58,14 @@ class TensorBoard(Logger):
 
     def _scalars(self, step: int, values: dict[str, float]) -> None:
         value_of = self._summaries.Summary.Value
-        scalars = [value_of(tag=TAGS.get(name, f"run/{name}"), simple_value=value) for name, value in values.items()]
+        scalars = [value_of(tag=_tag(name), simple_value=value) for name, value in values.items()]
         self._add(step=step, summary=self._summaries.Summary(value=scalars))
 
     def _add(self, **content: Any) -> None:
         self._writer.add_event(self._events.Event(wall_time=time.time(), **content))
+
+
+def _tag(name: str) -> str:
+    """The page groups curves by what stands before the slash."""
+    known = curve(name)
+    return f"{known.quantity.name}/{known.part}" if known else f"run/{name}"

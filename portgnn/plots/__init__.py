@@ -46,7 +46,8 @@ def draw(
 
     runs: documents as `TrainResult.to_dict()` gives them, for curves and compare; of a benchmark for benchmark and
         growth. model, graph: for confusion and map. map: pca, tsne or umap.
-    ax: the Axes to draw in: one for confusion, map and benchmark, two for the others; a new figure by default.
+    ax: the Axes to draw in: one for confusion, map and benchmark, two for the others (curves: the losses, and one for
+        each metric); a new figure by default.
 
     Raises ConfigError for an unknown kind or map, runs that cannot be compared, and without matplotlib, scikit-learn
     or umap-learn where they are needed; GraphError where the graph does not fit the model.
@@ -55,7 +56,7 @@ def draw(
         raise ConfigError(f"unknown kind of picture {kind!r}.{near_matches(kind, KINDS)}")
     if map not in MAPS:
         raise ConfigError(f"unknown map {map!r}.{near_matches(map, MAPS)}")
-    axes = new_figure(kind, runs, model) if ax is None else _given(kind, ax)
+    axes = new_figure(kind, runs, model) if ax is None else _given(kind, ax, runs)
     if kind in ("confusion", "map"):
         from portgnn.plots import nodes
 
@@ -117,7 +118,7 @@ def new_figure(
 
         make = pyplot.figure
     figure = make(figsize=_size(kind, runs, model), layout="constrained")
-    rows, columns = PANELS.get(kind, (1, 1))
+    rows, columns = _panels(kind, runs)
     ratios = [3, 2] if kind == "compare" else None
     return list(figure.subplots(rows, columns, squeeze=False, sharex=kind == "compare", height_ratios=ratios).flat)
 
@@ -164,15 +165,23 @@ def _size(kind: str, runs: Sequence[dict[str, Any]], model: Model | None) -> tup
         rows = next(iter(timed_groups(runs[0]).values()), []) if runs else []
         return (9, 1.3 + 0.34 * len(rows))
     more = 0.35 * len(runs) if len(runs) > 1 else 0.0
-    return {"curves": (9.5, 4 + more), "compare": (7.5, 6), "map": (12.5 if classes > 20 else 8, 6)}.get(
-        kind, (11, 4.6)
-    )
+    curves = (4.75 * _panels("curves", runs)[1], 4 + more)
+    return {"curves": curves, "compare": (7.5, 6), "map": (12.5 if classes > 20 else 8, 6)}.get(kind, (11, 4.6))
 
 
-def _given(kind: str, ax: Any) -> list[Axes]:
+def _panels(kind: str, runs: Sequence[dict[str, Any]]) -> tuple[int, int]:
+    """Rows and columns of Axes."""
+    if kind == "curves" and runs:
+        from portgnn.plots._curves import metrics_of
+
+        return 1, 1 + len(metrics_of(runs))
+    return PANELS.get(kind, (1, 1))
+
+
+def _given(kind: str, ax: Any, runs: Sequence[dict[str, Any]]) -> list[Axes]:
     _figure_class()
     axes = [ax] if hasattr(ax, "plot") else list(getattr(ax, "flat", ax))
-    rows, columns = PANELS.get(kind, (1, 1))
+    rows, columns = _panels(kind, runs)
     if len(axes) != rows * columns:
         raise ConfigError(f"a picture of kind {kind} needs {rows * columns} Axes, and ax holds {len(axes)}")
     return axes

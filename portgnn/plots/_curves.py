@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from portgnn.errors import ConfigError
+from portgnn.metrics import LOSS, Quantity, curves_among
 from portgnn.plots import style
 from portgnn.report.documents import EPSILON, coarsest, differing, labels_of, relative_difference
 
@@ -17,8 +18,9 @@ HEADS = ("dataset", "preset", "seed")
 
 
 def draw_curves(axes: Sequence[Axes], runs: Sequence[dict[str, Any]]) -> None:
-    """Losses in the first Axes, validation accuracy in the second; the lowest validation loss is ringed."""
-    losses, accuracies = axes
+    """Losses in the first Axes, each metric in one further; the lowest validation loss is ringed."""
+    losses, *others = axes
+    drawn = dict(zip(metrics_of(runs), others, strict=True))
     names = [style.words(name) for name in labels_of(runs)]
     for slot, (name, run) in enumerate(zip(names, runs, strict=True)):
         epochs = range(1, len(run["train_loss"]) + 1)
@@ -34,17 +36,26 @@ def draw_curves(axes: Sequence[Axes], runs: Sequence[dict[str, Any]]) -> None:
             best = run["best_epoch"]
             ring = {"marker": "o", "mfc": "none", "mec": val["color"], "ms": 8, "linestyle": "none"}
             losses.plot(best + 1, run["val_loss"][best], label=None if slot else "lowest validation loss", **ring)
-            accuracies.plot(epochs, run["val_accuracy"], label=f"{of}validation", **val)
-        if run.get("test_accuracy") is not None:
-            dots = {"color": val["color"], "linestyle": ":", "linewidth": 1.0}
-            accuracies.axhline(run["test_accuracy"], label=f"{of}test, after training", **dots)
-    losses.set(xlabel="epoch", ylabel="loss (nats a node)", title=title(runs))
-    accuracies.set(xlabel="epoch", ylabel="accuracy (share of nodes)", title="accuracy")
+        for metric, own in drawn.items():
+            if run.get(f"val_{metric.name}"):
+                own.plot(epochs, run[f"val_{metric.name}"], label=f"{of}validation", **val)
+            if run.get(f"test_{metric.name}") is not None:
+                dots = {"color": val["color"], "linestyle": ":", "linewidth": 1.0}
+                own.axhline(run[f"test_{metric.name}"], label=f"{of}test, after training", **dots)
+    losses.set(xlabel="epoch", ylabel=f"{LOSS.words} ({LOSS.unit})", title=title(runs))
+    for metric, own in drawn.items():
+        own.set(xlabel="epoch", ylabel=f"{metric.words} ({metric.unit})", title=metric.words)
     many: dict[str, Any] = {"fontsize": 7, "loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "frameon": False}
     for one in axes:
         one.grid(alpha=0.3)
         if one.get_legend_handles_labels()[0]:
             one.legend(**(many if len(runs) > 1 else {"fontsize": 9}))
+
+
+def metrics_of(runs: Sequence[dict[str, Any]]) -> list[Quantity]:
+    """What is known of validation or test nodes in some of the runs, beside the loss."""
+    found = curves_among({name for run in runs for name in run}, "val", "test")
+    return list(dict.fromkeys(each.quantity for each in found if each.quantity != LOSS))
 
 
 def draw_comparison(axes: Sequence[Axes], runs: Sequence[dict[str, Any]]) -> None:

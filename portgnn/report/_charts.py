@@ -8,6 +8,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from portgnn._markup import E
+from portgnn.metrics import LOSS, PARTS, Curve, curves_among
 from portgnn.report._svg import Bar, Series, bar_chart, line_chart, swatch
 from portgnn.report.documents import (
     EPSILON,
@@ -21,6 +22,8 @@ from portgnn.report.documents import (
 )
 
 OURS_SLOT, PEER_SLOT = 0, 5
+RINGED = "val_loss"
+"""The curve on which the best epoch is marked."""
 
 
 def legend(names: Sequence[str]) -> Element:
@@ -29,35 +32,44 @@ def legend(names: Sequence[str]) -> Element:
 
 
 def training(runs: Sequence[dict[str, Any]]) -> list[Element]:
-    """Training loss, validation loss and validation accuracy against the epoch, a line a run."""
-    panels = [("train_loss", "training loss", "loss"), ("val_loss", "validation loss", "loss"),
-              ("val_accuracy", "validation accuracy", "share of nodes")]  # fmt: skip
+    """Each curve that a run has against the epoch, a line a run: losses first."""
     made = []
-    for field, title, unit in panels:
+    for curve in curves_among({name for run in runs for name in run}, "train", "val"):
+        ringed = curve.name == RINGED
         lines = []
         for slot, (name, run) in enumerate(zip(labels_of(runs), runs, strict=True)):
-            points = list(enumerate(run[field], start=1))
-            best = points[run["best_epoch"]] if field == "val_loss" and points else None
+            points = _points(run, curve)
             if points:
-                lines.append(Series(name, points, slot, best))
+                lines.append(Series(name, points, slot, points[run["best_epoch"]] if ringed else None))
         if lines:
-            note = ", ring: lowest" if field == "val_loss" else ""
-            made.append(line_chart(lines, title + note, "epoch", unit))
+            made.append(line_chart(lines, curve.words + (", ring: lowest" if ringed else ""), "epoch", _unit(curve)))
     return made
 
 
 def curves(run: dict[str, Any]) -> list[Element]:
-    """Both losses of one run in a chart, and its validation accuracy in another."""
-    losses = [Series("training", list(enumerate(run["train_loss"], start=1)), 0)]
-    if not run["val_loss"]:
-        return [line_chart(losses, "loss", "epoch", "loss")]
-    val = list(enumerate(run["val_loss"], start=1))
-    losses.append(Series("validation", val, 1, val[run["best_epoch"]]))
-    accuracy = Series("validation", list(enumerate(run["val_accuracy"], start=1)), 1)
-    return [
-        line_chart(losses, "loss, ring: lowest validation", "epoch", "loss"),
-        line_chart([accuracy], "validation accuracy", "epoch", "share of nodes"),
-    ]
+    """The curves of one run, a chart for each quantity."""
+    by_quantity: dict[str, list[Curve]] = {}
+    for curve in curves_among(run, "train", "val"):
+        if run[curve.name]:
+            by_quantity.setdefault(curve.quantity.name, []).append(curve)
+    made = []
+    for drawn in by_quantity.values():
+        lines, title = [], drawn[0].words if len(drawn) == 1 and drawn[0].part != "train" else drawn[0].quantity.words
+        for curve in drawn:
+            points, ringed = _points(run, curve), curve.name == RINGED
+            slot = list(PARTS).index(curve.part)
+            lines.append(Series(PARTS[curve.part], points, slot, points[run["best_epoch"]] if ringed else None))
+            title += ", ring: lowest validation" if ringed else ""
+        made.append(line_chart(lines, title, "epoch", _unit(drawn[0])))
+    return made
+
+
+def _points(run: dict[str, Any], curve: Curve) -> list[tuple[float, float]]:
+    return list(enumerate(run.get(curve.name, []), start=1))
+
+
+def _unit(curve: Curve) -> str:
+    return curve.quantity.words if curve.quantity == LOSS else curve.quantity.unit
 
 
 def difference(runs: Sequence[dict[str, Any]]) -> tuple[Element | None, list[str]]:

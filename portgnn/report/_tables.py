@@ -7,7 +7,8 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from portgnn._markup import E
-from portgnn.report.documents import form_of, number
+from portgnn.metrics import curves_among
+from portgnn.report.documents import RUN, RUN_OUTCOME, RunField, form_of, number
 
 LONG = 60
 """Letters from which a cell's text may take several lines."""
@@ -52,26 +53,27 @@ def quartiles(row: dict[str, Any]) -> Cell:
 
 
 def runs_table(runs: Sequence[dict[str, Any]]) -> Element:
-    columns = ("dataset", "backend", "device", "dtype", "preset", "seed", "epochs", "best", "last train loss",
-               "test accuracy", "ms/epoch", "first ms")  # fmt: skip
+    asked, outcome = ([each for each in part if each.head] for part in (RUN, RUN_OUTCOME))
+    scores = curves_among({name for run in runs for name in run}, "test")
+    columns = [each.head for each in asked] + ["epochs", "best", "last train loss"]
+    columns += [each.short for each in scores] + [each.head for each in outcome]
     rows: list[list[Cell]] = [
         [
-            run["dataset"],
-            run["backend"],
-            run["device"],
-            run["dtype"],
-            run["preset"],
-            (str(run["seed"]), run["seed"]),
+            *(_field(run, each) for each in asked),
             figure(len(run["train_loss"]), "d"),
             figure(run["best_epoch"] + 1, "d"),
             figure(run["train_loss"][-1], ".6f"),
-            figure(run.get("test_accuracy"), ".4f"),
-            figure(run["median_train_ms"]),
-            figure(run["first_epoch_ms"]),
+            *(figure(run.get(each.name), ".4f") for each in scores),
+            *(_field(run, each) for each in outcome),
         ]
         for run in runs
     ]
     return table("Training runs", columns, rows)
+
+
+def _field(run: dict[str, Any], field: RunField) -> Cell:
+    value = run.get(field.name)
+    return value if isinstance(value, str) else figure(value, field.form)
 
 
 def state(check: dict[str, Any]) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from portgnn._markup import LEFT, E, facts_table, render
+from portgnn.metrics import curves_among
 from portgnn.report._charts import curves
 from portgnn.report._svg import swatch
 from portgnn.report._tables import state, verdict
@@ -17,14 +18,13 @@ RIGHT = "text-align:right;white-space:nowrap"
 
 def run_cell(run: dict[str, Any]) -> str:
     """A training run."""
-    accuracy = "–" if run.get("test_accuracy") is None else f"{run['test_accuracy']:.4f}"
     ended = f"{run['epochs_run']}" + (", stopped early" if run.get("stopped_early") else "")
     facts = [
         ("graph", f"{run['dataset']}: {run['nodes']:,} nodes, {run['edges']:,} edges"),
         ("run on", place_of(run)),
         ("recipe", f"{run['preset']}, seed {run['seed']}"),
         ("epochs", ended),
-        ("test accuracy", accuracy),
+        *((f"test {each.quantity.words}", _score(run[each.name])) for each in curves_among(run, "test")),
         ("ms/epoch", f"{number(run['median_train_ms'])} (median), first {number(run['first_epoch_ms'])}"),
     ]
     if run["val_loss"]:
@@ -33,6 +33,10 @@ def run_cell(run: dict[str, Any]) -> str:
     frame = "display:flex;flex-wrap:wrap;gap:1em;align-items:flex-start"
     charts = [E("div", chart, style="flex:1 1 300px;max-width:380px") for chart in curves(run)]
     return render(E("div", facts_table(facts), E("div", *charts, style=frame), E("div", *key)))
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}"
 
 
 def verification_cell(report: dict[str, Any]) -> str:

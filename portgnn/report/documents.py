@@ -13,6 +13,7 @@ from typing import Any, Literal
 from portgnn._system.untrusted import content
 from portgnn.errors import ConfigError
 from portgnn.hyperparameters import hyperparameters
+from portgnn.metrics import curves_among
 from portgnn.presets import PRESETS, Config
 from portgnn.text import shown
 
@@ -59,13 +60,48 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 Fields = dict[str, Any]
 """What a document must hold: a name of `_CHECKS`, the fields of an object, or of each in a list ("[]") or an object
 ("{}") of such. A name that ends in "?" may be absent or null."""
-_TRAIN: Fields = {
-    "dataset": "text", "backend": "text", "device": "text", "dtype": "text", "preset": "text",
-    "seed": "a whole number", "nodes": "a whole number", "edges": "a whole number", "best_epoch": "a whole number",
-    "train_loss": "a list of numbers", "val_loss": "a list of numbers", "val_accuracy": "a list of numbers",
-    "test_accuracy?": "a number", "median_train_ms": "a number", "first_epoch_ms": "a number", "config": {},
-    "environment": {}, "notes?": "a list of texts", "setting?": "text",
-}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunField:
+    """A field of a training run's document, and the attribute of a `TrainResult` that it is.
+
+    what: see `Fields`. required: not in documents of older versions. head, form: of its column in tables of runs.
+    """
+
+    name: str
+    what: Any
+    required: bool = True
+    head: str = ""
+    form: str = ""
+
+
+RUN = (
+    RunField("dataset", "text", head="dataset"),
+    RunField("nodes", "a whole number"),
+    RunField("edges", "a whole number"),
+    RunField("backend", "text", head="backend"),
+    RunField("device", "text", head="device"),
+    RunField("dtype", "text", head="dtype"),
+    RunField("preset", "text", head="preset"),
+    RunField("seed", "a whole number", head="seed", form="d"),
+    RunField("epochs_run", "a whole number", required=False),
+    RunField("best_epoch", "a whole number"),
+    RunField("stopped_early", "true or false", required=False),
+)
+"""What stands before the curves and scores."""
+RUN_OUTCOME = (
+    RunField("median_train_ms", "a number", head="ms/epoch"),
+    RunField("first_epoch_ms", "a number", head="first ms"),
+    RunField("rng", "text", required=False),
+    RunField("processes", "a whole number", required=False),
+    RunField("notes", "a list of texts", required=False),
+    RunField("config", {}),
+    RunField("environment", {}),
+)
+"""What stands behind them. A field more is a line here and an attribute of the result."""
+_TRAIN: Fields = {each.name if each.required else f"{each.name}?": each.what for each in (*RUN, *RUN_OUTCOME)}
+_TRAIN |= {"train_loss": "a list of numbers", "val_loss": "a list of numbers", "setting?": "text"}
 _CHECK: Fields = {"name": "text", "max_error?": "a number", "tolerance": "a number", "passed": "true or false",
                   "hint": "text"}  # fmt: skip
 _VERIFY: Fields = {"backend": "text", "device": "text", "dtype": "text", "passed": "true or false",
@@ -164,9 +200,13 @@ def _check_curves(data: dict[str, Any], name: str) -> None:
     epochs = len(data["train_loss"])
     if not epochs:
         raise ConfigError(f"{name}: train_loss holds no epoch")
-    for field in ("val_loss", "val_accuracy"):
-        if len(data[field]) not in (0, epochs):
-            raise ConfigError(f"{name}: {field} holds {len(data[field])} epochs, and train_loss {epochs}")
+    for curve in curves_among(data):
+        values, scored = data[curve.name], curve.part == "test"
+        if scored and values is None:
+            continue
+        _check(values, "a number" if scored else "a list of numbers", f"{name}: {curve.name}")
+        if not scored and len(values) not in (0, epochs):
+            raise ConfigError(f"{name}: {curve.name} holds {len(values)} epochs, and train_loss {epochs}")
     if not (isinstance(data["best_epoch"], int) and 0 <= data["best_epoch"] < epochs):
         raise ConfigError(f"{name}: best_epoch is {data['best_epoch']}, and there are epochs 0 to {epochs - 1}")
 

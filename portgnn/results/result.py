@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from portgnn import metrics
 from portgnn.checkpoints.model import Model
+from portgnn.presets import Config
+from portgnn.report.documents import RUN, RUN_OUTCOME
 from portgnn.text import printable, shortened
 from portgnn.training import History
 
@@ -24,15 +27,15 @@ if TYPE_CHECKING:
 class TrainResult:
     """A finished run.
 
-    model: the trained network, on the host. history: a value an epoch. best_epoch: the epoch, from 0, of the
-    lowest validation loss (of the last epoch where nothing was validated). test_accuracy: None without a test
-    split. rng: "portable" bits are the same on every backend. process: the number of this one among the `processes`
-    that trained together, from 0; results are the same on all.
+    model: the trained network, on the host. history: a value an epoch. scores: the metrics of the test nodes, by name
+    ("accuracy"); empty without a test split. best_epoch: the epoch, from 0, of the lowest validation loss (of the last
+    epoch where nothing was validated). rng: "portable" bits are the same on every backend. process: the number of this
+    one among the `processes` that trained together, from 0; results are the same on all.
     """
 
     model: Model
     history: History
-    test_accuracy: float | None
+    scores: dict[str, float]
     best_epoch: int
     stopped_early: bool
     dataset: str
@@ -50,13 +53,27 @@ class TrainResult:
 
     def __repr__(self) -> str:
         """One screen: the histories have a value an epoch."""
-        accuracy = "no test split" if self.test_accuracy is None else f"test accuracy {self.test_accuracy:.4f}"
+        words = metrics.quantities()
+        scores = ", ".join(f"test {words[name].words} {value:.4f}" for name, value in self.scores.items())
         return (
             f"TrainResult: {self.model.config.preset} on {printable(shortened(self.dataset, 40))!r} "
             f"({self.nodes:,} nodes, {self.edges:,} edges), {self.backend} {self.device} {self.dtype}, "
             f"seed {self.seed}: {self.epochs_run} epochs, best {self.best_epoch}, "
-            f"{accuracy}, {self.median_train_ms:.3g} ms/epoch"
+            f"{scores or 'no test split'}, {self.median_train_ms:.3g} ms/epoch"
         )
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """Share of the test nodes that are classified as labelled; None without a test split."""
+        return self.scores.get("accuracy")
+
+    @property
+    def config(self) -> Config:
+        return self.model.config
+
+    @property
+    def preset(self) -> str:
+        return self.config.preset
 
     @property
     def epochs_run(self) -> int:
@@ -78,30 +95,10 @@ class TrainResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The run as one JSON document."""
-        return {
-            "dataset": self.dataset,
-            "nodes": self.nodes,
-            "edges": self.edges,
-            "backend": self.backend,
-            "device": self.device,
-            "dtype": self.dtype,
-            "preset": self.model.config.preset,
-            "seed": self.seed,
-            "epochs_run": self.epochs_run,
-            "best_epoch": self.best_epoch,
-            "stopped_early": self.stopped_early,
-            "train_loss": self.history.train_loss,
-            "val_loss": self.history.val_loss,
-            "val_accuracy": self.history.val_accuracy,
-            "test_accuracy": self.test_accuracy,
-            "median_train_ms": self.median_train_ms,
-            "first_epoch_ms": self.first_epoch_ms,
-            "rng": self.rng,
-            "processes": self.processes,
-            "notes": list(self.notes),
-            "config": asdict(self.model.config),
-            "environment": self.environment,
-        }
+        named = {name: values for name, values in self.history.curves.items() if name != metrics.EPOCH_MS}
+        scores = {f"test_{each.name}": self.scores.get(each.name) for each in metrics.of(self.config).metrics}
+        before, after = ({each.name: _plain(getattr(self, each.name)) for each in part} for part in (RUN, RUN_OUTCOME))
+        return before | named | scores | after
 
     def plot(
         self,
@@ -134,3 +131,10 @@ class TrainResult:
         from portgnn.report.cells import run_cell
 
         return run_cell(self.to_dict())
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    return list(value) if isinstance(value, tuple) else value

@@ -3,18 +3,21 @@
 The engines of batches and of several processes are in `portgnn.loaders` and `portgnn.distributed`.
 """
 
-from portgnn.training.course import Course, Fit, History, NonFiniteLossError, Progress
-from portgnn.training.engine import Described, Engine, Task
+from portgnn.training.course import Course, Fit, NonFiniteLossError, Progress
+from portgnn.training.engine import Described, Engine, Epochs, Task
+from portgnn.training.history import History
 from portgnn.training.loop import Checkpointer, fit
 from portgnn.training.state import join_state, parameters_of, split_state
 from portgnn.training.step import initial_state, make_loss, make_measure, make_optimizer, make_step, validated
-from portgnn.training.whole import WholeGraph, logits, make_run
+from portgnn.training.whole import VALIDATED, WholeGraph, logits, make_run
 
 __all__ = [
+    "VALIDATED",
     "Checkpointer",
     "Course",
     "Described",
     "Engine",
+    "Epochs",
     "Fit",
     "History",
     "NonFiniteLossError",

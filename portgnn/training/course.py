@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.errors import CheckpointError, PortgnnError
+from portgnn.metrics import EPOCH_MS, curves_among
 from portgnn.protocol import State
 from portgnn.random import dropout_keys
 from portgnn.training.engine import Engine
+from portgnn.training.history import History
 from portgnn.training.state import parameters_of
 from portgnn.training.step import initial_state
 
@@ -29,35 +31,6 @@ _REMEDY = "try a smaller --learning-rate, a larger --eps or --dtype float64"
 
 class NonFiniteLossError(PortgnnError):
     """The training loss became NaN or infinite."""
-
-
-@dataclass
-class History:
-    """One value an epoch. val_loss and val_accuracy are empty where the graph has no validation split."""
-
-    train_loss: list[float] = field(default_factory=list)
-    val_loss: list[float] = field(default_factory=list)
-    val_accuracy: list[float] = field(default_factory=list)
-    epoch_ms: list[float] = field(default_factory=list)
-    """Milliseconds of an epoch: training step and validation; a chunk's time shared among its epochs."""
-
-    def __len__(self) -> int:
-        return len(self.train_loss)
-
-    def __repr__(self) -> str:
-        """One line: the lists have a value an epoch."""
-        if not self.train_loss:
-            return "History of no epoch"
-        named = {each.name: getattr(self, each.name) for each in fields(self)}
-        ends = (f"{name} {values[0]:.4g} … {values[-1]:.4g}" for name, values in named.items() if values)
-        return f"History of {len(self)} epochs: {', '.join(ends)}"
-
-    def copy(self) -> History:
-        return History(*(list(getattr(self, each.name)) for each in fields(self)))
-
-    def cut(self, epochs: int) -> None:
-        for each in fields(self):
-            del getattr(self, each.name)[epochs:]
 
 
 @dataclass(frozen=True)
@@ -92,16 +65,15 @@ class Course:
         self._engine, self._seed = engine, seed
         config, graph = engine.task.config, engine.task.graph
         self._config = config
-        self._counted = 0 if graph.val is None else len(graph.val)
         self._watched = graph.val is not None and (config.patience > 0 or config.restore_best)
         self._run = engine.make_run(graph.val is not None)
         self._state = initial_state(engine.backend, engine.task, seed)
-        self.history, self.stopped = History(), False
+        self.history, self.stopped = History.of(self._run.measures), False
         self._best_start, self._best_state = 0, None
         if progress is not None:
             _check_layout(engine.backend.name, self._host(self._state), progress.state)
             self._state = self._on_device(progress.state)
-            self.history, self.stopped = progress.history.copy(), progress.stopped
+            self.history, self.stopped = _continued(self.history, progress.history), progress.stopped
             self._best_start, self._best_state = progress.best_start, progress.best_state
 
     @property
@@ -110,20 +82,25 @@ class Course:
 
     @property
     def best_epoch(self) -> int:
-        """The epoch, from 0, with the lowest validation loss; the last one where nothing was validated."""
-        losses = self.history.val_loss
-        return min(range(len(losses)), key=losses.__getitem__) if losses else len(self.history) - 1
+        """The epoch, from 0, with the best monitored value, of equal ones the first; the last where none was taken."""
+        values = self._monitored
+        return min(range(len(values)), key=values.__getitem__) if values else len(self.history) - 1
+
+    @property
+    def _monitored(self) -> list[float]:
+        """The curve by which the run stops and finds its best epoch, so that lower is better."""
+        return self.history.falling(self._run.measures.monitor)
 
     def advance(self, epochs: range) -> float:
         """Trains these epochs, the next ones, and returns milliseconds an epoch. Raises NonFiniteLossError."""
         before = self._host(self._state) if self._watched else None
         clock = time.perf_counter()
-        self._state, metrics = self._run(self._state, self._keys(epochs))
+        self._state, curves = self._run(self._state, self._keys(epochs))
         self._engine.backend.synchronize(*self._state.values())
         milliseconds = self._engine.agree((time.perf_counter() - clock) * 1e3 / len(epochs))
-        self._note(metrics, milliseconds, epochs)
+        self._note(curves | {EPOCH_MS: np.full(len(epochs), milliseconds)}, epochs)
         self._check_losses(epochs.start)
-        if self.history.val_loss and self.best_epoch >= epochs.start:
+        if self._monitored and self.best_epoch >= epochs.start:
             self._best_start, self._best_state = epochs.start, before
         if self.stopped and len(self.history) < epochs.stop:
             self._state = self._again(before, range(epochs.start, len(self.history)))
@@ -144,25 +121,23 @@ class Course:
         _check_parameters(host, best)
         return Fit(parameters_of(host), self.history, best, self.stopped)
 
-    def _note(self, metrics: NDArray[np.float64], milliseconds: float, epochs: range) -> None:
+    def _note(self, curves: dict[str, NDArray[np.float64]], epochs: range) -> None:
         """Adds a chunk to the history, up to the epoch after which the recipe's rule stops."""
-        history = self.history
-        history.train_loss += metrics[:, 0].tolist()
-        if self._counted:
-            history.val_loss += metrics[:, 1].tolist()
-            history.val_accuracy += (metrics[:, 2] / self._counted).tolist()
-        history.epoch_ms += [milliseconds] * len(epochs)
+        self.history.extend(curves)
+        monitored = self._monitored
         for epoch in epochs if self._watched else ():
-            if self._config.stops(history.val_loss[: epoch + 1]):
-                history.cut(epoch + 1)
+            if self._config.stops(monitored[: epoch + 1]):
+                self.history.cut(epoch + 1)
                 self.stopped = True
                 return
 
     def _check_losses(self, start: int) -> None:
+        losses = [each for each in curves_among(self.history.curves) if each.quantity == self._run.measures.loss]
         for epoch in range(start, len(self.history)):
-            for name, losses in (("training", self.history.train_loss), ("validation", self.history.val_loss)):
-                if losses and not math.isfinite(losses[epoch]):
-                    raise NonFiniteLossError(f"the {name} loss is {losses[epoch]} at epoch {epoch}; {_REMEDY}")
+            for each in losses:
+                values = self.history.curves[each.name]
+                if values and not math.isfinite(values[epoch]):
+                    raise NonFiniteLossError(f"the {each.words} is {values[epoch]} at epoch {epoch}; {_REMEDY}")
 
     def _again(self, before: Host | None, epochs: range) -> State:
         """The state after these epochs, run once more from the state before them."""
@@ -177,6 +152,14 @@ class Course:
 
     def _on_device(self, host: Host) -> State:
         return {name: self._engine.backend.asarray(value) for name, value in host.items()}
+
+
+def _continued(fresh: History, kept: History) -> History:
+    """A kept history to go on with: of the curves that it has, which all must be measured here."""
+    unknown = [name for name in kept.curves if name not in fresh.curves]
+    if unknown:
+        raise CheckpointError(f"the checkpoint has the curve {unknown[0]}, which this run does not measure")
+    return kept.copy()
 
 
 def _check_layout(backend: str, fresh: Host, kept: Host) -> None:

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.graphs.arrays import Nodes
+from portgnn.metrics import Measures
 from portgnn.models.layer import Layer
 from portgnn.presets import Config
-from portgnn.protocol import Backend, Run
+from portgnn.protocol import Backend, Run, State
 
 
 class Described(Protocol):
@@ -50,6 +51,35 @@ class Task(Protocol):
     def layers(self) -> tuple[Layer, ...]: ...
 
 
+class Epochs:
+    """Compiled epochs whose numbers have names, and which are called as `Run` is, for them.
+
+    run: what `Backend.compile` gave of steps that give what `measures.named` takes. count: validation nodes, 0 where
+    nothing is validated.
+    """
+
+    def __init__(self, run: Run, measures: Measures, count: int) -> None:
+        self.run, self.measures, self._count = run, measures, count
+
+    def __call__(self, state: State, keys: NDArray[np.uint32]) -> tuple[State, dict[str, NDArray[np.float64]]]:
+        """The state after these epochs, and the curves that were measured, a value an epoch."""
+        state, rows = self.run(state, keys)
+        return state, self.measures.named(rows, self._count)
+
+    def only(self, *names: str) -> Run:
+        """Some curves alone, as a step gives them: losses, and of metrics the sums."""
+        columns = self.measures.columns
+        wanted = [at for name in names for at in columns[name]]
+        if wanted == [at for places in columns.values() for at in places] or not self._count:
+            return self.run
+
+        def run(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
+            state, rows = self.run(state, keys)
+            return state, rows[:, wanted]
+
+        return run
+
+
 class Engine(Protocol):
     """Who computes the epochs of a task on a backend, and tests their outcome."""
 
@@ -58,10 +88,8 @@ class Engine(Protocol):
     @property
     def task(self) -> Task: ...
 
-    def make_run(self, validate: bool) -> Run:
-        """Epochs as `Backend.compile` gives them; metrics are the training loss and, with `validate`, the
-        validation loss and the number of right answers.
-        """
+    def make_run(self, validate: bool) -> Epochs:
+        """Epochs of the task: their training losses and, with `validate`, what is measured of the validation nodes."""
 
     def agree(self, value: float) -> float:
         """The value on which all processes of the run go on: the first one's."""
@@ -69,5 +97,5 @@ class Engine(Protocol):
     def any(self, flag: bool) -> bool:
         """Whether a flag is set on one process of the run at least."""
 
-    def accuracy(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> float:
-        """Share of the nodes that are classified as labelled. params: on the host."""
+    def scores(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> dict[str, float]:
+        """The task's metrics on labelled nodes, by name. params: on the host."""

@@ -1,4 +1,4 @@
-"""Loss and accuracy over the counted rows of an output, and which parameters a recipe penalises."""
+"""The loss over the counted rows of an output, and which parameters a recipe penalises."""
 
 from __future__ import annotations
 
@@ -45,8 +45,3 @@ def loss(backend: Backend, logits: Array, operands: Operands, params: Params, pe
     """The training and validation loss: cross-entropy and, where the recipe has one, the penalty."""
     data = cross_entropy(backend, logits, operands)
     return data + l2_penalty(backend, params, penalised) if penalised else data
-
-
-def correct(backend: Backend, logits: Array, operands: Operands) -> Array:
-    """How many counted rows have their label as the first of the largest logits; 0-d integer."""
-    return backend.xp.sum(backend.xp.argmax(logits, axis=-1) == operands.labels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from portgnn import metrics
 from portgnn.models.initial import initial_values
 from portgnn.placing import forward
 from portgnn.placing.operands import Operands
@@ -35,14 +36,15 @@ def make_loss(
 
 def make_measure(
     backend: Backend, operands: Operands, task: Task, penalised: bool = True
-) -> Callable[[Params], tuple[Array, Array]]:
-    """`measure(params) -> (loss, right answers)` on the rows that the operands count, without dropout."""
+) -> Callable[[Params], tuple[Array, ...]]:
+    """`measure(params) -> (loss, *sums of the task's metrics)` on the rows that the operands count, without dropout."""
+    measures = metrics.of(task.config)
     layers, penalties = task.layers, objective.penalties(task.config, task.layers) if penalised else {}
 
-    def measure(params: Params) -> tuple[Array, Array]:
+    def measure(params: Params) -> tuple[Array, ...]:
         logits = forward.outputs(backend, layers, params, operands)
         loss = objective.loss(backend, logits, operands, params, penalties)
-        return loss, objective.correct(backend, logits, operands)
+        return loss, *measures.sums(backend.xp, logits, operands.labels)
 
     return measure
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from portgnn import metrics
 from portgnn.graphs.arrays import Nodes
 from portgnn.models.layer import Layer
 from portgnn.placing import forward
 from portgnn.placing.prepared import Prepared
 from portgnn.placing.whole import place
 from portgnn.protocol import Backend, Run
+from portgnn.training.engine import Epochs
 from portgnn.training.step import make_loss, make_measure, make_step, validated
+
+VALIDATED = ("val_loss", "val_accuracy")
+"""What `make_run` gives of the validation nodes: their loss, and how many answers are right."""
 
 
 class WholeGraph:
@@ -23,14 +27,15 @@ class WholeGraph:
     def __init__(self, backend: Backend, task: Prepared) -> None:
         self.backend, self.task = backend, task
 
-    def make_run(self, validate: bool) -> Run:
+    def make_run(self, validate: bool) -> Epochs:
         backend, task, graph = self.backend, self.task, self.task.graph
         assert graph.train is not None
         loss = make_loss(backend, place(backend, task, graph.train, training=True), task)
         measure = None
         if validate:
             measure = make_measure(backend, place(backend, task, graph.val, training=False), task)
-        return backend.compile(validated(make_step(backend, task, loss), measure))
+        run = backend.compile(validated(make_step(backend, task, loss), measure))
+        return Epochs(run, metrics.of(task.config), len(graph.val) if validate and graph.val is not None else 0)
 
     def agree(self, value: float) -> float:
         return value
@@ -38,10 +43,10 @@ class WholeGraph:
     def any(self, flag: bool) -> bool:
         return flag
 
-    def accuracy(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> float:
+    def scores(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> dict[str, float]:
         assert self.task.graph.labels is not None
-        guess = logits(self.backend, self.task, params)[nodes].argmax(axis=1)
-        return float(np.mean(guess == self.task.graph.labels[nodes]))
+        found, labels = logits(self.backend, self.task, params)[nodes], self.task.graph.labels[nodes]
+        return {metric.name: metric.of(found, labels) for metric in metrics.of(self.task.config).metrics}
 
 
 def logits(
@@ -58,5 +63,5 @@ def logits(
 
 
 def make_run(backend: Backend, task: Prepared, *, validate: bool) -> Run:
-    """The compiled epochs of `WholeGraph`."""
-    return WholeGraph(backend, task).make_run(validate)
+    """The compiled epochs of `WholeGraph`: the training loss and, with `validate`, `VALIDATED` behind it."""
+    return WholeGraph(backend, task).make_run(validate).only("train_loss", *VALIDATED)

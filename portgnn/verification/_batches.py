@@ -17,7 +17,7 @@ from portgnn.loaders.source import InMemory
 from portgnn.parts import plain_batches
 from portgnn.protocol import Backend, Batching
 from portgnn.random import dropout_keys
-from portgnn.training import initial_state
+from portgnn.training import VALIDATED, initial_state
 from portgnn.verification import _followed as followed
 from portgnn.verification._network import nudged
 from portgnn.verification.cases import Recipe
@@ -42,7 +42,7 @@ def epochs(backend: Backend, recipe: Recipe) -> Measured:
     source = InMemory(recipe.prepared)
     engine = Sampled(backend, source)
     validate = recipe.graph.val is not None
-    run = engine.make_run(validate)
+    run = engine.make_run(validate).only("train_loss", *VALIDATED)
     state, rows = initial_state(backend, source, recipe.seed), []
     for start, count in ((0, 1), (1, 2)):
         state, metrics = run(state, dropout_keys(recipe.seed, range(start, start + count), recipe.config.layers))
@@ -61,7 +61,7 @@ def epochs(backend: Backend, recipe: Recipe) -> Measured:
     if recipe.graph.test is not None:
         params = {name: backend.to_numpy(state[f"param.{name}"]) for name in course.params[2]}
         right, close = followed.correct(backend, recipe, recipe.oracle.forward(course.params[2])[0], recipe.graph.test)
-        found = engine.accuracy(params, recipe.graph.test) * len(recipe.graph.test)
+        found = engine.scores(params, recipe.graph.test)["accuracy"] * len(recipe.graph.test)
         if abs(found - right) > close + 0.01:
             raise Departure(f"{found:.0f} test nodes are right, not {right}")
     return worst(*measured)

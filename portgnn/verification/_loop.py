@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.checkpoints import runs
+from portgnn.metrics import ACCURACY, Measures
 from portgnn.placing.prepared import Prepared
 from portgnn.presets import Config
-from portgnn.protocol import Backend, Run, State
-from portgnn.training import Fit, Progress, fit, initial_state
+from portgnn.protocol import Backend, State
+from portgnn.training import Epochs, Fit, Progress, fit, initial_state
 from portgnn.verification.cases import Recipe
 from portgnn.verification.check import check
 from portgnn.verification.draw import Draw
@@ -84,11 +85,11 @@ class Scripted:
     def any(self, flag: bool) -> bool:
         return flag
 
-    def accuracy(self, params: Any, nodes: Any) -> float:  # pragma: no cover
+    def scores(self, params: Any, nodes: Any) -> dict[str, float]:  # pragma: no cover
         raise NotImplementedError
 
-    def make_run(self, validate: bool) -> Run:
-        metrics = self._script.metrics
+    def make_run(self, validate: bool) -> Epochs:
+        metrics, val = self._script.metrics, self.task.graph.val
 
         def run(state: State, keys: NDArray[np.uint32]) -> tuple[State, Floats]:
             weight, rows = self.backend.to_numpy(state[WEIGHT]).astype(np.float64), []
@@ -106,7 +107,7 @@ class Scripted:
             }
             return state | others | {WEIGHT: self.backend.asarray(weight)}, np.array(rows)[:, : 3 if validate else 1]
 
-        return run
+        return Epochs(run, Measures((ACCURACY,)), len(val) if validate and val is not None else 0)
 
 
 class Left(Exception):

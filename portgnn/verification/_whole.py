@@ -69,6 +69,6 @@ def _check_accuracy(backend: Backend, recipe: Recipe, params: Any) -> None:
     for share in (0.2, 0.4, 0.6, 0.8, 1.0):
         nodes = np.sort(random.choice(known, max(round(share * len(known)), 1), replace=False))
         right, close = followed.correct(backend, recipe, want, nodes)
-        found = engine.accuracy(params, nodes) * len(nodes)
+        found = engine.scores(params, nodes)["accuracy"] * len(nodes)
         if abs(found - right) > close + 0.01:
             raise Departure(f"{found:.1f} of {len(nodes)} nodes are said to be right, and {right} are")

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from portgnn.graphs.graph import Graph, canonical_csr
 from portgnn.placing.prepared import Prepared
+from portgnn.presets import PRESETS as NAMED
 from portgnn.presets import Config, preset
 from portgnn.verification.measure import Floats
 from portgnn.verification.oracle import Course, Network
 
 FORMS = ("sparse", "dense")
 ADJACENCIES = ("csr", "dense")
-PRESETS = ("kipf", "pyg", "article")
+PRESETS = tuple(NAMED)
 
 
 @dataclass(frozen=True)

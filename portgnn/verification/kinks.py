@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.graphs.graph import Graph
+from portgnn.metrics import ACCURACY
 from portgnn.placing import forward
 from portgnn.placing.prepared import Prepared
 from portgnn.placing.whole import place, receptive_field
@@ -131,7 +132,7 @@ class WatchedRun:
                 return after, (value,)
             logits = forward.outputs(backend, layers, params, held_out)
             val_loss = objective.loss(backend, logits, held_out, params, penalties)
-            return after, (value, val_loss, objective.correct(backend, logits, held_out))
+            return after, (value, val_loss, *ACCURACY.sums(backend.xp, logits, held_out.labels))
 
         return backend.compile(step)
 

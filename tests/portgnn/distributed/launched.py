@@ -35,7 +35,7 @@ if how == "random":
 engine = Distributed(get_backend(name, device="cpu", dtype=dtype), source, collectives, watch, partition)
 done = fit(engine, 3)
 assert graph.test is not None
-accuracy = engine.accuracy(done.params, graph.test)
+accuracy = engine.scores(done.params, graph.test)["accuracy"]
 params = {key: value.tolist() for key, value in done.params.items()}
 document = {
     "train_loss": done.history.train_loss,
