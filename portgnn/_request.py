@@ -14,6 +14,7 @@ from portgnn.distributed.loop import Distributed
 from portgnn.errors import CheckpointError, ConfigError
 from portgnn.graphs.fingerprint import fingerprints
 from portgnn.graphs.graph import Graph
+from portgnn.graphs.split import split
 from portgnn.hyperparameters import whole_number
 from portgnn.loaders.engine import Sampled
 from portgnn.loaders.on_disk import OnDisk
@@ -166,8 +167,7 @@ def engine_for(backend: Backend, loaded: Loaded, group: ProcessGroup | None) -> 
         return WholeGraph(backend, Prepared.of(graph, config, moments))
     if group is not None and config.loader != "full":
         raise ConfigError(f"--distributed trains on the whole graph; leave --loader {config.loader} out")
-    if graph.train is None:
-        raise ConfigError(f"{graph.name} has no training split; give one with --split")
+    split(graph, "train")
     source: Source
     if isinstance(graph, Graph):
         source = InMemory(Prepared.of(graph, config, moments))

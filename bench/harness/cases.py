@@ -7,10 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from bench.harness.client import WorkerSpec
 from bench.harness.contender import Recipe
 from bench.harness.graphs import DENSE_LIMIT, BenchGraph, arxiv_size, synthetic
 from bench.harness.known_peers import PEERS, find_python
+from portgnn.graphs.split import labels_at
 from portgnn.presets import PRESETS
 from portgnn.presets import preset as named
 
@@ -78,9 +81,9 @@ def load(dataset: str) -> BenchGraph:
     from portgnn import load_graph
 
     graph = load_graph(dataset)
-    assert graph.labels is not None
-    splits = [part if part is not None else graph.labels[:0] for part in (graph.train, graph.val, graph.test)]
-    return BenchGraph(dataset, graph.adjacency, graph.features, graph.labels, *splits, graph.num_classes)
+    labels = labels_at(graph, np.arange(graph.num_nodes))
+    splits = [part if part is not None else labels[:0] for part in (graph.train, graph.val, graph.test)]
+    return BenchGraph(dataset, graph.adjacency, graph.features, labels, *splits, graph.num_classes)
 
 
 def selected(names: Sequence[str] | None, known: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ from bench.harness.contender import Program, Recipe, Unsupported
 from bench.harness.graphs import BenchGraph
 from bench.harness.verification import verify_program
 from portgnn import Graph
+from portgnn.graphs.split import split
 from portgnn.placing.prepared import Prepared
 from portgnn.placing.whole import place
 from portgnn.presets import Config
@@ -73,10 +74,10 @@ class OwnProgram:
         return metrics[0]
 
     def test_accuracy(self) -> float:
-        graph = self.prepared.graph
-        assert graph.test is not None
         host = {name: self.backend.to_numpy(value) for name, value in parameters_of(self._state).items()}
-        return WholeGraph(self.backend, self.prepared).scores(host, graph.test)["accuracy"]
+        return WholeGraph(self.backend, self.prepared).scores(host, split(self.prepared.graph, "test").nodes)[
+            "accuracy"
+        ]
 
     def verify(self, epochs: int) -> dict[str, Any]:
         """Whether this very program computes what the reference computes; afterwards it starts afresh."""

@@ -33,6 +33,7 @@ if __name__ == "__main__":
 from bench.studies.scaling_graphs import on_disk
 from portgnn import get_backend, load_graph, train
 from portgnn.disk.folder import DiskGraph
+from portgnn.graphs.split import split
 from portgnn.loaders.batch import assemble
 from portgnn.loaders.engine import Sampled
 from portgnn.loaders.neighbor import sample
@@ -153,15 +154,13 @@ def idle() -> None:
 def one_epoch(path: str, backend: str) -> None:
     """An epoch of `SEEDS` training nodes, exact validation on all held-out nodes, and the test."""
     graph = DiskGraph(path)
-    assert graph.train is not None
-    assert graph.test is not None
-    graph.train = graph.train[:SEEDS]
+    graph.train = split(graph, "train").nodes[:SEEDS]
     config = Config(loader="neighbor", fanout=FANOUT, batch_size=SMALL_BATCH, epochs=1, normalize_features=False)
     made, source = get_backend(backend), OnDisk(graph, config)
     engine = Sampled(made, source)
     clock = time.perf_counter()
     done = fit(engine, 0)
-    engine.scores(done.params, graph.test)
+    engine.scores(done.params, split(graph, "test").nodes)
     print(json.dumps({"peak": peak(), "seconds": time.perf_counter() - clock}))
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from portgnn.distributed.partition import Partition
 from portgnn.graphs.arrays import Nodes
+from portgnn.graphs.split import labels_at
 from portgnn.loaders.source import Source
 from portgnn.placing.elements import layer_elements
 from portgnn.placing.field import computes_all, narrowed, picking, picks
@@ -72,7 +73,6 @@ def place_part(
     processes' nodes, so that losses and gradients sum to those of the whole.
     """
     graph, rank = source.graph, collectives.rank
-    assert graph.labels is not None
     mine = np.sort(nodes[partition.owner_of(nodes) == rank])
     top = mine
     if computes_all(source.config):
@@ -95,7 +95,7 @@ def place_part(
         tuple(layer.matrix for layer in placed),
         picks(levels, [layer.keeps for layer in source.layers]),
         layer_elements(source.layers, levels, source.sparse_features) if training else (None,) * len(source.layers),
-        targets_of(graph.labels[mine], np.searchsorted(top, mine), len(top), graph.num_classes, len(nodes)),
+        targets_of(labels_at(graph, mine), np.searchsorted(top, mine), len(top), graph.num_classes, len(nodes)),
     )
 
 

@@ -14,6 +14,7 @@ from portgnn.distributed.partition import Partition
 from portgnn.distributed.watch import Watch
 from portgnn.errors import PeerLostError
 from portgnn.graphs.arrays import Nodes
+from portgnn.graphs.split import Split, split
 from portgnn.loaders.source import Source
 from portgnn.parts import plain_loop
 from portgnn.protocol import Array, Backend, Collectives, Params, Run, State
@@ -50,14 +51,13 @@ class Distributed:
         return self._together(lambda: self._sum(float(flag))) > 0
 
     def make_run(self, validate: bool) -> Epochs:
-        graph = self.task.graph
-        run = self._together(lambda: self._make_run(validate))
+        held_out = split(self.task.graph, "val") if validate else None
+        run = self._together(lambda: self._make_run(held_out))
 
         def guarded(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
             return self._together(lambda: run(state, keys))
 
-        counted = len(graph.val) if validate and graph.val is not None else 0
-        return Epochs(guarded, metrics.of(self.task.config), counted)
+        return Epochs(guarded, metrics.of(self.task.config), 0 if held_out is None else len(held_out))
 
     def scores(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> dict[str, float]:
         def sums() -> list[float]:
@@ -66,12 +66,11 @@ class Distributed:
 
         return metrics.of(self.task.config).values(self._together(sums), len(nodes))
 
-    def _make_run(self, validate: bool) -> Run:
-        backend, collectives, graph = self.backend, self._collectives, self.task.graph
-        assert graph.train is not None
-        operands = self._place(graph.train, training=True)
+    def _make_run(self, held_out: Split | None) -> Run:
+        backend, collectives = self.backend, self._collectives
+        operands = self._place(split(self.task.graph, "train").nodes, training=True)
         loss = make_loss(partitioned(backend), operands, self.task, self._adds_penalty)
-        measure = self._evaluation(graph.val) if validate and graph.val is not None else None
+        measure = None if held_out is None else self._evaluation(held_out.nodes)
         step = validated(make_step(backend, self.task, loss, self._summed), measure)
         if collectives.compiled:
             return backend.compile(step)

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.graphs.graph import Features
+from portgnn.graphs.split import labels_at
 from portgnn.loaders.neighbor import Block
 from portgnn.loaders.source import Source
 from portgnn.placing.elements import Numbers, layer_elements
@@ -72,8 +73,7 @@ def assemble(source: Source, block: Block) -> HostBatch:
     index = tuple(
         None if each is None else _lengthened(each, size) for each, size in zip(elements, sizes[:-1], strict=True)
     )
-    assert graph.labels is not None
-    counted = np.asarray(graph.labels[block.nodes], dtype=np.int32)
+    counted = np.asarray(labels_at(graph, block.nodes), dtype=np.int32)
     targets = targets_of(counted, block.counted, sizes[-1], graph.num_classes)
     return HostBatch(features, numbers, tuple(adjacency), picked, index, targets)
 

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from portgnn.graphs.arrays import Nodes, canonical_csr
+from portgnn.graphs.split import split
 from portgnn.loaders.neighbor import Block
 from portgnn.loaders.source import InMemory, Source
 from portgnn.placing.edges import Looped
@@ -35,8 +36,7 @@ class Clusters:
         order = _order(source, number)
         self.parts = [np.sort(part) for part in np.array_split(order, number)]
         is_train = np.zeros(n, dtype=bool)
-        assert source.graph.train is not None
-        is_train[source.graph.train] = True
+        is_train[split(source.graph, "train").nodes] = True
         self._is_train = is_train
 
     def batches(self, draw: np.random.Generator) -> Iterator[Block]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from portgnn import metrics
 from portgnn.graphs.arrays import Nodes
+from portgnn.graphs.split import labels_at, split
 from portgnn.loaders import neighbor
 from portgnn.loaders._prefetch import Prefetch
 from portgnn.loaders.batch import HostBatch, Tree, as_tree, assemble, from_tree, place_batch
@@ -43,10 +44,10 @@ class Sampled:
         return flag
 
     def make_run(self, validate: bool) -> Epochs:
-        backend, graph = self.backend, self.task.graph
+        backend = self.backend
         step = make_step(backend, self.task, self._loss)
         batched = backend.compile_batches(step) if isinstance(backend, Batching) else plain_batches(backend, step)
-        held_out = HeldOut(backend, self.task, graph.val) if validate and graph.val is not None else None
+        held_out = HeldOut(backend, self.task, split(self.task.graph, "val").nodes) if validate else None
 
         def run(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
             rows = []
@@ -77,8 +78,7 @@ class Sampled:
         if self._clusters is not None:
             blocks = self._clusters.batches(draw)
         else:
-            assert self.task.graph.train is not None
-            blocks = neighbor.batches(self.task, self.task.graph.train, draw)
+            blocks = neighbor.batches(self.task, split(self.task.graph, "train").nodes, draw)
         return (assemble(self.task, block) for block in blocks)
 
     def _loss(self, params: Params, keys: Any, batch: Tree) -> tuple[Array, None]:
@@ -93,8 +93,7 @@ class HeldOut:
         self._measures, self.count = metrics.of(source.config), len(nodes)
         ordered = np.sort(nodes)
         self._inference = Inference(backend, source, ordered)
-        assert source.graph.labels is not None
-        labels = np.asarray(source.graph.labels[ordered], dtype=np.int32)
+        labels = np.asarray(labels_at(source.graph, ordered), dtype=np.int32)
         targets = targets_of(labels, np.arange(len(labels)), len(labels), source.graph.num_classes)
         counted = backend.asarray(targets.weights), backend.asarray(targets.labels)
         self._operands = Operands(None, (), (), (), *counted, targets.count)

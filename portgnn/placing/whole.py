@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from portgnn.graphs.arrays import Nodes
 from portgnn.graphs.graph import Features, canonical_csr
+from portgnn.graphs.split import labels_at
 from portgnn.models.layer import Layer
 from portgnn.placing.elements import Numbers, layer_elements, stored_elements
 from portgnn.placing.field import Field, computes_all, field_in, picks
@@ -90,9 +91,8 @@ def _targets(prepared: Prepared, nodes: Nodes | None, rows: Nodes) -> Targets:
     if nodes is None:
         nothing = np.zeros(0, dtype=np.int64)
         return targets_of(nothing, nothing, len(rows), classes)
-    assert prepared.graph.labels is not None
     at = np.arange(len(nodes)) if rows is nodes else nodes
-    return targets_of(prepared.graph.labels[nodes], at, len(rows), classes)
+    return targets_of(labels_at(prepared.graph, nodes), at, len(rows), classes)
 
 
 def dense_product(block: sp.csr_array, prepared: Prepared, rows: Nodes, dtype: str) -> NDArray[Any]:

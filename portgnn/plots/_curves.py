@@ -37,11 +37,7 @@ def draw_curves(axes: Sequence[Axes], runs: Sequence[dict[str, Any]]) -> None:
             ring = {"marker": "o", "mfc": "none", "mec": val["color"], "ms": 8, "linestyle": "none"}
             losses.plot(best + 1, run["val_loss"][best], label=None if slot else "lowest validation loss", **ring)
         for metric, own in drawn.items():
-            if run.get(f"val_{metric.name}"):
-                own.plot(epochs, run[f"val_{metric.name}"], label=f"{of}validation", **val)
-            if run.get(f"test_{metric.name}") is not None:
-                dots = {"color": val["color"], "linestyle": ":", "linewidth": 1.0}
-                own.axhline(run[f"test_{metric.name}"], label=f"{of}test, after training", **dots)
+            _draw_metric(own, run, metric, of, val)
     losses.set(xlabel="epoch", ylabel=f"{LOSS.words} ({LOSS.unit})", title=title(runs))
     for metric, own in drawn.items():
         own.set(xlabel="epoch", ylabel=f"{metric.words} ({metric.unit})", title=metric.words)
@@ -50,6 +46,16 @@ def draw_curves(axes: Sequence[Axes], runs: Sequence[dict[str, Any]]) -> None:
         one.grid(alpha=0.3)
         if one.get_legend_handles_labels()[0]:
             one.legend(**(many if len(runs) > 1 else {"fontsize": 9}))
+
+
+def _draw_metric(axes: Axes, run: dict[str, Any], metric: Quantity, of: str, look: dict[str, Any]) -> None:
+    """A metric of the validation nodes, and of the test nodes at the end. of: what labels begin with."""
+    val, test = run.get(f"val_{metric.name}"), run.get(f"test_{metric.name}")
+    if val:
+        axes.plot(range(1, len(val) + 1), val, label=f"{of}validation", **look)
+    if test is not None:
+        dots = {"color": look["color"], "linestyle": ":", "linewidth": 1.0}
+        axes.axhline(test, label=f"{of}test, after training", **dots)
 
 
 def metrics_of(runs: Sequence[dict[str, Any]]) -> list[Quantity]:

@@ -13,25 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.graphs.arrays import Nodes
+from portgnn.graphs.split import Labelled
 from portgnn.metrics import Measures
 from portgnn.models.layer import Layer
 from portgnn.presets import Config
 from portgnn.protocol import Backend, Run, State
 
 
-class Described(Protocol):
+class Described(Labelled, Protocol):
     """What a run must know of a graph beside its matrices: a `Graph`, or one on disk."""
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def labels(self) -> NDArray[np.int64] | None: ...
-    @property
-    def train(self) -> Nodes | None: ...
-    @property
-    def val(self) -> Nodes | None: ...
-    @property
-    def test(self) -> Nodes | None: ...
     @property
     def num_nodes(self) -> int: ...
     @property

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from portgnn.errors import ConfigError
+from portgnn.graphs.split import split
 from portgnn.training.course import Course, Fit, History, Progress
 from portgnn.training.engine import Engine, Task
 
@@ -78,10 +79,7 @@ def keep(checkpointer: Checkpointer, course: Course) -> None:
 def check_splits(task: Task) -> None:
     """Raises ConfigError where the graph has no training split, or lacks the validation split that the recipe needs."""
     graph, config = task.graph, task.config
-    if graph.train is None:
-        raise ConfigError(
-            f"{graph.name} has no training split; give one with --split, in Python split= or Graph.with_splits"
-        )
+    split(graph, "train")
     if graph.val is None and config.restore_best:
         raise ConfigError(f"restore_best needs a validation split, and {graph.name} has none")
     if graph.num_classes < 1:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from portgnn import metrics
 from portgnn.graphs.arrays import Nodes
+from portgnn.graphs.split import labels_at, split
 from portgnn.models.layer import Layer
 from portgnn.placing import forward
 from portgnn.placing.prepared import Prepared
@@ -28,14 +29,14 @@ class WholeGraph:
         self.backend, self.task = backend, task
 
     def make_run(self, validate: bool) -> Epochs:
-        backend, task, graph = self.backend, self.task, self.task.graph
-        assert graph.train is not None
-        loss = make_loss(backend, place(backend, task, graph.train, training=True), task)
+        backend, task = self.backend, self.task
+        loss = make_loss(backend, place(backend, task, split(task.graph, "train").nodes, training=True), task)
+        held_out = split(task.graph, "val") if validate else None
         measure = None
-        if validate:
-            measure = make_measure(backend, place(backend, task, graph.val, training=False), task)
+        if held_out is not None:
+            measure = make_measure(backend, place(backend, task, held_out.nodes, training=False), task)
         run = backend.compile(validated(make_step(backend, task, loss), measure))
-        return Epochs(run, metrics.of(task.config), len(graph.val) if validate and graph.val is not None else 0)
+        return Epochs(run, metrics.of(task.config), 0 if held_out is None else len(held_out))
 
     def agree(self, value: float) -> float:
         return value
@@ -44,8 +45,7 @@ class WholeGraph:
         return flag
 
     def scores(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> dict[str, float]:
-        assert self.task.graph.labels is not None
-        found, labels = logits(self.backend, self.task, params)[nodes], self.task.graph.labels[nodes]
+        found, labels = logits(self.backend, self.task, params)[nodes], labels_at(self.task.graph, nodes)
         return {metric.name: metric.of(found, labels) for metric in metrics.of(self.task.config).metrics}
 
 

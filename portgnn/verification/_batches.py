@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from portgnn.graphs.split import labels_at, split
 from portgnn.loaders import neighbor
 from portgnn.loaders.batch import as_tree, assemble, place_batch
 from portgnn.loaders.cluster import Clusters
@@ -124,7 +125,7 @@ def samples(backend: Backend, recipe: Recipe) -> Measured:
     random = np.random.default_rng(recipe.seed)
     whole = recipe.prepared
     fanout = int(random.integers(1, 3))
-    dense, train = whole.adjacency.toarray(), np.sort(recipe.graph.train)  # type: ignore[arg-type]
+    dense, train = whole.adjacency.toarray(), np.sort(split(recipe.graph, "train").nodes)
     # Several batches an epoch, where there are nodes enough: a single one has no order, and no last one to miss.
     size = min(int(random.integers(3, 9)), max(len(train) // 4, 1))
     config = replace(whole.config, batch_size=size, fanout=str(fanout))
@@ -195,9 +196,8 @@ def _check_rows(recipe: Recipe, source: InMemory, block: Any) -> None:
             width, nodes = source.layers[layer].fan_in, block.levels[layer]
             if not np.array_equal(numbers[: len(nodes)], nodes[:, None] * width + np.arange(width)):
                 raise Departure(f"the inputs of layer {layer} have other element numbers")
-    assert graph.labels is not None
     targets = np.zeros((len(batch.targets.labels), graph.num_classes))
-    targets[block.counted, graph.labels[block.nodes]] = -1.0 / len(block.nodes)
+    targets[block.counted, labels_at(graph, block.nodes)] = -1.0 / len(block.nodes)
     if np.abs(batch.targets.weights - targets).max() > 1e-12 or batch.count != len(block.nodes):
         raise Departure("a batch counts other nodes, or weights them otherwise")
     _check_padding(block, batch)

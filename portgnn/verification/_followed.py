@@ -14,6 +14,7 @@ from collections.abc import Hashable
 from functools import lru_cache
 from typing import Any, cast
 
+from portgnn.graphs.split import split
 from portgnn.placing.whole import receptive_field
 from portgnn.protocol import Array, Backend
 from portgnn.verification import kinks
@@ -88,8 +89,7 @@ def gradient(backend: Backend, recipe: Recipe, params: Values, keys: Any, seen: 
     """The training loss and its gradient by the reference. seen: what went into relu and came out, a layer each."""
     if backend.dtype not in COARSE:
         return recipe.oracle.gradient(params, keys, recipe.graph.train)
-    assert recipe.graph.train is not None
-    hidden = receptive_field(recipe.prepared, recipe.graph.train)[1:-1]
+    hidden = receptive_field(recipe.prepared, split(recipe.graph, "train").nodes)[1:-1]
     sides = [
         (nodes, backend.to_numpy(before), backend.to_numpy(after) > 0)
         for nodes, (before, after) in zip(hidden, seen, strict=True)

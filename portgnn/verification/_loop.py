@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.checkpoints import runs
+from portgnn.graphs.split import split
 from portgnn.metrics import ACCURACY, Measures
 from portgnn.placing.prepared import Prepared
 from portgnn.presets import Config
@@ -55,7 +56,7 @@ class Script:
         falling = np.exp(-np.arange(epochs) / random.uniform(5, 40)) + random.uniform(0, 0.3) * random.random(epochs)
         rising = np.maximum(np.arange(epochs) - random.integers(2, epochs + 20), 0) * 0.02
         val = np.round(falling + rising, int(random.integers(1, 5)))  # coarse ones have ties
-        right = random.integers(0, len(self.prepared.graph.val) + 1, epochs)  # type: ignore[arg-type]
+        right = random.integers(0, len(split(self.prepared.graph, "val")) + 1, epochs)
         return np.stack([random.uniform(0.1, 3.0, epochs), val, right], axis=1)
 
     def weight(self, epochs: int, start: Floats) -> Floats:
@@ -89,7 +90,7 @@ class Scripted:
         raise NotImplementedError
 
     def make_run(self, validate: bool) -> Epochs:
-        metrics, val = self._script.metrics, self.task.graph.val
+        metrics = self._script.metrics
 
         def run(state: State, keys: NDArray[np.uint32]) -> tuple[State, Floats]:
             weight, rows = self.backend.to_numpy(state[WEIGHT]).astype(np.float64), []
@@ -107,7 +108,7 @@ class Scripted:
             }
             return state | others | {WEIGHT: self.backend.asarray(weight)}, np.array(rows)[:, : 3 if validate else 1]
 
-        return Epochs(run, Measures((ACCURACY,)), len(val) if validate and val is not None else 0)
+        return Epochs(run, Measures((ACCURACY,)), len(split(self.task.graph, "val")) if validate else 0)
 
 
 class Left(Exception):
@@ -160,7 +161,7 @@ def _outcome(script: Script) -> tuple[int, bool, int, int]:
 
 def _compared(script: Script, done: Fit, start: Floats, what: str) -> Measured:
     epochs, stopped, lowest, returned = _outcome(script)
-    history, wanted, val = done.history, script.metrics[:epochs], script.prepared.graph.val
+    history, wanted, val = done.history, script.metrics[:epochs], split(script.prepared.graph, "val")
     rule = f"{script.config.stopping}, patience {script.config.patience}, from {script.config.stop_after:g} on"
     if len(history) != epochs:
         raise Departure(f"{what} ends after {len(history)} epochs and not after {epochs} ({rule})")
@@ -170,7 +171,7 @@ def _compared(script: Script, done: Fit, start: Floats, what: str) -> Measured:
         )
     if done.best_epoch != lowest:
         raise Departure(f"{what} calls epoch {done.best_epoch} the best; the lowest validation loss is at {lowest}")
-    found = np.array([history.train_loss, history.val_loss, np.array(history.val_accuracy) * len(val)]).T  # type: ignore[arg-type]
+    found = np.array([history.train_loss, history.val_loss, np.array(history.val_accuracy) * len(val)]).T
     if found.shape != wanted.shape or np.abs(found - wanted).max() > 1e-9:
         raise Departure(f"{what} has another history than its epochs")
     if len(history.epoch_ms) != epochs:

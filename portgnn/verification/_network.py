@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from portgnn.graphs.split import split
 from portgnn.metrics import ACCURACY
 from portgnn.placing import forward
 from portgnn.placing.whole import place
@@ -87,7 +88,7 @@ def _loss_and_gradient(backend: Backend, recipe: Recipe) -> tuple[Any, Any, Any,
 def loss(backend: Backend, recipe: Recipe) -> Measured:
     """The training loss with dropout, over the training nodes alone."""
     got, _, want, _ = _loss_and_gradient(backend, recipe)
-    count, nodes = len(recipe.graph.train), recipe.graph.num_nodes  # type: ignore[arg-type]
+    count, nodes = len(split(recipe.graph, "train")), recipe.graph.num_nodes
     suspects = {"the loss is a mean over all nodes": lambda: np.asarray(want * count / nodes)}
     return compare("the loss", fetch(backend, got, "the loss"), np.asarray(want), max(want, 1.0), suspects)
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from portgnn.graphs.split import split
 from portgnn.presets import Config
 from portgnn.verification.kinks import ROUNDOFF, Following
 from portgnn.verification.measure import Floats
@@ -137,13 +138,12 @@ class Stepping(Following):
 
     def _off(self, params: Values, grads: Values, share: float) -> Values:
         """How far rounding may move each entry of a gradient: by its terms, and by the gradient's largest entry."""
-        config, labels, nodes = self.config, self.graph.labels, self.graph.train
-        assert labels is not None
-        assert nodes is not None
+        config, train = self.config, split(self.graph, "train")
+        nodes = train.nodes
         # The backward pass once more, with every number's size; what relu or dropout zeroed stays out.
         size = np.zeros_like(self._logits)
         size[nodes] = np.exp(log_softmax(self._logits[nodes]))
-        size[nodes, labels[nodes]] += 1.0
+        size[nodes, train.labels] += 1.0
         size /= len(nodes)
         terms: Values = {}
         for layer in reversed(range(config.layers)):

@@ -10,6 +10,7 @@ import numpy as np
 
 from portgnn.api import predict, train
 from portgnn.graphs.graph import Graph
+from portgnn.graphs.split import labels_at
 from portgnn.protocol import Backend
 from portgnn.training import WholeGraph
 from portgnn.verification import _followed as followed
@@ -63,8 +64,10 @@ def whole(backend: Backend, recipe: Recipe) -> Measured:
 def _check_accuracy(backend: Backend, recipe: Recipe, params: Any) -> None:
     """Shares of right answers on several sets of nodes: on one alone, another set may have as many."""
     graph, want = recipe.graph, recipe.oracle.forward(params)[0]
-    assert graph.labels is not None
-    known, random = np.flatnonzero(graph.labels >= 0), np.random.default_rng(recipe.seed)
+    known, random = (
+        np.flatnonzero(labels_at(graph, np.arange(graph.num_nodes)) >= 0),
+        np.random.default_rng(recipe.seed),
+    )
     engine = WholeGraph(backend, recipe.prepared)
     for share in (0.2, 0.4, 0.6, 0.8, 1.0):
         nodes = np.sort(random.choice(known, max(round(share * len(known)), 1), replace=False))

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.graphs.graph import Graph
+from portgnn.graphs.split import split
 from portgnn.metrics import ACCURACY
 from portgnn.placing import forward
 from portgnn.placing.prepared import Prepared
@@ -100,8 +101,7 @@ class WatchedRun:
 
     def __init__(self, backend: Backend, prepared: Prepared) -> None:
         self._backend, self._prepared = backend, prepared
-        assert prepared.graph.train is not None
-        self._hidden = receptive_field(prepared, prepared.graph.train)[1:-1]
+        self._hidden = receptive_field(prepared, split(prepared.graph, "train").nodes)[1:-1]
         self._run = self._compiled()
         self.metrics: list[Floats] = []
 

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.graphs.graph import Graph
+from portgnn.graphs.split import labels_at
 from portgnn.presets import Config
 from portgnn.verification.measure import Floats
 
@@ -173,20 +174,18 @@ class Network:
 
     def loss(self, logits: Floats, params: Values, nodes: Any) -> float:
         """Mean cross-entropy over `nodes`, and l2/2 ||W0||^2."""
-        labels = self.graph.labels
-        assert labels is not None
-        data = -log_softmax(logits)[nodes, labels[nodes]].mean()
+        data = -log_softmax(logits)[nodes, labels_at(self.graph, nodes)].mean()
         return float(data + self.config.l2 / 2 * (params["weight0"] ** 2).sum())
 
     def correct(self, logits: Floats, nodes: Any, near: float | None = None) -> tuple[int, int]:
         """How many of `nodes` are right, and how many are so close to a tie that rounding may decide them."""
         near = self.near if near is None else near
-        labels = self.graph.labels
-        assert labels is not None
         rows = logits[nodes]
         ordered = np.sort(rows, axis=1)
         gap = ordered[:, -1] - ordered[:, -2] if rows.shape[1] > 1 else np.full(len(rows), np.inf)
-        return int((rows.argmax(axis=1) == labels[nodes]).sum()), int((gap < near * np.abs(rows).max()).sum())
+        return int((rows.argmax(axis=1) == labels_at(self.graph, nodes)).sum()), int(
+            (gap < near * np.abs(rows).max()).sum()
+        )
 
     def gradient(self, params: Values, keys: Any, nodes: Any) -> tuple[float, Values]:
         """The training loss and its gradient, by hand."""
@@ -194,12 +193,11 @@ class Network:
         return loss, grads
 
     def _pulled(self, params: Values, keys: Any, nodes: Any) -> tuple[float, Values, list[tuple[Any, Any, Floats]]]:
-        config, labels = self.config, self.graph.labels
-        assert labels is not None
+        config = self.config
         logits, trace = self.forward(params, keys)
         grad = np.zeros_like(logits)
         grad[nodes] = np.exp(log_softmax(logits))[nodes]
-        grad[nodes, labels[nodes]] -= 1.0
+        grad[nodes, labels_at(self.graph, nodes)] -= 1.0
         grad /= len(nodes)
         grads: Values = {}
         for layer in reversed(range(config.layers)):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from portgnn import TrainResult, metrics, train
+from portgnn import TrainResult, load_graph, metrics, predict, train
 from portgnn.checkpoints.runs import load_run
 from portgnn.cli import main
 from portgnn.errors import CheckpointError
@@ -56,8 +56,6 @@ def another(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _by_hand(result: TrainResult) -> float:
-    from portgnn import load_graph, predict
-
     graph = load_graph("karate")
     assert graph.test is not None
     return float(predict(result, graph, dtype="float64")[graph.test].max(axis=1).std())
@@ -164,11 +162,11 @@ def test_a_curve_that_is_not_measured_any_more_ends_nothing_in_silence(tmp_path:
 
 
 @pytest.mark.parametrize("stopping", ["window", "patience"])
-def test_a_task_says_which_way_is_better(stopping: Any, make_graph: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_says_which_way_is_better(stopping: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Monitored by accuracy, the first of the highest is the best, and runs stop by its mirror image."""
     monkeypatch.setattr(metrics, "CLASSES", Measures((ACCURACY,), monitor="val_accuracy"))
     config = Config(epochs=60, patience=5, stopping=stopping, restore_best=True, learning_rate=0.05)
-    prepared = Prepared.of(make_graph(5, nodes=60), config)
+    prepared = Prepared.of(load_graph("karate"), config)
     course = Course(WholeGraph(get_backend("numpy", dtype="float64"), prepared), 0, None)
     while not course.ended:
         course.advance(range(len(course.history), min(len(course.history) + 7, config.epochs)))

@@ -16,8 +16,6 @@ from portgnn.datasets import dataset_names, describe_datasets, load_graph
 from portgnn.datasets._catalog import DATASETS
 from portgnn.errors import DatasetError, DownloadError
 
-NAMES = ("cora", "citeseer", "pubmed", "cora-linqs", "karate", "csbm-cora")
-
 
 @pytest.fixture
 def nothing_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,22 +25,19 @@ def nothing_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_names() -> None:
-    assert dataset_names() == NAMES
+    assert dataset_names() == tuple(DATASETS)
+    assert {"cora", "citeseer", "pubmed", "cora-linqs", "karate", "csbm-cora"} <= set(DATASETS)
 
 
 @pytest.mark.usefixtures("nothing_at_hand")
 def test_descriptions_are_json() -> None:
     records = describe_datasets()
     assert json.loads(json.dumps(records)) == records
-    assert [record["name"] for record in records] == list(NAMES)
-    assert {record["name"]: record["at_hand"] for record in records} == {
-        "cora": None,
-        "citeseer": None,
-        "pubmed": None,
-        "cora-linqs": None,
-        "karate": "bundled",
-        "csbm-cora": "bundled",
-    }
+    assert [record["name"] for record in records] == list(DATASETS)
+    bundled = [record["name"] for record in records if record["at_hand"] == "bundled"]
+    assert {"karate", "csbm-cora"} <= set(bundled)
+    assert all((name in bundled) is not bool(dataset.files) for name, dataset in DATASETS.items())
+    assert {record["at_hand"] for record in records} == {None, "bundled"}
     assert all(record["paper"] and record["licence"] and record["source"] for record in records)
 
 
