@@ -101,7 +101,7 @@ class Measures:
             found["val_loss"] = rows[:, 1]
             for metric in self.metrics:
                 name = f"val_{metric.name}"
-                found[name] = metric.value(rows[:, self.columns[name]].T, count)
+                found[name] = metric.value(list(rows[:, self.columns[name]].T), count)
         return found
 
     @property

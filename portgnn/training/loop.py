@@ -10,8 +10,9 @@ from typing import Protocol
 
 from portgnn.errors import ConfigError
 from portgnn.graphs.split import split
-from portgnn.training.course import Course, Fit, History, Progress
+from portgnn.training.course import Course, Fit, Progress
 from portgnn.training.engine import Engine, Task
+from portgnn.training.history import History
 
 CHUNK_SECONDS = 0.1
 CHUNK_EPOCHS = 64

@@ -124,3 +124,14 @@ def test_a_long_function_is_found_unless_it_says_why(draw: ModuleType, tmp_path:
     root = _planted(tmp_path, {"portgnn/a.py": f"def f(x):\n{body}\n\ndef g(x):  # long: a table\n{body}\n"})
     assert [(name, length, forks) for _, name, length, forks in draw.functions(root)] == [("f", 10, 9)]
     assert len(draw.figures(root)["long functions"]) == 1
+
+
+def test_the_ways_are_as_long_as_the_page_says(tool: Callable[[str], ModuleType]) -> None:
+    ways = tool("hops").ways(ROOT)
+    assert [way[0][1] for way in ways.values()] == ["main"] * 3
+    assert {way[-1][1] for way in ways.values()} == {"karate", "TapeBackend.csr", "InPlaceAdam.step"}
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = [row.split("|") for row in page.splitlines() if row.startswith("| to ")]
+    said = {"made": rows[0], "on the device": rows[1], "updated": rows[2]}
+    for effect, way in ways.items():
+        assert int(said[effect.partition(": ")[2]][3]) == len(way), effect
