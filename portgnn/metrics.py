@@ -56,9 +56,10 @@ class Metric(Quantity):
         """The metric of `count` counted nodes. sums: numbers, or arrays of them, an entry an epoch."""
         raise NotImplementedError
 
-    def of(self, outputs: NDArray[Any], labels: NDArray[Any]) -> float:
-        """The metric on the host, where every row counts."""
-        return float(self.value([float(each) for each in self.sums(np, outputs, labels)], len(labels)))
+    def of(self, outputs: Any, labels: NDArray[Any]) -> float:
+        """The metric of NumPy's arrays, where every row counts."""
+        given: Any = labels
+        return float(self.value([float(np.asarray(each)) for each in self.sums(np, outputs, given)], len(labels)))
 
 
 class Accuracy(Metric):

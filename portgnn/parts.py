@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.protocol import Array, Backend, BatchStep, Optimizer, Params, Run, State, Step
+from portgnn.protocol import Backend, BatchStep, Optimizer, Params, Run, State, Step
+
+Array: TypeAlias = Any
+"""An adapter's own array: whoever takes a part here has its framework's."""
 
 
 class Adam:

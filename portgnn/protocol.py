@@ -20,28 +20,53 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
+from types import EllipsisType
+from typing import Any, ClassVar, Protocol, TypeAlias, overload, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-Array: TypeAlias = Any
-"""A backend's own array. Only the backend that made it looks inside."""
+Index: TypeAlias = int | slice | EllipsisType | None
 
-Params: TypeAlias = dict[str, Array]
-"""Parameters or gradients: a flat dictionary from name to array."""
 
-State: TypeAlias = dict[str, Array]
+class Array(Protocol):
+    """A backend's own array, as those see it who made it not: operators, and rows by number.
+
+    All else is a function of `Backend.xp` or a verb of the backend. An adapter's arrays are of its framework's type.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> Any: ...
+    def __getitem__(self, key: Index | tuple[Index, ...], /) -> Array: ...
+    def __neg__(self) -> Array: ...
+    def __add__(self, other: Array | float, /) -> Array: ...
+    def __radd__(self, other: float, /) -> Array: ...
+    def __sub__(self, other: Array | float, /) -> Array: ...
+    def __rsub__(self, other: float, /) -> Array: ...
+    def __mul__(self, other: Array | float, /) -> Array: ...
+    def __rmul__(self, other: float, /) -> Array: ...
+    def __truediv__(self, other: Array | float, /) -> Array: ...
+    def __rtruediv__(self, other: float, /) -> Array: ...
+    def __lt__(self, other: Array | float, /) -> Array: ...
+    def __gt__(self, other: Array | float, /) -> Array: ...
+
+
+Params: TypeAlias = dict[str, Any]
+"""Parameters or gradients: a flat dictionary from name to array. Open, as what follows is: adapters have their own."""
+
+State: TypeAlias = dict[str, Any]
 """Parameters and optimizer state together: a flat dictionary that `to_numpy` can store whole."""
 
 Key: TypeAlias = Any
 """A dropout key: two integers below 2**32, `key[0]` and `key[1]`, as Python ints or as device scalars."""
 
-LossFn: TypeAlias = Callable[..., tuple[Array, Any]]
+LossFn: TypeAlias = Callable[..., tuple[Any, Any]]
 """`fn(params, *args) -> (loss, aux)`, loss one real floating number as a 0-d array."""
 
-Step: TypeAlias = Callable[[State, Any], tuple[State, tuple[Array, ...]]]
+Step: TypeAlias = Callable[[State, Any], tuple[State, tuple[Any, ...]]]
 """`step(state, keys) -> (state, metrics)`: one epoch; keys [layers, 2]; metrics a tuple of 0-d arrays."""
 
 Run: TypeAlias = Callable[[State, NDArray[np.uint32]], tuple[State, NDArray[np.float64]]]
@@ -49,7 +74,7 @@ Run: TypeAlias = Callable[[State, NDArray[np.uint32]], tuple[State, NDArray[np.f
 metrics is a host array [epochs, number of metrics]."""
 
 
-BatchStep: TypeAlias = Callable[[State, Any, Any], tuple[State, tuple[Array, ...]]]
+BatchStep: TypeAlias = Callable[[State, Any, Any], tuple[State, tuple[Any, ...]]]
 """`step(state, keys, batch) -> (state, metrics)`: a `Step` over a batch, a tuple tree of arrays, handles and None."""
 
 
@@ -135,6 +160,12 @@ class Backend(Protocol):
         index: an int n for elements 0 to n-1, or int32 element numbers of any shape (modulo 2**32).
         """
 
+    @overload
+    def dropout(self, x: CSR, rate: float, key: Key, index: Array | None = None) -> CSR: ...
+    @overload
+    def dropout(self, x: Array, rate: float, key: Key, index: Array | None = None) -> Array: ...
+    @overload
+    def dropout(self, x: Array | CSR, rate: float, key: Key, index: Array | None = None) -> Array | CSR: ...
     def dropout(self, x: Array | CSR, rate: float, key: Key, index: Array | None = None) -> Array | CSR:
         """Keeps an element where its bits are below `keep_threshold(rate)`, scaled by 1/(1 - rate); else 0.
 

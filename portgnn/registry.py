@@ -17,7 +17,7 @@ import scipy.sparse as sp
 
 from portgnn._system import forks
 from portgnn.errors import BackendError, near_matches
-from portgnn.protocol import Backend, BackendClass
+from portgnn.protocol import Array, Backend, BackendClass, Params
 from portgnn.text import shortened
 
 GROUP = "portgnn.backends"
@@ -151,7 +151,7 @@ def self_check(backend: Backend) -> None:
     weight = np.array([[0.5, -1.0], [0.25, 2.0], [-0.75, 1.5]])
     handle = backend.csr(matrix)
 
-    def fn(params: dict[str, object]) -> tuple[object, None]:
+    def fn(params: Params) -> tuple[Array, None]:
         logits = backend.spmm(handle, params["weight"])
         return backend.xp.sum(logits * backend.log_softmax(logits)), None
 

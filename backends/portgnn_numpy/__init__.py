@@ -10,8 +10,9 @@ import scipy
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.protocol import Array, Capabilities, Key
+from portgnn.protocol import Capabilities, Key
 from portgnn.random import dropout_mask, random_bits
+from portgnn_numpy.arrays import Array
 from portgnn_numpy.backend import TapeBackend
 from portgnn_numpy.optim import InPlaceAdam
 

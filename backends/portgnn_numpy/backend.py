@@ -13,8 +13,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.parts import Adam, checked_loss, plain_loop
-from portgnn.protocol import Array, Capabilities, Key, LossFn, Params, Run, Step
+from portgnn.protocol import Capabilities, Key, LossFn, Params, Run, Step
 from portgnn.random import keep_threshold
+from portgnn_numpy.arrays import Array
 from portgnn_numpy.namespace import tape_over
 from portgnn_numpy.tape import Tape, Var, backward, unary, value_of
 from portgnn_numpy.underflow import to_zero

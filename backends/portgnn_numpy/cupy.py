@@ -11,8 +11,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.protocol import Array, Capabilities, Key
+from portgnn.protocol import Capabilities, Key
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS
+from portgnn_numpy.arrays import Array
 from portgnn_numpy.backend import TapeBackend
 
 

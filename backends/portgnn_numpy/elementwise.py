@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from portgnn.protocol import Array
+from portgnn_numpy.arrays import Array
 from portgnn_numpy.tape import Var, binary, unary, value_of
 
 Unary = Callable[[Any, Array, Array, Array], Array]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from portgnn.protocol import Array
+from portgnn_numpy.arrays import Array
 from portgnn_numpy.movement import matrix_transpose
 from portgnn_numpy.tape import Var, moved, unary, unbroadcast, value_of
 

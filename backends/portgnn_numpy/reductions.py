@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from portgnn.protocol import Array
 from portgnn_numpy import sums
+from portgnn_numpy.arrays import Array
 from portgnn_numpy.tape import unary, value_of
 
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from portgnn.protocol import Array
+from portgnn_numpy.arrays import Array
 
 BLOCK = 128
 """Rows that one product adds up, of narrow matrices one after the other; the fewer, the more products."""

@@ -16,8 +16,8 @@ from typing import Any, NoReturn
 
 from array_api_compat import array_namespace
 
-from portgnn.protocol import Array
 from portgnn_numpy import sums
+from portgnn_numpy.arrays import Array
 
 Vjp = Callable[[Array], tuple[Array | None, ...]]
 

@@ -141,7 +141,7 @@ def _progress(tensors: dict[str, NDArray[Any]], config: Config, best_start: int,
 def _history(curves: dict[str, NDArray[Any]]) -> History:
     """The curves of a file: those with which its run began, which may be fewer than one that begins now has."""
     unknown = [name for name in curves if name != EPOCH_MS and curve(name) is None]
-    if unknown or not {"train_loss", EPOCH_MS} <= set(curves):
+    if unknown or not {"train_loss", "val_loss", EPOCH_MS} <= set(curves):
         raise ValueError(f"the history holds {', '.join(sorted(curves))[:200] or 'nothing'}")
     for name, value in curves.items():
         if value.ndim != 1 or value.dtype != np.float64 or not np.isfinite(value).all():

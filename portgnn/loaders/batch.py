@@ -94,7 +94,15 @@ def as_tree(operands: Operands) -> Tree:
 
 def from_tree(tree: Tree) -> Operands:
     features, adjacency, picked, index, targets, labels = tree
-    return Operands(features, tuple(adjacency), tuple(picked), tuple(index), targets, labels, 0)
+    return Operands(
+        features=features,
+        adjacency=tuple(adjacency),
+        picked=tuple(picked),
+        index=tuple(index),
+        targets=targets,
+        labels=labels,
+        count=0,
+    )
 
 
 def _spare_rows(stored: int, width: int) -> int:

@@ -18,7 +18,7 @@ from portgnn.loaders.cluster import Clusters
 from portgnn.loaders.inference import Inference
 from portgnn.loaders.source import Source
 from portgnn.parts import plain_batches
-from portgnn.placing.operands import Operands
+from portgnn.placing.operands import Counted
 from portgnn.placing.targets import targets_of
 from portgnn.protocol import Array, Backend, Batching, Params, State
 from portgnn.training import Epochs, make_loss, make_step, objective, parameters_of
@@ -95,13 +95,14 @@ class HeldOut:
         self._inference = Inference(backend, source, ordered)
         labels = np.asarray(labels_at(source.graph, ordered), dtype=np.int32)
         targets = targets_of(labels, np.arange(len(labels)), len(labels), source.graph.num_classes)
-        counted = backend.asarray(targets.weights), backend.asarray(targets.labels)
-        self._operands = Operands(None, (), (), (), *counted, targets.count)
+        self._counted = Counted(
+            targets=backend.asarray(targets.weights), labels=backend.asarray(targets.labels), count=targets.count
+        )
 
     def measure(self, params: Params) -> list[float]:
         """[loss, *sums of the task's metrics]."""
         backend = self._backend
         logits = backend.asarray(self._inference.logits(params))
-        loss = objective.loss(backend, logits, self._operands, params, self._penalties)
-        sums = self._measures.sums(backend.xp, logits, self._operands.labels)
+        loss = objective.loss(backend, logits, self._counted, params, self._penalties)
+        sums = self._measures.sums(backend.xp, logits, self._counted.labels)
         return [float(backend.to_numpy(value)) for value in (loss, *sums)]

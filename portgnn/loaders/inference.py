@@ -20,7 +20,7 @@ from portgnn.models.layer import Layer
 from portgnn.placing import forward
 from portgnn.placing.field import narrowed
 from portgnn.placing.operands import placed_features
-from portgnn.protocol import Array, Backend, Params
+from portgnn.protocol import CSR, Array, Backend, Params
 
 STORED_A_CHUNK = 1 << 20
 """Stored values of the adjacency, or values of a layer's input, that are on the device at a time."""
@@ -88,7 +88,7 @@ class Inference:
         _give_back(room)
         return room
 
-    def _input(self, hidden: NDArray[np.generic] | None, nodes: Nodes, part: slice) -> Array:
+    def _input(self, hidden: NDArray[np.generic] | None, nodes: Nodes, part: slice) -> Array | CSR:
         if hidden is not None:
             return self._backend.asarray(hidden[part])
         return placed_features(self._backend, self._source.features(nodes[part])[0])

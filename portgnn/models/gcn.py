@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from portgnn.hyperparameters import NETWORK, hyperparameter
 from portgnn.models.layer import Layer, Parameter
@@ -48,7 +48,7 @@ class Convolution(Layer):
 
     def message(self, backend: Backend, params: Params, x: Array | CSR) -> tuple[Array, None]:
         if self.widens:
-            return x, None
+            return cast("Array", x), None  # of a further layer, whose input is no sparse handle
         sent = backend.matmul(x, params["weight"])
         return (backend.xp.add(sent, params["bias"]) if self.bias == "before" else sent), None
 

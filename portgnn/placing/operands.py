@@ -14,24 +14,29 @@ from portgnn.placing.targets import Targets
 from portgnn.protocol import CSR, Array, Backend
 
 
-@dataclass(frozen=True, eq=False)
-class Operands:
-    """The constants of one forward pass on a device. All but the last three have an entry a layer.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Counted:
+    """What a loss counts, on a device: see `portgnn.placing.targets.Targets`."""
+
+    targets: Array
+    labels: Array
+    count: int
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Operands(Counted):
+    """The constants of one forward pass on a device, and what is counted of its output. Each has an entry a layer.
 
     features: dense or CSR [rows of layer 0, f].
     adjacency: the edges' weights, dense or CSR; None where the product with the features is already in them.
     picked: picks the output's rows out of the input's; None where nothing is kept of these, or they are the same.
     index: the element numbers of the layer's dense input for dropout; None for 0, 1, 2, ….
-    targets, labels, count: see `portgnn.placing.targets.Targets`.
     """
 
     features: Array | CSR
     adjacency: tuple[Array | CSR | None, ...]
     picked: tuple[CSR | None, ...]
     index: tuple[Array | None, ...]
-    targets: Array
-    labels: Array
-    count: int
 
 
 def on_device(

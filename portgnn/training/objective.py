@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from portgnn.models.layer import Layer, parameters_of
-from portgnn.placing.operands import Operands
+from portgnn.placing.operands import Counted
 from portgnn.presets import Config
 from portgnn.protocol import Array, Backend, Params
 
@@ -27,21 +27,22 @@ def decays(config: Config, layers: tuple[Layer, ...]) -> dict[str, float]:
     return {name: config.weight_decay for name in parameters_of(layers) if config.weight_decay}
 
 
-def cross_entropy(backend: Backend, logits: Array, operands: Operands) -> Array:
+def cross_entropy(backend: Backend, logits: Array, operands: Counted) -> Array:
     """Mean over the counted rows of -log softmax(logits)[label]; 0-d."""
-    return backend.xp.sum(operands.targets * backend.log_softmax(logits))
+    mean: Array = backend.xp.sum(operands.targets * backend.log_softmax(logits))
+    return mean
 
 
 def l2_penalty(backend: Backend, params: Params, penalised: Coefficients) -> Array:
     """The sum of l2 / 2 * ||W||^2 over the penalised parameters: TensorFlow's `l2_loss` (tkipf/gcn, models.py)."""
     terms = [backend.xp.sum(params[name] * params[name]) * (0.5 * l2) for name, l2 in penalised.items()]
-    total = terms[0]
+    total: Array = terms[0]
     for term in terms[1:]:
         total = total + term
     return total
 
 
-def loss(backend: Backend, logits: Array, operands: Operands, params: Params, penalised: Coefficients) -> Array:
+def loss(backend: Backend, logits: Array, operands: Counted, params: Params, penalised: Coefficients) -> Array:
     """The training and validation loss: cross-entropy and, where the recipe has one, the penalty."""
     data = cross_entropy(backend, logits, operands)
     return data + l2_penalty(backend, params, penalised) if penalised else data

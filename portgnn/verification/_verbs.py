@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.protocol import CSR, Backend
+from portgnn.protocol import CSR, Array, Backend
 from portgnn.verification.cases import Case
 from portgnn.verification.check import check
 from portgnn.verification.measure import Departure, Floats, Measured, Suspects, compare, dtype_name, fetch, worst
@@ -241,7 +241,7 @@ def first_of_largest(backend: Backend, case: Case) -> Measured:
     return compare("matches", backend.to_numpy(same), np.asarray((want == labels).sum()))
 
 
-def _integer(backend: Backend, x: object) -> str:
+def _integer(backend: Backend, x: Array) -> str:
     """The dtype of an integer array, which the standard leaves to the library."""
     name = dtype_name(backend, x)
     if not name.startswith(("int", "uint")):
