@@ -1,9 +1,9 @@
 """What libraries do where portgnn has code of its own: the evidence behind docs/decisions.md, tried anew.
 
-    python tools/libraries.py [--json FILE]
+    python tools/libraries.py
 
-Needs what `make test` installs; python-json-logger is tried where it is there. Takes half a minute. Nothing is asked of
-the net: servers are this process's own.
+Needs what `make test` installs, pooch and filelock; python-json-logger is tried where it is there. Takes a minute.
+Nothing is asked of the net: servers are this process's own.
 """
 
 from __future__ import annotations

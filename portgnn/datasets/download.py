@@ -40,9 +40,9 @@ def cache_folder() -> Path:
     value = os.environ.get("PORTGNN_CACHE", "")
     if value:
         return expanded(value, "PORTGNN_CACHE")
-    import pooch
+    from platformdirs import user_cache_path
 
-    return Path(pooch.os_cache("portgnn"))
+    return user_cache_path("portgnn")
 
 
 def offline() -> bool:

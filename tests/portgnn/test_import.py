@@ -46,13 +46,23 @@ def _modules_after(code: str) -> set[str]:
 
 def test_import_loads_neither_a_framework_nor_a_slow_library() -> None:
     loaded = _modules_after("import portgnn")
-    for name in (*FRAMEWORKS, "numpy", "scipy", "scipy.sparse", "typer", "rich", "requests", "pooch", "safetensors"):
+    for name in (
+        *FRAMEWORKS,
+        "numpy",
+        "scipy",
+        "scipy.sparse",
+        "typer",
+        "rich",
+        "requests",
+        "platformdirs",
+        "safetensors",
+    ):
         assert name not in loaded, name
 
 
 def test_training_on_the_embedded_backend_loads_no_framework() -> None:
     loaded = _modules_after("import portgnn; portgnn.train('karate', epochs=2)")
-    for name in (*FRAMEWORKS, "typer", "rich", "requests", "pooch", "safetensors"):
+    for name in (*FRAMEWORKS, "typer", "rich", "requests", "platformdirs", "safetensors"):
         assert name not in loaded, name
 
 

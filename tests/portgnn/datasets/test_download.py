@@ -396,7 +396,7 @@ def test_importing_loads_no_network_library() -> None:
 
     code = (
         "import sys, portgnn.datasets; "
-        "print([name for name in ('requests', 'pooch', 'urllib3') if name in sys.modules])"
+        "print([name for name in ('requests', 'platformdirs', 'urllib3') if name in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
