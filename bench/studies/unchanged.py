@@ -1,7 +1,8 @@
 """Whether the published numbers moved: `kipf` and `pyg` on Cora and Citeseer, seeds 0 to 9, to the bit.
 
 python bench/studies/unchanged.py take [--file bench/results/unchanged.json]      of a revision's own tree
-python bench/studies/unchanged.py compare [--file bench/results/unchanged.json]   of this tree, with the file
+python bench/studies/unchanged.py compare [--file bench/results/unchanged.json]   of this tree, with the file;
+                                          [--out FILE] keeps what came out
 
 A run's digest is that of its losses, its parameters and the epoch that they belong to. Sums of another processor or
 library have other last bits, so digests are compared where both are the file's; accuracies are, everywhere.
@@ -14,6 +15,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 
 import portgnn
+from bench.harness.runner import git_revision
 from portgnn.registry import backend_class
 from portgnn.results.environment import machine
 
@@ -68,6 +71,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=("take", "compare"))
     parser.add_argument("--file", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, help="of compare: a file for the verdict")
     options = parser.parse_args()
     if options.command == "take":
         runs = {}
@@ -84,7 +88,12 @@ def main() -> int:
     for line in wrong:
         print(line)
     to_the_bit = "to the bit" if document["surroundings"] == surroundings() else "by their accuracy alone"
-    print(f"{len(rows()) * SEEDS - len(wrong)} of {len(rows()) * SEEDS} runs are unchanged, {to_the_bit}")
+    runs = len(rows()) * SEEDS
+    print(f"{runs - len(wrong)} of {runs} runs are unchanged, {to_the_bit}")
+    if options.out:
+        found = {"format": "portgnn-unchanged-verdict", "made": datetime.now(UTC).isoformat(timespec="seconds")}
+        found |= {"git": git_revision(), "surroundings": surroundings(), "runs": runs, "unchanged": runs - len(wrong)}
+        options.out.write_text(json.dumps(found | {"compared": to_the_bit, "others": wrong}, indent=1) + "\n")
     return 1 if wrong else 0
 
 
