@@ -48,6 +48,16 @@ def _is_count(word: str) -> bool:
     return word.isascii() and word.isdecimal() and len(word) < 20 and 0 < int(word) < 2**31
 
 
+def _as_text(fanout: Any) -> Any:
+    """One number, or a list, tuple or array of numbers and "all", as a recipe keeps them; anything else as it is."""
+    listed = fanout.tolist() if hasattr(fanout, "tolist") else fanout
+    words = [plain_number(each) for each in (listed if isinstance(listed, list | tuple) else [listed])]
+    counts = [type(each) is int and 0 < each < 2**31 for each in words]
+    if words and all(count or each == "all" for count, each in zip(counts, words, strict=True)):
+        return ",".join(map(str, words))
+    return fanout
+
+
 @dataclass(frozen=True)
 class Config:
     """All hyperparameters of one run. Raises ConfigError for a value that cannot be used.
@@ -123,12 +133,13 @@ class Config:
         "15,10", "Neighbours sampled a node, from the output layer back: numbers or all.", EXECUTION,
         names=("num_neighbors", "fanouts"),
     )  # fmt: skip
-    """One number a layer, each a number or "all"; one number stands for all layers."""
+    """One number a layer, each a number or "all"; one number stands for all layers. In Python a list of them, too."""
 
     def __post_init__(self) -> None:
         given: Any = plain_number(self.normalize_features)
         if isinstance(given, bool):
             object.__setattr__(self, "normalize_features", "row" if given else "none")
+        object.__setattr__(self, "fanout", _as_text(self.fanout))
         check(self)
         words = self.fanout.split(",") if isinstance(self.fanout, str) else [""]
         if not all(word.strip() == "all" or _is_count(word.strip()) for word in words):

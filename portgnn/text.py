@@ -55,22 +55,28 @@ def encodable(text: str, encoding: str | None) -> str:
         return text
 
 
-_FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_SPLITS = ";|\t\r\n"
+_NUMBER = rf"[ ]*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?[ ]*(?:[{_SPLITS}]|\Z)"
+_FORMULA = "[ \0'\"]*[=+\\-@\uff1d\uff0b\uff0d\uff20]"
+_BEGINS = rf"\A(?=[ '\"]*[\t\r\n\0])|(?:\A|(?<=[{_SPLITS}]))(?={_FORMULA})"
+_BARE = re.compile(f"(?!{_NUMBER})(?:{_BEGINS})")
+_GUARDED = re.compile(rf"\A'(?=[ '\"]*[\t\r\n\0])|(?:\A|(?<=[{_SPLITS}]))'(?={_FORMULA})")
 
 
 def inert(text: str) -> str:
-    """The text as a cell that no spreadsheet takes for a formula: with ' before it where it begins like one.
+    """The text as a cell of which no spreadsheet makes a formula: with ' before each place that could begin one.
 
-    What looks like a formula begins with = + - @ (or their full-width forms), a tab or a line end, and is no number. A
-    ' goes before what has one already and would look like a formula without it, so that `original` finds the way back.
+    That is where = + - @ (or their full-width forms) stand at the beginning, or after what a spreadsheet may split a
+    line at whether it is quoted or not (; | a tab, a line end), perhaps behind spaces, NULs and quotes, and are no
+    number; and before a tab, a line end or a NUL at the beginning. A ' goes before one that is there already, so that
+    `original` finds the way back. After OWASP, CSV Injection, and OWASP/www-community issue 443, where quotes do not help.
     """
-    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+    return _BARE.sub("'", text)
 
 
 def original(cell: str) -> str:
     """The text of which `inert` made a cell."""
-    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell
+    return _GUARDED.sub("", cell)
 
 
 def _escape(found: re.Match[str]) -> str:

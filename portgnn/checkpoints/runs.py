@@ -156,12 +156,14 @@ def _history(curves: dict[str, NDArray[Any]]) -> History:
 class FileCheckpointer:
     """Keeps a run in a file, and lets SIGINT and SIGTERM end it only once its last state is there.
 
-    A context manager for the time of the training. A second signal ends the process at once.
+    A context manager for the time of the training. A second signal ends the process at once. Where the path is a link,
+    the run is kept in the file that it leads to.
     """
 
     def __init__(self, path: Path, run: Run, every: int, announce: Callable[[str], None], new: bool = False) -> None:
         """new: whether a file in the way is a fault."""
         self.path, self.run, self.every, self._new = path, run, every, new
+        self._file = Path(os.path.realpath(path))  # two names of one file, by a link, are one run
         self._held = ExitStack()
         self._announce = announce
         self._caught: int | None = None
@@ -171,14 +173,14 @@ class FileCheckpointer:
 
     def __enter__(self) -> FileCheckpointer:
         try:
-            lock = self._held.enter_context(locked(lock_of(self.path), time.monotonic()))
+            lock = self._held.enter_context(locked(lock_of(self._file), time.monotonic()))
             if lock.holder:
                 raise CheckpointError(
                     f"{self.path} is being written by {lock.holder}; wait until it ends, or name another file"
                 )
             if self._new:  # it may have come while the graph was prepared
                 check_new(self.path)
-            for stale in temporaries(self.path) if lock.alone else ():
+            for stale in temporaries(self._file) if lock.alone else ():
                 stale.unlink(missing_ok=True)
         except BaseException as error:
             self._held.close()
@@ -208,12 +210,12 @@ class FileCheckpointer:
 
     def keep(self, progress: Progress) -> None:
         first = self.epochs is None
-        size = save_run(self.path, self.run, progress)
+        size = save_run(self._file, self.run, progress)
         self.epochs = len(progress.history)
         # The next one has to lie beside this one, and may hold a second state.
-        if first and shutil.disk_usage(self.path.parent).free < 2 * size:
+        if first and shutil.disk_usage(self._file.parent).free < 2 * size:
             raise CheckpointError(
-                f"{self.path.parent} has too little room: a checkpoint takes up to {2 * size} bytes "
+                f"{self._file.parent} has too little room: a checkpoint takes up to {2 * size} bytes "
                 "beside the one that is there"
             )
 

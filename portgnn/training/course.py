@@ -21,7 +21,7 @@ from portgnn.protocol import State
 from portgnn.random import dropout_keys
 from portgnn.training.engine import Engine
 from portgnn.training.history import History
-from portgnn.training.state import parameters_of
+from portgnn.training.state import PREFIX, parameters_of
 from portgnn.training.step import initial_state
 
 Host = dict[str, NDArray[Any]]
@@ -95,7 +95,7 @@ class Course:
         """Trains these epochs, the next ones, and returns milliseconds an epoch. Raises NonFiniteLossError."""
         before = self._host(self._state) if self._watched else None
         clock = time.perf_counter()
-        self._state, curves = self._run(self._state, self._keys(epochs))
+        self._state, curves = self._trained(self._state, epochs)
         self._engine.backend.synchronize(*self._state.values())
         milliseconds = self._engine.agree((time.perf_counter() - clock) * 1e3 / len(epochs))
         self._note(curves | {EPOCH_MS: np.full(len(epochs), milliseconds)}, epochs)
@@ -107,18 +107,18 @@ class Course:
         return milliseconds
 
     def progress(self) -> Progress:
-        """All that is needed to go on from here. Raises NonFiniteLossError for parameters that are not finite."""
+        """All that is needed to go on from here. Raises NonFiniteLossError for a state that is not finite."""
         host = self._host(self._state)
-        _check_parameters(host, len(self.history) - 1)
+        _check_state(host, len(self.history) - 1)
         return Progress(host, self.history, self._best_start, self._best_state, self.stopped)
 
     def outcome(self) -> Fit:
-        """The parameters that the recipe returns. Raises NonFiniteLossError where they are not finite."""
+        """The parameters that the recipe returns. Raises NonFiniteLossError where the state is not finite."""
         state, best = self._state, self.best_epoch
         if self._config.restore_best and best != len(self.history) - 1:
             state = self._again(self._best_state, range(self._best_start, best + 1))
         host = self._host(state)
-        _check_parameters(host, best)
+        _check_state(host, best)
         return Fit(parameters_of(host), self.history, best, self.stopped)
 
     def _note(self, curves: dict[str, NDArray[np.float64]], epochs: range) -> None:
@@ -142,10 +142,13 @@ class Course:
     def _again(self, before: Host | None, epochs: range) -> State:
         """The state after these epochs, run once more from the state before them."""
         assert before is not None
-        return self._run(self._on_device(before), self._keys(epochs))[0]
+        return self._trained(self._on_device(before), epochs)[0]
 
-    def _keys(self, epochs: range) -> NDArray[np.uint32]:
-        return dropout_keys(self._seed, epochs, self._config.layers)
+    def _trained(self, state: State, epochs: range) -> tuple[State, dict[str, NDArray[np.float64]]]:
+        """The state after these epochs, and the curves of their metrics."""
+        # What overflows is told once: by the losses and the state, which are looked at after each chunk.
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            return self._run(state, dropout_keys(self._seed, epochs, self._config.layers))
 
     def _host(self, state: State) -> Host:
         return {name: self._engine.backend.to_numpy(value) for name, value in state.items()}
@@ -174,8 +177,11 @@ def _check_layout(backend: str, fresh: Host, kept: Host) -> None:
         )
 
 
-def _check_parameters(host: Host, epoch: int) -> None:
-    """A last step can spoil the parameters after the last loss was computed."""
-    for name, value in parameters_of(host).items():
+def _check_state(host: Host, epoch: int) -> None:
+    """A last step can spoil the parameters after the last loss was computed; and a second moment that overflowed holds
+    its parameter where it is, with a loss that looks well.
+    """
+    for name, value in host.items():
         if not np.isfinite(value).all():
-            raise NonFiniteLossError(f"parameter {name} is no longer finite after epoch {epoch}; {_REMEDY}")
+            what = f"parameter {name.removeprefix(PREFIX)}" if name.startswith(PREFIX) else f"{name} of the optimizer"
+            raise NonFiniteLossError(f"{what} is no longer finite after epoch {epoch}; {_REMEDY}")

@@ -34,11 +34,12 @@ def drawn(*parts: tuple[str, float, float]) -> Any:
     return np.concatenate(made)
 
 
-ANGLES = drawn(("even", -30, 30), ("tens", -300, 0), ("tens", 0, 15), ("tens", 15, 300))
-ANGLES = np.concatenate([ANGLES, np.arange(1, 60) * (np.pi / 2)])
+SMALLEST = [5e-324, -5e-324, 1.5e-323, -1e-310, 2.2e-308]
+ANGLES = drawn(("even", -30, 30), ("tens", -323, 0), ("tens", 0, 15), ("tens", 15, 300))
+ANGLES = np.concatenate([ANGLES, np.arange(1, 60) * (np.pi / 2), SMALLEST])
 POSITIVE = np.abs(drawn(("tens", -300, 300), ("even", 0.5, 1.5), ("even", 0, 100)))
-UNIT = drawn(("even", -1, 1), ("tens", -300, -1))
-MODERATE = drawn(("even", -20, 20), ("tens", -300, 0), ("even", -700, 700))
+UNIT = drawn(("even", -1, 1), ("tens", -323, -1))
+MODERATE = drawn(("even", -20, 20), ("tens", -323, 0), ("even", -700, 700))
 FUNCTIONS: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "exp": (mpmath.exp, MODERATE), "expm1": (mpmath.expm1, MODERATE), "log": (mpmath.log, POSITIVE),
     "log1p": (mpmath.log1p, POSITIVE), "log2": (lambda x: mpmath.log(x, 2), POSITIVE),

@@ -100,7 +100,14 @@ WRONG: list[tuple[str, Any]] = [
     ("batch_size", 0),
     ("fanout", "15;10"),
     ("fanout", "0,10"),
-    ("fanout", 15),
+    ("fanout", -1),
+    ("fanout", True),
+    ("fanout", ()),
+    ("fanout", (15, 2.5)),
+    ("fanout", [15, None]),
+    ("fanout", [[15, 10]]),
+    ("fanout", 2**31),
+    ("fanout", np.ones((2, 2))),
     ("restore_best", "yes"),
     ("undirected", 1),
     ("normalize_features", 2),
@@ -111,6 +118,16 @@ WRONG: list[tuple[str, Any]] = [
 def test_values_that_cannot_be_used_are_refused(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=name):
         preset("kipf", **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [((2, 3), "2,3"), ([2, "all"], "2,all"), (np.array([4, 5]), "4,5"), ([np.int64(6)], "6"), (7, "7"), ("all", "all")],
+)
+def test_numbers_of_neighbours_may_be_a_sequence(given: Any, text: str) -> None:
+    config = preset("kipf", fanout=given, loader="neighbor")
+    assert config.fanout == text
+    assert config == preset("kipf", fanout=text, loader="neighbor")
 
 
 def test_every_hyperparameter_has_a_wrong_value_above() -> None:

@@ -309,13 +309,15 @@ def test_doctor_reports_a_device_that_computes_wrongly(capsys: Streams, monkeypa
         (["--dropout", "1"], "dropout=1.0 must be at least 0 and below 1"),
         (["--learning-rate", "nan"], "learning_rate=nan must be finite and above 0"),
         (["--learning-rate", "1e200"], "the validation loss is"),
+        (["--learning-rate", "1e200", "--loader", "neighbor"], "the validation loss is"),
+        (["--learning-rate", "1e38", "--dtype", "float32"], "the validation loss is"),
         (["--bias", "both"], "bias='both' is not one of none, after, before"),
         (["--hidden", "many"], "--hidden"),
         (["--hiden", "3"], "--hiden"),
         (["stray"], "stray"),
     ],
 )
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.filterwarnings("error::RuntimeWarning")  # a line of NumPy's beside the one
 def test_mistakes_of_train_are_one_line(capsys: Streams, arguments: list[str], message: str) -> None:
     assert message in _fails(capsys, "train", "--dataset", "karate", *arguments)
     assert message in _fails(capsys, "train", "--dataset", "karate", *arguments, "--json")

@@ -13,6 +13,7 @@ import pytest
 
 from portgnn import Model, cli, load_config, load_graph, train
 from portgnn._system import files
+from portgnn.checkpoints.runs import load_run
 from portgnn.disk.folder import write_graph
 from portgnn.errors import CheckpointError, DatasetError, PortgnnError
 
@@ -163,7 +164,9 @@ def test_a_full_disk_leaves_no_half_folder(tmp_path: Path, monkeypatch: pytest.M
 
 def test_two_processes_do_not_share_a_checkpoint(tmp_path: Path) -> None:
     """The second says who holds it, touches nothing, and may have it when the first has ended."""
-    run = tmp_path / "run.ckpt"
+    run, link = tmp_path / "run.ckpt", tmp_path / "other" / "name"
+    link.parent.mkdir()
+    link.symlink_to(run)
     code = (
         "import sys, portgnn\n"
         "def wait(history):\n"
@@ -175,13 +178,16 @@ def test_two_processes_do_not_share_a_checkpoint(tmp_path: Path) -> None:
         assert first.stdout.readline() == "training\n"
         part = files.beside(run)
         part.write_bytes(b"the first one's")
-        with pytest.raises(CheckpointError, match=rf"is being written by process {first.pid} on "):
-            train("karate", resume=run, epochs=3)
+        for name in (run, link):
+            with pytest.raises(CheckpointError, match=rf"{name} is being written by process {first.pid} on "):
+                train("karate", resume=name, epochs=3)
         assert part.exists()
         first.communicate("\n" * 5)
     assert first.returncode == 0
-    train("karate", resume=run, epochs=3)
-    assert list(tmp_path.iterdir()) == [run]  # the temporary was nobody's any more
+    train("karate", resume=link, epochs=3)
+    assert sorted(tmp_path.rglob("*")) == [link.parent, link, run]  # the temporary was nobody's any more
+    assert link.is_symlink()
+    assert len(load_run(run)[1].history) == 3
 
 
 def test_a_lock_that_a_killed_process_left_holds_nobody_up(tmp_path: Path) -> None:

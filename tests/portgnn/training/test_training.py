@@ -115,10 +115,22 @@ def test_what_a_recipe_needs_must_be_there(make_graph: Callable[..., Graph]) -> 
         _fit(replace(graph, val=None), replace(TURNS, restore_best=True))
 
 
-def test_a_diverging_run_says_so(make_graph: Callable[..., Graph]) -> None:
+@pytest.mark.parametrize("setting", ["warn", "raise"])
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_diverging_run_says_so_once(make_graph: Callable[..., Graph], setting: Any) -> None:
+    """Whatever NumPy was told about numbers that overflow."""
     wanted = r"loss is (nan|inf) at epoch \d.*smaller --learning-rate"
-    with np.errstate(all="ignore"), pytest.raises(NonFiniteLossError, match=wanted):
+    with np.errstate(all=setting), pytest.raises(NonFiniteLossError, match=wanted):
         _fit(make_graph(1), replace(TURNS, learning_rate=1e200))
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_a_second_moment_that_overflows_is_no_quiet_end(make_graph: Callable[..., Graph]) -> None:
+    """Such a parameter moves no more, and every loss is finite."""
+    graph = make_graph(1)
+    recipe = replace(preset("kipf"), l2=1e300, epochs=2, patience=0, learning_rate=1e-200)
+    with pytest.raises(NonFiniteLossError, match=r"v\.weight0 of the optimizer is no longer finite after epoch \d"):
+        _fit(graph, recipe)
 
 
 def test_training_learns(csbm: Graph) -> None:
