@@ -69,7 +69,7 @@ def inert(text: str) -> str:
     That is where = + - @ (or their full-width forms) stand at the beginning, or after what a spreadsheet may split a
     line at whether it is quoted or not (; | a tab, a line end), perhaps behind spaces, NULs and quotes, and are no
     number; and before a tab, a line end or a NUL at the beginning. A ' goes before one that is there already, so that
-    `original` finds the way back. After OWASP, CSV Injection, and OWASP/www-community issue 443, where quotes do not help.
+    `original` finds the way back. After OWASP, CSV Injection, and OWASP/www-community issue 443: quotes do not help.
     """
     return _BARE.sub("'", text)
 

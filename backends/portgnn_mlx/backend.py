@@ -118,9 +118,8 @@ class MLXBackend:
         return a.product(x.astype(mx.float32)).astype(x.dtype) if x.dtype == mx.bfloat16 else a.product(x)
 
     def relu(self, x: mx.array) -> mx.array:
-        # mx.maximum would send half the gradient through at 0. A condition that is not held fixed would be asked for
-        # its gradient: two more kernels. NaN is not <= 0 and stays.
-        return mx.where(mx.stop_gradient(x <= 0), 0.0, x)
+        # Of a tie MLX's maximum gives the gradient to its second argument; NaN stays.
+        return mx.maximum(x, 0.0)
 
     def log_softmax(self, x: mx.array) -> mx.array:
         if x.dtype != mx.float64:

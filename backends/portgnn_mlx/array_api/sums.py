@@ -32,17 +32,24 @@ def floating_sum(x: mx.array, axis: Axes | None, keepdims: bool) -> mx.array:
     if x.size <= BLOCK or on_gpu():
         return mx.sum(x, axis=axis, keepdims=keepdims)
     dtype = x.dtype
-    if axis is None and not keepdims and dtype == mx.float32 and x.ndim > 1 and 4 <= x.shape[-1] <= BLOCK:
-        # Weights and logits: the rows are blocks as they lie, and no slice costs a gradient of its own.
-        return mx.sum(mx.sum(x, axis=-1).astype(mx.float64)).astype(mx.float32)
     axes = sorted(axis_numbers(axis, x.ndim))
     sides = [x.shape[each] for each in axes]
     if math.prod(sides) <= BLOCK:
         return mx.sum(x, axis=axes, keepdims=keepdims)
+    if dtype == mx.float32 and x.size <= FEW:
+        return _widened(x, axes, keepdims)
+    if axis is None and not keepdims and dtype == mx.float32 and x.ndim > 1 and 4 <= x.shape[-1] <= BLOCK:
+        # Large weights: the rows are blocks as they lie, and no slice costs a gradient of its own.
+        return mx.sum(mx.sum(x, axis=-1).astype(mx.float64)).astype(mx.float32)
     total = _middle(_in_three(x.astype(mx.float32) if dtype in HALF else x, axes)).astype(dtype)
     if keepdims:
         return total.reshape([1 if number in axes else side for number, side in enumerate(x.shape)])
     return total.reshape([side for number, side in enumerate(x.shape) if number not in axes])
+
+
+def _widened(x: mx.array, axes: Sequence[int], keepdims: bool) -> mx.array:
+    """The sum of a float32 x in float64: of few numbers the fewest operations, and of their gradient."""
+    return mx.sum(x.astype(mx.float64), axis=axes, keepdims=keepdims).astype(mx.float32)
 
 
 def _in_three(x: mx.array, axes: Sequence[int]) -> mx.array:
@@ -58,7 +65,7 @@ def _in_three(x: mx.array, axes: Sequence[int]) -> mx.array:
 def _sum_of_middle(x: mx.array) -> mx.array:
     length = x.shape[1]
     if x.dtype == mx.float32 and length <= FEW:
-        return mx.sum(x.astype(mx.float64), axis=1, keepdims=True).astype(mx.float32)
+        return _widened(x, [1], keepdims=True)
     dtype = x.dtype
     while length > BLOCK:
         # The numbers of a block lie `count` apart, so that its additions run over memory in order.
@@ -91,7 +98,9 @@ def spread(x: mx.array, shape: Sequence[int]) -> mx.array:
 
     @shown.vjp
     def pull(x: mx.array, cotangent: mx.array, output: mx.array) -> mx.array:
-        return floating_sum(cotangent, axes, keepdims=True).reshape(x.shape)
+        # Nobody asks for a gradient of this one, so that it needs no rule of its own.
+        summed = _widened if x.dtype == mx.float32 and math.prod(shape) // x.size <= FEW else floating_sum
+        return summed(cotangent, axes, keepdims=True).reshape(x.shape)
 
     return cast(mx.array, shown(x))
 
