@@ -76,6 +76,8 @@ class EdgeCSR:
 
     def product(self, x: mx.array) -> mx.array:
         """self @ x; MLX differentiates the gather and the scatter itself."""
+        if not self.nnz or not x.shape[1]:  # of nothing to scatter MLX makes an error, or ends the process
+            return mx.zeros((self.shape[0], x.shape[1]), x.dtype)
         messages = x[self.columns] * self.values[:, None]
         return mx.zeros((self.shape[0], x.shape[1]), x.dtype).at[self.rows].add(messages)
 

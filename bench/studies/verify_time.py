@@ -62,7 +62,10 @@ def take(checkouts: dict[str, Path], pairs: list[str], rounds: int, out: Path | 
     """All rounds; the file is written after each pair, so that none is lost."""
     from portgnn.results.environment import machine
 
-    document: dict[str, Any] = {"format": "portgnn-verify-time", "made": datetime.now(UTC).isoformat(timespec="seconds")}
+    document: dict[str, Any] = {
+        "format": "portgnn-verify-time",
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
     document |= {side: revision(path) for side, path in checkouts.items()} | {"machine": machine(), "rows": []}
     for pair in pairs:
         backend, dtype = pair.split()

@@ -269,6 +269,7 @@ def statistics(backend: Backend, case: Case) -> Measured:
     _of_booleans(backend, walk, case)
     _along(backend, walk, placed, x, grown, positive)
     _of_special_values(backend, walk)
+    _of_nothing(backend, walk)
     _of_many(backend, walk, case)
     return walk.result()
 
@@ -312,8 +313,28 @@ def _along(backend: Backend, walk: Walk, placed: Any, x: Floats, grown: Any, pos
         walk(name, running)
 
 
+def _of_nothing(backend: Backend, walk: Walk) -> None:
+    """The sum of nothing is 0, the product 1; all of it is true, and none of it."""
+    host = np.zeros((0, 3))
+    placed, flags = backend.asarray(host), backend.asarray(host > 0)
+    whole: dict[str, Callable[..., Any]] = {"sum": np.sum, "prod": np.prod} | _standard.LOGICAL_REDUCTIONS
+    for name, of in whole.items():
+        logical = name in _standard.LOGICAL_REDUCTIONS
+        for options in ({}, {"axis": 0}):
+            want = np.asarray(of(host > 0 if logical else host, **options))
+
+            def measure(found: Any, name: str = name, options: Any = options, want: Any = want) -> Measured:
+                kind = "bool" if want.dtype == np.bool_ else "float"
+                got = fetch(backend, found(flags if kind == "bool" else placed, **options), f"xp.{name}", kind)
+                if not np.array_equal(got, want):
+                    raise Departure(f"xp.{name} of nothing with {options} is {got.tolist()}, not {want.tolist()}")
+                return Measured(0.0)
+
+            walk(name, measure)
+
+
 def _of_special_values(backend: Backend, walk: Walk) -> None:
-    """A NaN is the largest and the smallest of all; the sum of nothing is 0."""
+    """A NaN is the largest and the smallest of all."""
     host = np.array([[1.0, np.nan, 2.0], [np.inf, 1.0, 0.0]])
     placed = backend.asarray(host)
     for name in ("sum", "max", "min", "mean", "prod"):

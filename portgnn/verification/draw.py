@@ -60,7 +60,7 @@ def _seed(stream: np.random.Generator) -> int:
 
 def shapes(draw: Draw) -> tuple[Case, ...]:
     """A square, in which most mistakes can be told apart; one of everything; an edge size of wide rows; as many rows
-    as 16 bits count, or one off.
+    as 16 bits count, or one off; and nothing: no row, no inner column, no column, no stored value.
     """
     stream = draw.stream("shapes")
     edge, side = (int(stream.choice(EDGE_SIZES)), int(stream.integers(20, 41)))
@@ -69,7 +69,16 @@ def shapes(draw: Draw) -> tuple[Case, ...]:
         Case(1, 1, 1, density=1.0, seed=_seed(stream)),
         Case(edge, int(stream.integers(20, 90)), int(stream.choice(EDGE_COLUMNS)), density=0.1, seed=_seed(stream)),
         Case(int(stream.choice(EDGE_ROWS)), int(stream.integers(2, 4)), 2, density=0.4, seed=_seed(stream)),
+        Case(0, 3, 2, seed=_seed(stream)),
+        Case(3, 0, 2, seed=_seed(stream)),
+        Case(3, 2, 0, seed=_seed(stream)),
+        Case(2, 3, 2, density=0.0, seed=_seed(stream)),
     )
+
+
+def rows(draw: Draw) -> tuple[Case, ...]:
+    """The shapes of which each row has something in it: what looks for the largest of a row needs one."""
+    return tuple(case for case in shapes(draw) if case.columns)
 
 
 def small_shapes(draw: Draw) -> tuple[Case, ...]:

@@ -39,6 +39,11 @@ class Measured:
     note: str = ""
 
 
+def largest(x: Floats) -> float:
+    """The largest size of a number; 0 of none."""
+    return float(np.abs(x).max(initial=0.0))
+
+
 def distance(got: Floats, want: Floats, scale: float | None = None) -> float:
     """max|got - want| / scale; infinite where either holds NaN or infinities that the other has not."""
     if not want.size:

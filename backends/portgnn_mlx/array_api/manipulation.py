@@ -27,6 +27,13 @@ def axis_numbers(axis: Axes | None, ndim: int) -> tuple[int, ...]:
     return found
 
 
+def reduced(shape: Sequence[int], axis: Axes | None, keepdims: bool) -> list[int]:
+    """What is left of a shape where axes are reduced: of them a side of 1, or none."""
+    axes = axis_numbers(axis, len(shape))
+    sides = [1 if number in axes else side for number, side in enumerate(shape)]
+    return sides if keepdims else [side for number, side in enumerate(sides) if number not in axes]
+
+
 def broadcast_arrays(*arrays: mx.array) -> list[mx.array]:
     """The arrays, each in the shape that all of them together have."""
     return list(mx.broadcast_arrays(*arrays)) if arrays else []
@@ -161,6 +168,10 @@ def take(x: mx.array, indices: mx.array, /, *, axis: int | None = None) -> mx.ar
         if x.ndim != 1:
             raise ValueError("take needs an axis where x has not exactly one dimension")
         axis = 0
+    (axis,) = axis_numbers(axis, x.ndim)
+    sides = (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+    if not x.size and 0 in sides:  # MLX gives nothing, and has no gradient of that
+        return mx.zeros(sides, x.dtype)
     return mx.take(x, mx.stop_gradient(indices), axis=axis)
 
 

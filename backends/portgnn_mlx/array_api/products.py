@@ -33,7 +33,7 @@ def _whole_numbers(left: mx.array, right: mx.array) -> mx.array:
     """MLX multiplies matrices of floating numbers alone."""
     rows = left[..., None, :] if left.ndim > 1 else left[None, None, :]
     columns = mx.swapaxes(right, -1, -2)[..., None, :, :] if right.ndim > 1 else right[None, None, :]
-    product = mx.sum(rows * columns, axis=-1).astype(left.dtype)
+    product = _sum(rows * columns, axis=-1).astype(left.dtype)
     if left.ndim == 1:
         product = product.squeeze(-2)
     return product.squeeze(-1) if right.ndim == 1 else product

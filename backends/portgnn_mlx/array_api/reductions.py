@@ -9,7 +9,7 @@ import mlx.core as mx
 
 from portgnn_mlx.array_api import dtypes as dt
 from portgnn_mlx.array_api import slopes
-from portgnn_mlx.array_api.manipulation import Axes, axis_numbers
+from portgnn_mlx.array_api.manipulation import Axes, axis_numbers, reduced
 from portgnn_mlx.array_api.sums import floating_sum
 
 
@@ -23,7 +23,15 @@ def sum(x: mx.array, /, *, axis: Axes | None = None, dtype: mx.Dtype | None = No
         x = dt.astype(x, dtype)
     if x.dtype in dt.FLOATING:
         return floating_sum(x, axis, keepdims)
-    return _counted(mx.sum(x, axis=axis, keepdims=keepdims), x.dtype, dtype)
+    return _counted(_reduced(mx.sum, 0, x, axis, keepdims), x.dtype, dtype)
+
+
+def _reduced(native: Any, nothing: float, x: mx.array, axis: Axes | None, keepdims: bool) -> mx.array:
+    """native's reduction of x. nothing: what it is of no elements, of which MLX makes another value, or no end."""
+    if not x.size:
+        return mx.full(reduced(x.shape, axis, keepdims), nothing, dtype=x.dtype)
+    found: mx.array = native(x, axis=axis, keepdims=keepdims)
+    return found
 
 
 _WIDER = {
@@ -48,7 +56,7 @@ def prod(
     """The product along axes, all by default; of integers in int32 or uint32 at least."""
     if dtype is not None and dtype != x.dtype:
         x = dt.astype(x, dtype)
-    return _counted(mx.prod(x, axis=axis, keepdims=keepdims), x.dtype, dtype)
+    return _counted(_reduced(mx.prod, 1, x, axis, keepdims), x.dtype, dtype)
 
 
 def max(x: mx.array, /, *, axis: Axes | None = None, keepdims: bool = False) -> mx.array:
@@ -91,12 +99,12 @@ def std(x: mx.array, /, *, axis: Axes | None = None, correction: float = 0.0, ke
 
 def all(x: mx.array, /, *, axis: Axes | None = None, keepdims: bool = False) -> mx.array:
     """Whether all along axes are true or not 0."""
-    return mx.all(x != 0 if dt.is_complex(x) else x, axis=axis, keepdims=keepdims)
+    return _reduced(mx.all, True, x if x.dtype == dt.boolean else x != 0, axis, keepdims)
 
 
 def any(x: mx.array, /, *, axis: Axes | None = None, keepdims: bool = False) -> mx.array:
     """Whether one along axes is true or not 0."""
-    return mx.any(x != 0 if dt.is_complex(x) else x, axis=axis, keepdims=keepdims)
+    return _reduced(mx.any, False, x if x.dtype == dt.boolean else x != 0, axis, keepdims)
 
 
 def _running(

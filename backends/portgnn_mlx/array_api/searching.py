@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import mlx.core as mx
 import numpy as np
 
 from portgnn_mlx.array_api import dtypes as dt
+from portgnn_mlx.array_api import reductions
 from portgnn_mlx.array_api.dtypes import Operand
-from portgnn_mlx.array_api.manipulation import Axes
+from portgnn_mlx.array_api.manipulation import Axes, axis_numbers, reduced
 
 
 def _index(x: mx.array, places: mx.array) -> mx.array:
@@ -15,19 +18,27 @@ def _index(x: mx.array, places: mx.array) -> mx.array:
     return places.astype(mx.int32 if x.size < 2**31 else mx.int64)
 
 
+def _place(x: mx.array, native: Callable[..., mx.array], axis: int | None, keepdims: bool) -> mx.array:
+    if axis is not None and not x.size:
+        (axis,) = axis_numbers(axis, x.ndim)
+        if x.shape[axis]:  # no line to look along, which MLX refuses
+            return mx.zeros(reduced(x.shape, axis, keepdims), mx.int32)
+    return _index(x, native(x, axis=axis, keepdims=keepdims))
+
+
 def argmax(x: mx.array, /, *, axis: int | None = None, keepdims: bool = False) -> mx.array:
     """The place of the largest value along an axis, the first of equal ones; of the flattened x for None."""
-    return _index(x, mx.argmax(x, axis=axis, keepdims=keepdims))
+    return _place(x, mx.argmax, axis, keepdims)
 
 
 def argmin(x: mx.array, /, *, axis: int | None = None, keepdims: bool = False) -> mx.array:
     """The place of the smallest value along an axis, the first of equal ones; of the flattened x for None."""
-    return _index(x, mx.argmin(x, axis=axis, keepdims=keepdims))
+    return _place(x, mx.argmin, axis, keepdims)
 
 
 def count_nonzero(x: mx.array, /, *, axis: Axes | None = None, keepdims: bool = False) -> mx.array:
     """How many elements are not 0."""
-    return mx.sum(x != 0, axis=axis, keepdims=keepdims).astype(mx.int32 if x.size < 2**31 else mx.int64)
+    return _index(x, reductions.sum(x != 0, axis=axis, keepdims=keepdims))
 
 
 def nonzero(x: mx.array, /) -> tuple[mx.array, ...]:

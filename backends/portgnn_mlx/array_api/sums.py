@@ -15,7 +15,7 @@ import mlx.core as mx
 import numpy as np
 
 from portgnn_mlx.array_api.devices import on_gpu
-from portgnn_mlx.array_api.manipulation import Axes, axis_numbers
+from portgnn_mlx.array_api.manipulation import Axes, axis_numbers, reduced
 
 BLOCK = 64
 """Numbers that are added one after the other."""
@@ -29,6 +29,8 @@ MANY = 1024
 
 def floating_sum(x: mx.array, axis: Axes | None, keepdims: bool) -> mx.array:
     """The sum of a floating x along axes, in its dtype."""
+    if not x.size:  # reduced by MLX 0.32 it ends the process now and then, or never ends
+        return mx.zeros(reduced(x.shape, axis, keepdims), x.dtype)
     if x.size <= BLOCK or on_gpu():
         return mx.sum(x, axis=axis, keepdims=keepdims)
     dtype = x.dtype
@@ -42,9 +44,7 @@ def floating_sum(x: mx.array, axis: Axes | None, keepdims: bool) -> mx.array:
         # Large weights: the rows are blocks as they lie, and no slice costs a gradient of its own.
         return mx.sum(mx.sum(x, axis=-1).astype(mx.float64)).astype(mx.float32)
     total = _middle(_in_three(x.astype(mx.float32) if dtype in HALF else x, axes)).astype(dtype)
-    if keepdims:
-        return total.reshape([1 if number in axes else side for number, side in enumerate(x.shape)])
-    return total.reshape([side for number, side in enumerate(x.shape) if number not in axes])
+    return total.reshape(reduced(x.shape, axes, keepdims))
 
 
 def _widened(x: mx.array, axes: Sequence[int], keepdims: bool) -> mx.array:

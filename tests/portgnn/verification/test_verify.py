@@ -183,6 +183,10 @@ def test_every_draw_holds_edge_sizes_and_another_seed_draws_others() -> None:
         assert any(case.rows in EDGE_ROWS for case in drawn)
         assert any(case.columns > 64 for case in drawn)
         assert any((case.rows, case.inner, case.columns) == (1, 1, 1) for case in drawn)
+        assert {(not case.rows, not case.inner, not case.columns) for case in drawn} >= {
+            (True, False, False), (False, True, False), (False, False, True)
+        }  # fmt: skip
+        assert any(not case.density for case in drawn)
     assert len({shapes(Draw(seed)) for seed in range(20)}) == 20
     assert shapes(Draw(7)) == shapes(Draw(7))
 
