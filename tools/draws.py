@@ -29,12 +29,14 @@ class Job(NamedTuple):
     device: str | None
     dtype: str
     draw: int
+    only: tuple[str, ...]
 
 
 def draw(job: Job) -> dict[str, Any]:
     """What one run of verify finds, in wall and CPU seconds."""
     clock, cpu = time.perf_counter(), time.process_time()
-    report = verify(job.backend, device=job.device, dtype=job.dtype, draw=job.draw)
+    chosen = job.only.__contains__ if job.only else None
+    report = verify(job.backend, device=job.device, dtype=job.dtype, draw=job.draw, only=chosen)
     return {
         "backend": report.backend,
         "device": report.device,
@@ -68,6 +70,7 @@ def main() -> int:
     parser.add_argument("--device")
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--first", type=int, default=1000)
+    parser.add_argument("--only", nargs="+", default=[], metavar="CHECK", help="checks to run (default: all)")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--json", type=Path, help="file to write")
     given = parser.parse_args()
@@ -75,7 +78,7 @@ def main() -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     pairs = [(b, d) for b in given.backends for d in given.dtypes if has(b, given.device, d)]
     # Draws outside: no process waits long for one backend alone.
-    jobs = [Job(b, given.device, d, given.first + n) for n in range(given.draws) for b, d in pairs]
+    jobs = [Job(b, given.device, d, given.first + n, tuple(given.only)) for n in range(given.draws) for b, d in pairs]
     rows = []
     with ProcessPoolExecutor(given.jobs, mp_context=get_context("spawn")) as pool:
         for row in pool.map(draw, jobs):

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from portgnn.graphs.arrays import Nodes, canonical_csr
 from portgnn.graphs.split import split
@@ -78,6 +77,8 @@ def _order(source: Source, parts: int) -> Nodes:
     try:
         import pymetis
     except ImportError:
+        from scipy.sparse.csgraph import reverse_cuthill_mckee  # it loads all of scipy.sparse.linalg
+
         order: Nodes = reverse_cuthill_mckee(adjacency, symmetric_mode=False).astype(np.int64)
         return order
     _, membership = pymetis.part_graph(parts, xadj=adjacency.indptr, adjncy=adjacency.indices)

@@ -317,7 +317,8 @@ def _of_nothing(backend: Backend, walk: Walk) -> None:
     """The sum of nothing is 0, the product 1; all of it is true, and none of it."""
     host = np.zeros((0, 3))
     placed, flags = backend.asarray(host), backend.asarray(host > 0)
-    whole: dict[str, Callable[..., Any]] = {"sum": np.sum, "prod": np.prod} | _standard.LOGICAL_REDUCTIONS
+    both: dict[str, Callable[..., Any]] = {"sum": np.sum, "prod": np.prod}
+    whole = both | _standard.LOGICAL_REDUCTIONS
     for name, of in whole.items():
         logical = name in _standard.LOGICAL_REDUCTIONS
         for options in ({}, {"axis": 0}):

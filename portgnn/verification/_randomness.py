@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from portgnn.protocol import Backend
 from portgnn.random import dropout_keys
@@ -90,8 +91,15 @@ def _dropped(case: Case, values: Floats) -> Floats:
     return np.asarray(sp.csr_array((values, matrix.indices, matrix.indptr), shape=matrix.shape).toarray())
 
 
-def _product(case: Case, values: Floats, x: Floats) -> Floats:
-    return np.asarray(_dropped(case, values) @ x)
+def _product(case: Case, values: Callable[[], Floats], x: Floats) -> Floats:
+    return np.asarray(_dropped(case, values()) @ x)
+
+
+def _by_column(case: Case, order: NDArray[np.intp], rate: float) -> Floats:
+    """Stored values that meet the mask column by column."""
+    kept = np.empty(len(order))
+    kept[order] = mask(case.key, np.arange(len(order)), rate)
+    return np.asarray(case.matrix.data * kept)
 
 
 def _handles(backend: Backend, case: Case) -> Iterator[tuple[str, Any, Any]]:
@@ -114,11 +122,11 @@ def handle(backend: Backend, case: Case) -> Measured:
             if tuple(lighter.shape) != case.matrix.shape or lighter.nnz != case.matrix.nnz:
                 raise Departure(f"dropout on {what} changes its shape or number of stored values")
             got = fetch(backend, backend.spmm(lighter, placed), f"dropout on {what}")
-            by_column = np.empty(len(data))
-            by_column[order] = mask(case.key, np.arange(len(data)), rate)
-            wrong = {reason: make() for reason, make in _wrong_masks(case, data, case.key, rate, ids).items()}
-            wrong["the mask meets the stored values in another order: unsorted indices"] = data * by_column
-            suspects = {reason: partial(_product, case, values, x) for reason, values in wrong.items()}
+            wrong = dict(_wrong_masks(case, data, case.key, rate, ids))
+            wrong["the mask meets the stored values in another order: unsorted indices"] = partial(
+                _by_column, case, order, rate
+            )
+            suspects = {reason: partial(_product, case, make, x) for reason, make in wrong.items()}
             want = _dropped(case, data * mask(case.key, ids, rate)) @ x
             measured.append(compare(f"dropout on {what}", got, want, scale / (1 - rate), suspects))
         again = fetch(backend, backend.spmm(whole, placed), what)

@@ -174,7 +174,7 @@ class Network:
 
     def loss(self, logits: Floats, params: Values, nodes: Any) -> float:
         """Mean cross-entropy over `nodes`, and l2/2 ||W0||^2."""
-        data = -log_softmax(logits)[nodes, labels_at(self.graph, nodes)].mean()
+        data = -log_softmax(logits[nodes])[np.arange(len(nodes)), labels_at(self.graph, nodes)].mean()
         return float(data + self.config.l2 / 2 * (params["weight0"] ** 2).sum())
 
     def correct(self, logits: Floats, nodes: Any, near: float | None = None) -> tuple[int, int]:
@@ -196,7 +196,7 @@ class Network:
         config = self.config
         logits, trace = self.forward(params, keys)
         grad = np.zeros_like(logits)
-        grad[nodes] = np.exp(log_softmax(logits))[nodes]
+        grad[nodes] = np.exp(log_softmax(logits[nodes]))
         grad[nodes, labels_at(self.graph, nodes)] -= 1.0
         grad /= len(nodes)
         grads: Values = {}
