@@ -1,4 +1,4 @@
-"""portgnn: one graph convolutional network, trained on every array backend, with the same numbers on each.
+"""portgnn: graph neural networks, trained on every array backend, with the same numbers on each.
 
 Names are loaded on first use, so that `import portgnn` costs little and loads no framework.
 """
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from portgnn.datasets import load_graph
     from portgnn.errors import PortgnnError
     from portgnn.graphs.graph import Graph
+    from portgnn.models import Layer, Network, Parameter, Stacked
     from portgnn.registry import available_backends, get_backend
     from portgnn.results.callbacks import Callback
     from portgnn.results.result import TrainResult
@@ -25,9 +26,13 @@ if TYPE_CHECKING:
 _HOMES = {
     "Callback": "portgnn.results.callbacks",
     "Graph": "portgnn.graphs.graph",
+    "Layer": "portgnn.models",
     "Model": "portgnn.checkpoints.model",
+    "Network": "portgnn.models",
+    "Parameter": "portgnn.models",
     "PortgnnError": "portgnn.errors",
     "SeedsReport": "portgnn.verification.seeds",
+    "Stacked": "portgnn.models",
     "TrainResult": "portgnn.results.result",
     "VerifyReport": "portgnn.verification",
     "available_backends": "portgnn.registry",
@@ -44,9 +49,13 @@ _HOMES = {
 __all__ = [
     "Callback",
     "Graph",
+    "Layer",
     "Model",
+    "Network",
+    "Parameter",
     "PortgnnError",
     "SeedsReport",
+    "Stacked",
     "TrainResult",
     "VerifyReport",
     "available_backends",
@@ -62,10 +71,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'portgnn' has no attribute {name!r}")
     import importlib
 
+    if name == "models":
+        return importlib.import_module("portgnn.models")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'portgnn' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES[name]), name)
     globals()[name] = value
     return value

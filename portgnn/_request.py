@@ -19,6 +19,7 @@ from portgnn.hyperparameters import whole_number
 from portgnn.loaders.engine import Sampled
 from portgnn.loaders.on_disk import OnDisk
 from portgnn.loaders.source import InMemory, Source
+from portgnn.models import Network, own_network
 from portgnn.placing.features import Moments, explained
 from portgnn.placing.prepared import Prepared
 from portgnn.prediction.predict import oriented
@@ -71,6 +72,7 @@ class Request:
 def settle(
     dataset: Dataset | None,
     name: str | None,
+    model: str | type[Network] | None,
     overrides: dict[str, Any],
     *,
     seed: Any,
@@ -83,7 +85,8 @@ def settle(
     resume: Path | None,
     checkpoint: Path | None,
 ) -> Request:
-    """The request of `portgnn.train`'s arguments; None where nothing was asked for. name, overrides: the recipe's.
+    """The request of `portgnn.train`'s arguments; None where nothing was asked for. name, model, overrides: the
+    recipe's.
 
     Raises ConfigError for what cannot be used or would make a kept run another one, CheckpointError for its file.
     """
@@ -97,19 +100,21 @@ def settle(
             split,
             texts(unknown, "unknown"),
             texts(ignore, "ignore"),
-            preset(name or "kipf", **overrides),
+            preset(name, model, **overrides),
             seed or 0,
             "numpy" if backend is None else backend,
             device,
             dtype or "float32",
             keep_in=checkpoint,
         )
-    kept, progress = runs.load_run(resume)
+    kept, progress = runs.load_run(resume, own_network(model))
     given = {
         each: None if value is None else texts(value, each)
         for each, value in (("unknown", unknown), ("ignore", ignore))
     }
-    config = runs.continued(kept, name, overrides, seed=seed, dtype=dtype, split=split, **given)
+    config = runs.continued(
+        kept, {"preset": name, "model": model}, overrides, seed=seed, dtype=dtype, split=split, **given
+    )
     dataset = dataset if dataset is not None else kept.dataset or None
     if dataset is None:
         raise ConfigError(f"{resume} was trained on a graph made in Python; give it with --dataset, there as dataset=")
@@ -167,6 +172,10 @@ def engine_for(backend: Backend, loaded: Loaded, group: ProcessGroup | None) -> 
         return WholeGraph(backend, Prepared.of(graph, config, moments))
     if group is not None and config.loader != "full":
         raise ConfigError(f"--distributed trains on the whole graph; leave --loader {config.loader} out")
+    if group is not None and not config.network.prunable:
+        raise ConfigError(
+            f"rows of this {config.model} depend on each other; leave --distributed out, or take --norm layer"
+        )
     split(graph, "train")
     source: Source
     if isinstance(graph, Graph):

@@ -16,6 +16,7 @@ from portgnn.errors import PeerLostError
 from portgnn.graphs.graph import Graph
 from portgnn.hyperparameters import whole_number
 from portgnn.loaders.source import InMemory
+from portgnn.models.network import Network
 from portgnn.prediction.evaluation import split_codes
 from portgnn.prediction.predict import classify as classify
 from portgnn.prediction.predict import predict as predict
@@ -36,6 +37,7 @@ def train(  # long: an argument is a line, and the docstring says what each is
     device: str | None = None,
     dtype: Any = None,
     preset: str | None = None,
+    model: str | type[Network] | None = None,
     seed: int | None = None,
     epochs: int | None = None,
     patience: int | None = None,
@@ -53,13 +55,15 @@ def train(  # long: an argument is a line, and the docstring says what each is
     announce: Callable[[str], None] | None = None,
     **hyperparameters: Any,
 ) -> TrainResult:
-    """Trains the GCN and tests it.
+    """Trains a network and tests it.
 
     dataset: a name, a path, a Graph, or None for Cora where it can be had (else a synthetic graph of its size).
     backend: a registered name (None: numpy) with `device` (None: the fastest that works) and `dtype` (None:
         float32), or a Backend.
-    preset: the recipe (None: kipf); epochs, patience and every other field of `portgnn.presets.Config` replace
-        its values. seed: of weights and dropout (None: 0). split, unknown, ignore: see `portgnn.load_graph`.
+    preset: the recipe (None: the network's own, which is kipf for gcn); epochs, patience and every other field of
+        `portgnn.presets.Config` replace its values. model: the network, by its name (see `portgnn.models`), as
+        "package.module:Class" or as a class of your own, whose fields are hyperparameters, too (None: the preset's).
+        seed: of weights and dropout (None: 0). split, unknown, ignore: see `portgnn.load_graph`.
     checkpoint: a file, which must not exist yet, that keeps the run: before the first epoch, after each `every`
         epochs, at the end, and when SIGINT or SIGTERM ends it (then KeyboardInterrupt or SystemExit(143) is
         raised). A second signal ends it at once.
@@ -88,7 +92,7 @@ def train(  # long: an argument is a line, and the docstring says what each is
             tell, watchers = (lambda message: None), Callbacks([])
     recipe = {"epochs": epochs, "patience": patience} | hyperparameters
     request = settle(
-        dataset, preset, recipe, seed=seed, split=split, unknown=unknown, ignore=ignore, backend=backend,
+        dataset, preset, model, recipe, seed=seed, split=split, unknown=unknown, ignore=ignore, backend=backend,
         device=device, dtype=dtype, resume=go_on, checkpoint=keep_in,
     )  # fmt: skip
     return _run(request, group, watchers, every, tell)

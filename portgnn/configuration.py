@@ -15,8 +15,10 @@ from portgnn._system.files import state_of
 from portgnn._system.untrusted import content
 from portgnn.checkpoints.runs import continued, load_run
 from portgnn.errors import ConfigError, PortgnnError, nearest
-from portgnn.hyperparameters import hyperparameters, meant
-from portgnn.presets import PRESETS, Config, preset
+from portgnn.hyperparameters import meant
+from portgnn.models import own_network
+from portgnn.presets import PRESETS, checked, preset
+from portgnn.recipe import known
 from portgnn.text import printable, shortened, shown
 
 MAX_BYTES = 16 << 10
@@ -47,6 +49,7 @@ OPTIONS: dict[str, Option] = {
     "device": Option(str, absent="the fastest that passes a self-check"),
     "dtype": Option(str, "float32"),
     "preset": Option(str, "kipf", choices=tuple(PRESETS)),
+    "model": Option(str, "gcn"),
     "seed": Option(int, 0),
     "save": Option(Path, absent="the model is not saved", shell_only=True),
     "checkpoint": Option(Path, absent="the run is not kept"),
@@ -85,13 +88,14 @@ def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
 def read_options(path: Path) -> dict[str, Any]:
     """All options in a file, checked, by their names in Python. Raises ConfigError as `load_config` does."""
     given: dict[str, Any] = {}
-    for key, value in _document(path).items():
+    document = _document(path)
+    for key, value in document.items():
         name = key.replace("-", "_")
         called = shortened(printable(key), 60)
         if name in given:
             raise ConfigError(f"{path}: {called} is there twice, with a dash and with an underscore")
         try:
-            given[name] = _checked(name, called, value)
+            given[name] = _checked(name, called, value, document.get("model"))
         except PortgnnError as error:
             raise ConfigError(f"{path}: {error}") from None
         # A hexadecimal integer may have more digits than Python writes, and a list more levels than it walks.
@@ -116,17 +120,18 @@ def _document(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is nested too deeply") from None
 
 
-def _checked(name: str, key: str, value: Any) -> Any:
-    recipe = hyperparameters(Config)
+def _checked(name: str, key: str, value: Any, model: Any = None) -> Any:
+    """model: what the document says of it; a network of the user's own has hyperparameters of its own."""
+    recipe = known(model) | known() if isinstance(model, str) and name != "model" else known()
     if name not in OPTIONS and name not in recipe:
         if isinstance(value, dict):
             raise ConfigError(f"[{key}] is a table; keys stand at the top level, without tables")
-        known = [_key(each) for each in (*OPTIONS, *recipe)]
-        other = _key(meant(Config, name))
-        near = f". Did you mean {other!r}?" if other != _key(name) else nearest(_key(name), known)
-        raise ConfigError(f"{key} is no option of a run{near or '. Known: ' + ', '.join(sorted(known))}")
+        names = [_key(each) for each in (*OPTIONS, *recipe)]
+        other = _key(meant(recipe, name))
+        near = f". Did you mean {other!r}?" if other != _key(name) else nearest(_key(name), names)
+        raise ConfigError(f"{key} is no option of a run{near or '. Known: ' + ', '.join(sorted(names))}")
     if name in recipe:
-        return getattr(preset("kipf", **{name: value}), name)  # the checks of a single value are the recipe's own
+        return checked(name, value) if name in known() else recipe[name].checked(value)
     option = OPTIONS[name]
     if option.kind is list:
         texts = [value] if isinstance(value, str) else value
@@ -151,12 +156,12 @@ def effective(given: Mapping[str, Any]) -> dict[str, Any]:
     recipe = {name: value for name, value in named.items() if name not in OPTIONS}
     options = {name: named.get(name, option.default) for name, option in OPTIONS.items()}
     if options["resume"] is None:
-        config = preset(options["preset"], **recipe)
+        config = preset(named.get("preset"), named.get("model"), **recipe)
     else:
-        run = load_run(Path(options["resume"]))[0]
+        run = load_run(Path(options["resume"]), own_network(named.get("model")))[0]
         identity = {name: named.get(name) for name in ("seed", "dtype", "split")}
         identity |= {name: tuple(named[name]) for name in ("unknown", "ignore") if name in named}
-        config = continued(run, named.get("preset"), recipe, **identity)
+        config = continued(run, {"preset": named.get("preset"), "model": named.get("model")}, recipe, **identity)
         kept: dict[str, Any] = {"dataset": run.dataset or None, "split": run.split or None, "backend": run.backend}
         kept |= {"dtype": run.dtype, "seed": run.seed}
         kept |= {"unknown": list(run.unknown) or None, "ignore": list(run.ignore) or None}

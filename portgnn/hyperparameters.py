@@ -10,8 +10,8 @@ made of that. Choices are those of the field's `Literal`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
 from typing import Any, get_args, get_type_hints
 
@@ -120,10 +120,15 @@ def hyperparameter(
                                                   "names": tuple(names), "off": off}})  # fmt: skip
 
 
-def as_in(record: type, name: str) -> Any:
-    """A field with the default and all else that is said of a hyperparameter of another record."""
+def as_in(record: type, name: str, default: Any = MISSING) -> Any:
+    """A field with all that is said of a hyperparameter of another record, its default too where none is given."""
     other = {each.name: each for each in fields(record)}[name]
-    return field(default=other.default, metadata=other.metadata)
+    return field(default=other.default if default is MISSING else default, metadata=other.metadata)
+
+
+def is_hyperparameter(declared: Field[Any]) -> bool:
+    """Whether a record's field was made by `hyperparameter`."""
+    return _KEY in declared.metadata
 
 
 @cache
@@ -134,7 +139,7 @@ def hyperparameters(record: type) -> dict[str, Hyperparameter]:
     """
     hints, found = get_type_hints(record), {}
     for each in fields(record):
-        if _KEY not in each.metadata:
+        if not is_hyperparameter(each):
             continue
         hint = hints[each.name]
         choices = get_args(hint)
@@ -157,9 +162,8 @@ def check(record: Any) -> None:
         object.__setattr__(record, name, one.checked(getattr(record, name)))
 
 
-def meant(record: type, name: str) -> str:
+def meant(known: Mapping[str, Hyperparameter], name: str) -> str:
     """The hyperparameter that another library's name, or initials such as lr, stand for; the name as it is if none."""
-    known = hyperparameters(record)
     for each in known.values():
         if name in each.names:
             return each.name

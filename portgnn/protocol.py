@@ -213,6 +213,46 @@ class Batching(Protocol):
         """
 
 
+EdgeHandle: TypeAlias = Any
+"""Edges on a device, as `MessagePassing.edges` made them: opaque to all but their maker."""
+
+
+@runtime_checkable
+class MessagePassing(Protocol):
+    """What an adapter may have for layers that compute something for each edge, such as attention.
+
+    `portgnn.parts.PlainEdges` serves those without: it makes all of it from `Backend.csr`, `matmul` and the standard's
+    functions. Sums go along edges in a fixed order: results are deterministic wherever products are. All but
+    `edge_weights` are differentiable in their arrays.
+
+    An edge is a stored value of a matrix [targets, sources]. Values of edges are arrays [edges, k], in storage order.
+    """
+
+    def edges(self, matrix: sp.csr_array) -> EdgeHandle:
+        """Places the edges of a canonical CSR matrix [targets, sources], whose values are their weights."""
+
+    def edge_weights(self, a: EdgeHandle) -> Array:
+        """The weights, [edges]."""
+
+    def gather(self, a: EdgeHandle, x: Array, end: str) -> Array:
+        """Rows of x: each edge's source, x [sources, k], or target, x [targets, k] -> [edges, k]."""
+
+    def segment_sum(self, a: EdgeHandle, values: Array) -> Array:
+        """[edges, k] -> [targets, k]; 0 for a target without an edge."""
+
+    def segment_max(self, a: EdgeHandle, values: Array) -> Array:
+        """[edges, k] -> [targets, k]; 0 for a target without an edge. Equal values share the gradient evenly."""
+
+    def edge_softmax(self, a: EdgeHandle, scores: Array) -> Array:
+        """exp(score) / sum of exp(score) over the edges of the same target, without overflow: [edges, k]."""
+
+    def edge_spmm(self, a: EdgeHandle, values: Array, x: Array) -> Array:
+        """values [edges, heads], x [sources, heads * width] -> [targets, heads * width], head by head."""
+
+    def dropout(self, x: Array, rate: float, key: Key, index: Array | None = None) -> Array:
+        """That of `Backend`."""
+
+
 Counts: TypeAlias = tuple[tuple[int, ...], ...]
 """counts[p][q]: how many rows process p hands to process q."""
 

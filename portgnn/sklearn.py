@@ -14,10 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from portgnn.api import predict, train
 from portgnn.errors import ConfigError, GraphError, MissingLibraryError, near_matches
 from portgnn.graphs.graph import UNLABELLED, Graph
-from portgnn.hyperparameters import hyperparameters as of_record
 from portgnn.prediction.evaluation import softmax
-from portgnn.presets import Config
 from portgnn.presets import preset as named_preset
+from portgnn.recipe import known
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -34,10 +33,10 @@ if TYPE_CHECKING:
     from portgnn.checkpoints.model import Model
     from portgnn.results.result import TrainResult
 
-RECIPE = of_record(Config)
-"""The hyperparameters of the recipe, all of which the estimator has as parameters."""
+RECIPE = known()
+"""The hyperparameters of all networks and of training, which the estimator has as parameters."""
 _OF_RUNS = ("backend", "device", "dtype")
-_OWN = ("graph", "node_features", "preset", "random_state", "validation_fraction", *_OF_RUNS)
+_OWN = ("graph", "node_features", "preset", "model", "random_state", "validation_fraction", *_OF_RUNS)
 
 
 class GCNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -71,6 +70,7 @@ class GCNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         *,
         node_features: Any = None,
         preset: str = "kipf",
+        model: Any = None,
         random_state: Any = 0,
         validation_fraction: float | None = None,
         backend: str = "numpy",
@@ -109,7 +109,7 @@ class GCNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
             held_out = val_nodes, val_labels
         recipe = {name: value for name, value in self.get_params(deep=False).items() if name not in _OWN}
-        if held_out is None and named_preset(self.preset, **recipe).restore_best:
+        if held_out is None and named_preset(self.preset, self.model, **recipe).restore_best:
             raise ConfigError(
                 f"the {self.preset} recipe returns the best epoch's parameters, which takes nodes to validate on; give "
                 "validation_fraction=0.1, or eval_set to fit, or restore_best=False"
@@ -128,7 +128,7 @@ class GCNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             class_names=tuple(str(each) for each in self.classes_),
         )
         runs = {name: getattr(self, name) for name in _OF_RUNS}
-        self.result_ = train(self.graph_, preset=self.preset, seed=int(seed), **runs, **recipe)
+        self.result_ = train(self.graph_, preset=self.preset, model=self.model, seed=int(seed), **runs, **recipe)
         self.model_, self.n_iter_, self.n_features_in_ = self.result_.model, self.result_.epochs_run, 1
         return self
 

@@ -41,7 +41,8 @@ class FusedAdam:
             # What torch.optim.adam calls. It would count the steps of each parameter apart, in one more call a step.
             torch._fused_adam_(
                 [params[name] for name in names],
-                [grads[name] for name in names],
+                # It reads memory in order, whatever a gradient's strides are; a transposed weight's lie across.
+                [grads[name].contiguous() for name in names],
                 [state[f"m.{name}"] for name in names],
                 [state[f"v.{name}"] for name in names],
                 [],

@@ -15,9 +15,10 @@ from portgnn._system.files import is_file, write_atomically
 from portgnn._system.untrusted import opened
 from portgnn.errors import CheckpointError, PortgnnError
 from portgnn.graphs.checks import bare_names
+from portgnn.models import Network, name_of, network_class
 from portgnn.models.layer import Layer, shapes_of
 from portgnn.placing.features import Moments
-from portgnn.presets import Config
+from portgnn.recipe import Config, config_of
 from portgnn.text import printable, shortened, shown
 
 FORMAT = "portgnn-model"
@@ -93,15 +94,19 @@ class Model:
         return target
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Model:
-        """Reads a checkpoint. Raises CheckpointError where it is missing, damaged or not portgnn's."""
+    def load(cls, path: str | os.PathLike[str], network: str | type[Network] | None = None) -> Model:
+        """Reads a checkpoint. Raises CheckpointError where it is missing, damaged, not portgnn's or of another network.
+
+        network: the class, or "package.module:Class", of a network that is not portgnn's own; a file alone does not
+        have code imported.
+        """
         source = Path(path)
         header, params = read_safetensors(source, FORMAT, VERSIONS, "model")
         split, mean, scale = (params.pop(name, None) for name in (SPLIT, MEAN, SCALE))
         try:
             model = cls(
                 params,
-                read_config(json.loads(header["config"])),
+                read_config(json.loads(header["config"]), network),
                 bare_names(read_names(json.loads(header["class_names"]))),
                 int(header["num_features"]),
                 header.get("dataset", ""),
@@ -141,9 +146,6 @@ class Model:
 
 def check_parameters(params: dict[str, NDArray[Any]], config: Config, num_features: int, num_classes: int) -> None:
     """Raises CheckpointError unless the parameters are finite and have the names and shapes that the recipe gives."""
-    # First, since a header can ask for as many layers as it likes.
-    if config.layers > len(params):
-        raise CheckpointError(f"the parameters are {len(params)}, and the recipe needs {config.layers} layers of them")
     wanted = shapes_of(config.network.built(num_features, num_classes))
     found = {name: value.shape for name, value in params.items()}
     if found != wanted:
@@ -153,15 +155,27 @@ def check_parameters(params: dict[str, NDArray[Any]], config: Config, num_featur
             raise CheckpointError(f"parameter {name[:40]} is not finite floating numbers")
 
 
-def read_config(document: Any) -> Config:
-    """A recipe out of a header. Raises PortgnnError for what is none."""
-    known = {field.name for field in fields(Config)}
-    if not isinstance(document, dict) or set(document) - known:
-        more = ", ".join(sorted(set(document) - known))[:80] if isinstance(document, dict) else str(document)[:40]
+def read_config(document: Any, network: str | type[Network] | None = None) -> Config:
+    """A recipe out of a header. Raises PortgnnError for what is none, and where it is another network's.
+
+    network: the user's own, whose module a file cannot have imported by itself.
+    """
+    if not isinstance(document, dict):
+        raise CheckpointError(f"the recipe is {str(document)[:40]}")
+    model = document.get("model", "gcn")
+    if network is None:
+        kind = network_class(model, may_import=False)
+    else:
+        kind = network_class(network)
+        if name_of(kind) != model:
+            raise CheckpointError(f"the file is of the network {shown(model, 80)}, and not of {name_of(kind)}")
+    fitting = {field.name for field in fields(config_of(kind))}
+    if set(document) - fitting:
+        more = ", ".join(sorted(set(document) - fitting))[:80]
         raise CheckpointError(
             f"the recipe has settings that this portgnn does not know ({more}); was the file written by a newer one?"
         )
-    return Config(**document)
+    return Config(**document | {"model": kind})
 
 
 def read_names(document: Any) -> tuple[str, ...]:

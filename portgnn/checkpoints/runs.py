@@ -25,8 +25,8 @@ from portgnn.checkpoints.model import check_parameters, read_config, read_names,
 from portgnn.errors import CheckpointError, ConfigError, PortgnnError
 from portgnn.graphs.checks import bare_names
 from portgnn.metrics import EPOCH_MS, curve
-from portgnn.presets import Config
-from portgnn.presets import preset as named_preset
+from portgnn.models import Network, name_of, network_class
+from portgnn.presets import Config, checked
 from portgnn.training import History, Progress, parameters_of
 
 FORMAT = "portgnn-run"
@@ -73,14 +73,17 @@ def save_run(path: Path, run: Run, progress: Progress) -> int:
     return len(content)
 
 
-def load_run(path: Path) -> tuple[Run, Progress]:
-    """Reads what `save_run` wrote. Raises CheckpointError where it is missing, damaged or something else."""
+def load_run(path: Path, network: str | type[Network] | None = None) -> tuple[Run, Progress]:
+    """Reads what `save_run` wrote. Raises CheckpointError where it is missing, damaged or something else.
+
+    network: the user's own, as of `portgnn.checkpoints.model.Model.load`.
+    """
     header, tensors = read_safetensors(path, FORMAT, VERSIONS, "run")
     try:
         document = json.loads(header["run"])
         if header["version"] == "1":
             tensors = _counts_as_floats(tensors, document["dtype"])
-        config = read_config(document["config"])
+        config = read_config(document["config"], network)
         texts = {name: document[name] for name in ("backend", "dtype", "dataset", "split", "fingerprint")}
         numbers = {name: document[name] for name in ("seed", "num_features", "best_start")}
         if not all(type(text) is str for text in texts.values()) or type(document["stopped"]) is not bool:
@@ -237,14 +240,18 @@ class FileCheckpointer:
         return f"{self.path} holds epoch {self.epochs}; continue with: portgnn train --resume {self.path}"
 
 
-def continued(run: Run, preset: str | None, overrides: dict[str, Any], **given: Any) -> Config:
+def continued(run: Run, names: dict[str, Any], overrides: dict[str, Any], **given: Any) -> Config:
     """The recipe with which a kept run goes on: its own, or one of more epochs.
 
-    overrides, given: what the user named, None where nothing. Raises ConfigError for what would make it another run.
+    names: of preset and model. overrides, given: what the user named, None where nothing.
+
+    Raises ConfigError for what would make it another run.
     """
-    for name, value in ({"preset": preset} | overrides | given).items():
+    for name, value in (names | overrides | given).items():
         if name in overrides and value is not None:
-            value = getattr(named_preset("kipf", **{name: value}), name)  # in the form that a recipe has it
+            value = checked(name, value)  # in the form that a recipe has it
+        if name == "model" and value is not None:
+            value = name_of(network_class(value))
         own = getattr(run if name in given else run.config, name, None)
         if value is not None and value != own and name != "epochs":
             raise ConfigError(

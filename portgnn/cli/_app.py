@@ -11,11 +11,12 @@ from portgnn.cli import _completion
 from portgnn.cli._examples import epilog
 from portgnn.cli._grouped import OUTPUT, Grouped
 from portgnn.cli._hyperparameters import with_hyperparameters, with_options_of
-from portgnn.hyperparameters import DATA, EXECUTION, TRAINING
+from portgnn.hyperparameters import DATA, EXECUTION, NETWORK, TRAINING
+from portgnn.models import NETWORKS
 from portgnn.presets import PRESETS
 
 app = typer.Typer(
-    help="One graph convolutional network on every array backend, with the same numbers on each.",
+    help="Graph neural networks on every array backend, with the same numbers on each.",
     epilog=epilog(""),
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -38,6 +39,10 @@ Ignore = Annotated[
     typer.Option(
         metavar="COLUMN", help="A column or attribute of the files to leave out; repeatable.", rich_help_panel=DATA
     ),
+]
+OwnNetwork = Annotated[
+    str | None,
+    typer.Option(metavar="MODULE:CLASS", help="The class of the model, where it is one of your own."),
 ]
 AsJson = Annotated[
     bool, typer.Option("--json", help="One JSON document on stdout and nothing else.", rich_help_panel=OUTPUT)
@@ -96,7 +101,27 @@ def train(  # long: an option is a parameter
     preset: Annotated[
         str | None,
         typer.Option(
-            rich_help_panel=TRAINING, help=f"Recipe: {', '.join(PRESETS)} (kipf).", autocompletion=_completion.presets
+            rich_help_panel=TRAINING,
+            help=f"Recipe: {', '.join(PRESETS)} (the model's own; kipf).",
+            autocompletion=_completion.presets,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            rich_help_panel=NETWORK,
+            metavar="NAME|MODULE:CLASS",
+            help=f"Network: {', '.join(NETWORKS)}, or a class of your own (the preset's; gcn).",
+            autocompletion=_completion.networks,
+        ),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            rich_help_panel=NETWORK,
+            metavar="NAME=VALUE",
+            help="A hyperparameter of a network of your own; repeatable.",
         ),
     ] = None,
     seed: Annotated[
@@ -173,7 +198,7 @@ def train(  # long: an option is a parameter
     as_json: AsJson = False,
     **hyperparameters: Any,
 ) -> None:
-    """Train the GCN and test it."""
+    """Train a network and test it."""
     options = {**locals(), **hyperparameters}  # every option by its name
     del options["hyperparameters"]
     from portgnn.cli import _configuration as configuration
@@ -224,6 +249,7 @@ def convert(
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model that portgnn train --save wrote.")],
     dataset: Annotated[str, typer.Option(help="Name or path of the graph.", autocompletion=_completion.datasets)],
+    network: OwnNetwork = None,
     split: Annotated[
         str | None,
         typer.Option(help="Report by this split, as for train; by default by the one that the model was trained with."),
@@ -247,7 +273,7 @@ def predict(
 
     read = {"unknown": unknown or (), "ignore": ignore or ()}
     where: dict[str, Any] = {"backend": backend, "device": device, "dtype": dtype}
-    run(model, dataset, read, split=split, out=out, csv_safe=csv_safe, as_json=as_json, **where)
+    run(model, dataset, read, network=network, split=split, out=out, csv_safe=csv_safe, as_json=as_json, **where)
 
 
 @app.command()
@@ -258,6 +284,14 @@ def verify(
     draw: Annotated[
         int | None,
         typer.Option(metavar="SEED", min=0, help="Of sizes, rates and values of the checks; a fresh one each time."),
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|MODULE:CLASS|all",
+            help="Instead of single operations: this network, every one, or your own; repeatable.",
+            autocompletion=_completion.networks,
+        ),
     ] = None,
     seeds: Annotated[
         int | None,
@@ -296,7 +330,7 @@ def verify(
             raise ConfigError("--draw is of the checks of single operations; leave it or --seeds out")
         raise typer.Exit(trainings.run(backend, device, dtype, seeds, as_json, **recipe))
     trainings.refuse(recipe)
-    raise typer.Exit(_verification.run(backend, device, dtype, draw, as_json))
+    raise typer.Exit(_verification.run(backend, device, dtype, draw, model or None, as_json))
 
 
 @app.command()
@@ -313,6 +347,14 @@ def datasets(as_json: AsJson = False) -> None:
     from portgnn.cli._listings import list_datasets
 
     list_datasets(as_json)
+
+
+@app.command()
+def models(as_json: AsJson = False) -> None:
+    """List the networks: the paper, hyperparameters and recipes of each."""
+    from portgnn.cli._listings import list_models
+
+    list_models(as_json)
 
 
 @app.command()
@@ -345,6 +387,7 @@ def plot(
             autocompletion=_completion.datasets,
         ),
     ] = None,
+    network: OwnNetwork = None,
     unknown: Unknown = None,
     ignore: Ignore = None,
     map: Annotated[str, typer.Option(metavar="pca|tsne|umap", help="How to bring the nodes into the plane.")] = "pca",
@@ -354,7 +397,7 @@ def plot(
     from portgnn.cli._plotting import run
 
     read = {"unknown": unknown or (), "ignore": ignore or ()}
-    run(results, out=out, kind=kind, dataset=dataset, read=read, map=map, as_json=as_json)
+    run(results, out=out, kind=kind, dataset=dataset, network=network, read=read, map=map, as_json=as_json)
 
 
 @app.command()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from portgnn.models import NETWORKS
 from portgnn.presets import PRESETS
 
 
@@ -31,6 +32,10 @@ def dtypes() -> list[str]:
 
 def presets() -> list[str]:
     return list(PRESETS)
+
+
+def networks() -> list[str]:
+    return list(NETWORKS)
 
 
 def choices(names: Iterable[str]) -> Callable[[], list[str]]:

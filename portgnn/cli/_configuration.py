@@ -15,7 +15,9 @@ from portgnn._system.files import reason
 from portgnn.cli._output import announce
 from portgnn.configuration import LEVELS, OPTIONS, as_toml, effective, read_options
 from portgnn.errors import ConfigError, near_matches
+from portgnn.hyperparameters import Hyperparameter
 from portgnn.loggers import logger_of
+from portgnn.recipe import known
 
 STDERR = "-"
 
@@ -29,7 +31,7 @@ def train(options: dict[str, Any]) -> None:
     values |= {name: value for name, value in given.items() if name not in OPTIONS}
     for name in options:
         values.setdefault(name, None)
-    del values["config"], values["as_json"]
+    del values["config"], values["as_json"], values["setting"]
     callbacks = [logger_of(text) for text in values.pop("logger") or []]
     with _records(values.pop("log_file"), values.pop("log_level")):
         from portgnn.cli._training import run
@@ -61,9 +63,35 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     own = {name: value for name, value in options.items() if name not in ("config", "as_json")}
     # The shell gives an empty list for an option that may be repeated and is not there.
     given |= {name: value for name, value in own.items() if value is not None and value != []}
+    given |= _settings(given.pop("setting", []), given.get("model"))
     if options["as_json"]:
         given["json"] = True
     return given
+
+
+def _settings(texts: list[str], model: str | None) -> dict[str, Any]:
+    """Hyperparameters that a network of the user's own has, out of NAME=VALUE."""
+    found: dict[str, Any] = {}
+    names = known(model) if texts else {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        name = name.strip().replace("-", "_")
+        if not sign:
+            raise ConfigError(f"--set {text} must be NAME=VALUE, as in --set {text or 'alpha'}=0.1")
+        if name not in names:
+            raise ConfigError(f"--set {text}: there is no hyperparameter {name!r}.{near_matches(name, names)}")
+        found[name] = _value(names[name], value.strip())
+    return found
+
+
+def _value(one: Hyperparameter, text: str) -> Any:
+    words = {"true": True, "false": False}
+    if one.kind is bool:
+        return words.get(text.lower(), text)
+    try:
+        return one.kind(text)
+    except ValueError:
+        return text  # the recipe says what it wants instead
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""One option for each field of `portgnn.presets.Config`, made from the record itself."""
+"""One option for each hyperparameter of training and of portgnn's networks, made from the records themselves."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 import typer
 
 from portgnn.cli import _completion
-from portgnn.hyperparameters import hyperparameters
-from portgnn.presets import PRESETS, Config
+from portgnn.models import NETWORKS
+from portgnn.presets import PRESETS
+from portgnn.recipe import known, networks_with
 
 RULE = "--normalize-features"
 
@@ -60,7 +61,7 @@ def with_options_of(command: Callable[..., Any]) -> Callable[[Callable[..., None
 def hyperparameter_options() -> list[inspect.Parameter]:
     """Keyword-only parameters that typer turns into options."""
     options = []
-    for name, one in hyperparameters(Config).items():
+    for name, one in known().items():
         flag = "--" + name.replace("_", "-")
         declaration = f"{flag}/{one.off or f'--no-{flag[2:]}'}" if one.kind is bool else flag
         # Choices stay text here: Config checks them, for the shell as for Python.
@@ -79,7 +80,12 @@ def hyperparameter_options() -> list[inspect.Parameter]:
 
 
 def _defaults(name: str) -> str:
-    values = {preset: getattr(config, name) for preset, config in PRESETS.items()}
-    if len(set(values.values())) == 1:
-        return f"({next(iter(values.values()))})"
-    return "(" + ", ".join(f"{preset} {value}" for preset, value in values.items()) + ")"
+    """The first preset's value, those of presets that have another, and which networks have it where not all do."""
+    by_value: dict[Any, list[str]] = {}
+    for preset, config in PRESETS.items():
+        if hasattr(config, name):
+            by_value.setdefault(getattr(config, name), []).append(preset)
+    (first, _), *others = by_value.items()
+    said = "; ".join([str(first), *(f"{', '.join(presets)} {value}" for value, presets in others)])
+    having = networks_with(name)
+    return f"({said})" if not having or next(iter(NETWORKS)) in having else f"Of {', '.join(having)} ({said})"

@@ -1,4 +1,4 @@
-"""`portgnn backends` and `portgnn datasets`."""
+"""`portgnn backends`, `portgnn datasets` and `portgnn models`."""
 
 from __future__ import annotations
 
@@ -47,6 +47,24 @@ def list_backends(as_json: bool) -> None:
             rows.append((record["name"], version, device, ", ".join(dtypes), "ready"))
     print_table(("backend", "version", "device", "dtypes", "state"), rows, give_up=("version", "dtypes"))
     announce("Next, prove one on this machine:", "portgnn verify --backend NAME --device DEVICE")
+
+
+def list_models(as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from portgnn.models.listing import models
+
+    found = models()
+    if as_json:
+        print_json([asdict(each) for each in found])
+        return
+    rows = [
+        (each.name, each.paper, ", ".join(f"{name} {value}" for name, value in each.hyperparameters.items()),
+         ", ".join(each.presets))
+        for each in found
+    ]  # fmt: skip
+    print_table(("model", "paper", "hyperparameters", "presets"), rows, give_up=("hyperparameters", "paper"))
+    announce("Next, train one:", "portgnn train --model NAME")
 
 
 def list_datasets(as_json: bool) -> None:

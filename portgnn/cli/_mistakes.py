@@ -8,7 +8,7 @@ import shlex
 from typing import Any
 
 from portgnn.hyperparameters import meant
-from portgnn.presets import Config
+from portgnn.recipe import known
 from portgnn.registry import registered_names
 from portgnn.text import shortened
 
@@ -28,7 +28,7 @@ def _said(fault: Any, context: Any) -> str:
     flags = [flag for each in context.command.params for flag in each.opts] if context else []
     name = getattr(fault, "option_name", None)
     if name is not None and hasattr(fault, "possibilities"):
-        other = f"--{meant(Config, name.lstrip('-').replace('-', '_')).replace('_', '-')}"
+        other = f"--{meant(known(), name.lstrip('-').replace('-', '_')).replace('_', '-')}"
         near = [other] if other in flags else difflib.get_close_matches(name, flags, n=2, cutoff=0.6)
         return f"{fault.message}. Did you mean {' or '.join(near)}?" if near else str(fault.message)
     said = str(fault.format_message())

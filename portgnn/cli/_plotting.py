@@ -24,6 +24,7 @@ def run(
     out: Path,
     kind: str | None,
     dataset: str | None,
+    network: str | None,
     read: Mapping[str, Any],
     map: str,
     as_json: bool,
@@ -42,7 +43,7 @@ def run(
     if models:
         from portgnn.plots.nodes import graph_of
 
-        model = Model.load(models[0])
+        model = Model.load(models[0], network)
         graph = graph_of(model) if dataset is None else load_graph(dataset, announce=announce, **read)
     axes = plots.draw(chosen, runs=runs, model=model, graph=graph, map=map)
     write_atomically(out, plots.image(axes, out.suffix))

@@ -31,6 +31,7 @@ def run(
     dataset: str,
     read: Mapping[str, Any],
     *,
+    network: str | None,
     split: str | None,
     backend: str,
     device: str | None,
@@ -44,7 +45,7 @@ def run(
         if out.suffix not in WRITERS:
             raise ConfigError(f"--out {out} must end in {', '.join(WRITERS)}")
         check_writable(out)
-    trained = Model.load(model)
+    trained = Model.load(model, network)
     made = get_backend(backend, device=device, dtype=dtype)
     graph = datasets.load_graph(dataset, announce=announce, **read)
     if out is not None and out.suffix == ".npz":

@@ -14,6 +14,7 @@ from portgnn._system.files import check_writable
 from portgnn.checkpoints.runs import load_run
 from portgnn.cli._live import can_be_shown, live
 from portgnn.cli._output import announce, print_json, print_line
+from portgnn.models import NETWORKS, own_network
 from portgnn.presets import preset as named_preset
 from portgnn.results.callbacks import Callback
 from portgnn.results.result import TrainResult
@@ -70,8 +71,8 @@ def _progress(as_json: bool, options: dict[str, Any]) -> Iterator[Report | None]
 
 def _epochs(options: dict[str, Any]) -> int:
     if options.get("resume") is None:
-        return named_preset(options["preset"] or "kipf").epochs
-    return load_run(options["resume"])[0].config.epochs
+        return named_preset(options["preset"], options.get("model")).epochs
+    return load_run(options["resume"], own_network(options.get("model")))[0].config.epochs
 
 
 def _lines(epochs: int) -> Report:
@@ -102,10 +103,14 @@ def _state(history: History, epoch: int) -> str:
 def _next_step(result: TrainResult, save: Path | None, options: dict[str, Any]) -> tuple[str, ...]:
     if save is None:
         return ("To keep the model, add: --save model.safetensors. To keep its curves, add: --json > run.json",)
-    run = load_run(options["resume"])[0] if options.get("resume") else None
+    network = own_network(options.get("model"))
+    run = load_run(options["resume"], network)[0] if options.get("resume") else None
     model = [str(save), "--dataset", options["dataset"] or (run.dataset if run else "") or result.dataset]
     for name in ("unknown", "ignore"):
         model += [f"--{name}={text}" for text in options.get(name) or (getattr(run, name) if run else ())]
+    kind = type(result.model.config).network_class
+    if kind not in NETWORKS.values():
+        model += ["--network", result.model.config.model]
     predict, plot = shlex.join(["portgnn", "predict", *model]), shlex.join(["portgnn", "plot", *model])
     commands = f"{predict} --out nodes.csv", f"{plot} --out map.png"
     return ("Next, the class of every node, or a map of the nodes:", *commands)

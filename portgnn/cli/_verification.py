@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from typing import Any
 
 from portgnn.cli._output import announce, print_json, print_line, print_table
 
 
-def run(backend: str, device: str | None, dtype: str, draw: int | None, as_json: bool) -> int:
+def run(backend: str, device: str | None, dtype: str, draw: int | None, model: list[Any] | None, as_json: bool) -> int:
     """Returns the exit status: 0 where every check passed, else 1."""
     from portgnn.verification import CheckResult, verify
 
@@ -15,7 +16,7 @@ def run(backend: str, device: str | None, dtype: str, draw: int | None, as_json:
         if not check.passed:
             announce(f"{check.name} departs")
 
-    report = verify(backend, device=device, dtype=dtype, draw=draw, on_check=None if as_json else tell)
+    report = verify(backend, device=device, dtype=dtype, draw=draw, model=model, on_check=None if as_json else tell)
     if as_json:
         print_json(report.to_dict())
         return 0 if report.passed else 1

@@ -9,6 +9,7 @@ with the needed rows alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -20,11 +21,13 @@ from portgnn.distributed.partition import Partition
 from portgnn.graphs.arrays import Nodes
 from portgnn.graphs.split import labels_at
 from portgnn.loaders.source import Source
-from portgnn.placing.elements import layer_elements
+from portgnn.models.layer import Layer
+from portgnn.parts import message_passing
+from portgnn.placing.elements import Numbers, edge_elements, layer_elements
 from portgnn.placing.field import computes_all, narrowed, picking, picks
-from portgnn.placing.operands import Operands, on_device
+from portgnn.placing.operands import Operands, on_device, placed_once
 from portgnn.placing.targets import targets_of
-from portgnn.protocol import CSR, Array, Backend, Collectives, Counts
+from portgnn.protocol import CSR, Array, Backend, Collectives, Counts, EdgeHandle
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +43,24 @@ class HaloMatrix:
     boundary: CSR
     counts: Counts
     collectives: Collectives
+
+
+@dataclass(frozen=True, eq=False)
+class HaloEdges:
+    """A process's rows of the adjacency for a layer that computes along edges: a `Fetched` of the forward pass.
+
+    edges: as the backend knows them, from the process's own rows and, behind them, those that come from others.
+    boundary, counts, collectives: as of a `HaloMatrix`.
+    """
+
+    edges: EdgeHandle
+    boundary: CSR
+    counts: Counts
+    collectives: Collectives
+
+    def fetched(self, backend: Backend, sent: Array) -> tuple[EdgeHandle, Array]:
+        received = self.collectives.exchange(backend.spmm(self.boundary, sent), self.counts)
+        return self.edges, backend.xp.concat([sent, received], axis=0)
 
 
 class Partitioned:
@@ -81,41 +102,75 @@ def place_part(
     elif not len(mine):  # a matrix needs a row, and this one is not counted
         top = partition.first(collectives.size)[[rank]]
     levels: list[Nodes] = [top]
-    placed: list[_Layer] = []
-    for _ in source.layers:
-        above = placed[0] if placed else None
-        layer = _layer(backend, source, partition, collectives, levels[0], above)
-        levels.insert(0, layer.below)
-        placed.insert(0, layer)
+    placed: list[_Layer | None] = []
+    last: _Layer | None = None
+    for layer in reversed(source.layers):
+        if layer.along == "nothing":
+            levels.insert(0, levels[0])
+            placed.insert(0, None)
+            continue
+        last = _layer(backend, source, partition, collectives, levels[0], last, layer)
+        levels.insert(0, last.below)
+        placed.insert(0, last)
+    nothing: tuple[Numbers | None, ...] = (None,) * len(source.layers)
     features, numbers = source.features(levels[0])
     return on_device(
         backend,
         features,
         numbers,
-        tuple(layer.matrix for layer in placed),
+        tuple(None if each is None else each.matrix for each in placed),
         picks(levels, [layer.keeps for layer in source.layers]),
-        layer_elements(source.layers, levels, source.sparse_features) if training else (None,) * len(source.layers),
+        layer_elements(source.layers, levels, source.sparse_features) if training else nothing,
+        _edge_elements(source, placed) if training else nothing,
         targets_of(labels_at(graph, mine), np.searchsorted(top, mine), len(top), graph.num_classes, len(nodes)),
     )
 
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """A placed matrix between two levels of a process's own nodes. remote: the halo's nodes in order of arrival."""
+    """A placed matrix between two levels of a process's own nodes. remote: the halo's nodes in order of arrival.
+
+    block: the matrix [above, nodes of below and remote] on the host, where edges are computed with one by one.
+    """
 
     matrix: Any
     above: Nodes
     below: Nodes
     remote: Nodes
+    block: sp.csr_array | None = None
+
+
+def _edge_elements(source: Source, placed: Sequence[_Layer | None]) -> tuple[Numbers | None, ...]:
+    """The element numbers of edges' values, for layers with dropout on them; as of the whole graph."""
+    found: list[Numbers | None] = []
+    for layer, each in zip(source.layers, placed, strict=True):
+        if each is None or each.block is None or not layer.edge_dropout:
+            found.append(None)
+            continue
+        sources = np.concatenate([each.below, each.remote])[each.block.indices]
+        targets = np.repeat(each.above, np.diff(each.block.indptr))
+        found.append(edge_elements(targets, sources, source.graph.num_nodes, layer.edge_values))
+    return tuple(found)
 
 
 def _layer(
-    backend: Backend, source: Source, partition: Partition, collectives: Collectives, above: Nodes, last: _Layer | None
+    backend: Backend,
+    source: Source,
+    partition: Partition,
+    collectives: Collectives,
+    above: Nodes,
+    last: _Layer | None,
+    layer: Layer,
 ) -> _Layer:
     block, columns = narrowed(source.rows(above))
+    one_by_one = layer.along == "edges"
+    if last is not None and (last.block is not None) != one_by_one:
+        last = None  # it has another form
     if collectives.size == 1:
-        same = last is not None and np.array_equal(last.above, above)
-        return _Layer(last.matrix if last is not None and same else backend.csr(block), above, columns, columns[:0])
+        if last is not None and np.array_equal(last.above, above):
+            return _Layer(last.matrix, above, columns, columns[:0], last.block)
+        placed = placed_once(backend, (layer,), (block,))[0]
+        return _Layer(placed, above, columns, columns[:0], block if one_by_one else None)
     rank, size = collectives.rank, collectives.size
     owner = partition.owner_of(columns)
     # One row at least between any two: a process that sent nothing would miss its place in the backward pass.
@@ -133,32 +188,47 @@ def _layer(
     below = np.union1d(columns[owner == rank], boundary)
     counts = _counts(requests.T)
     handed = picking(np.searchsorted(below, boundary), len(below))
-    own, halo = _halves(block, columns, owner == rank, below, remote)
-    if last is not None and all(
+    joined = _joined(block, columns, owner == rank, below, remote)
+    same = last is not None and all(
         np.array_equal(*pair) for pair in ((last.above, above), (last.below, below), (last.remote, remote))
-    ):
-        matrices = last.matrix.own, last.matrix.halo  # a device holds them once
+    )  # a device then holds them once
+    if one_by_one:
+        edges = last.matrix.edges if last is not None and same else message_passing(backend).edges(joined)
+        matrix: Any = HaloEdges(edges, backend.csr(handed), counts, collectives)
+        return _Layer(matrix, above, below, remote, joined)
+    if last is not None and same:
+        matrices = last.matrix.own, last.matrix.halo
     else:
+        own, halo = _halves(joined, len(below))
         matrices = backend.csr(own), backend.csr(halo)
     return _Layer(HaloMatrix(*matrices, backend.csr(handed), counts, collectives), above, below, remote)
 
 
-def _halves(
+def _joined(
     block: sp.csr_array, columns: Nodes, is_own: NDArray[np.bool_], below: Nodes, remote: Nodes
-) -> tuple[sp.csr_array, sp.csr_array]:
-    """The columns of a block that are the process's own, in the order of `below`, and the others', of `remote`."""
+) -> sp.csr_array:
+    """The block with the process's own nodes for columns, in the order of `below`, and the others' behind them, in that
+    of `remote`."""
     order = np.argsort(remote)
     place = np.where(
         is_own,
         np.searchsorted(below, columns),
-        order[np.minimum(np.searchsorted(remote[order], columns), len(remote) - 1)],
+        len(below) + order[np.minimum(np.searchsorted(remote[order], columns), len(remote) - 1)],
     )
-    at = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
-    own = is_own[block.indices]
+    parts = (block.data.copy(), place[block.indices].astype(block.indices.dtype), block.indptr)
+    joined = sp.csr_array(parts, shape=(block.shape[0], len(below) + len(remote)))
+    joined.sort_indices()
+    return joined
+
+
+def _halves(joined: sp.csr_array, width: int) -> tuple[sp.csr_array, sp.csr_array]:
+    """Its first columns, so many, and the others; each has a value, since a matrix needs one."""
+    at = np.repeat(np.arange(joined.shape[0]), np.diff(joined.indptr))
+    own = joined.indices < width
     halves = []
-    for chosen, width in ((own, len(below)), (~own, len(remote))):
-        parts = (block.data[chosen], (at[chosen], place[block.indices[chosen]]))
-        half = sp.csr_array(parts, shape=(block.shape[0], width))
+    for chosen, before, columns in ((own, 0, width), (~own, width, joined.shape[1] - width)):
+        parts = (joined.data[chosen], (at[chosen], joined.indices[chosen] - before))
+        half = sp.csr_array(parts, shape=(joined.shape[0], columns))
         half.sort_indices()
         halves.append(half if half.nnz else sp.csr_array((np.zeros(1), ([0], [0])), shape=half.shape))
     return halves[0], halves[1]

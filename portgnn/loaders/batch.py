@@ -17,7 +17,8 @@ from portgnn.graphs.graph import Features
 from portgnn.graphs.split import labels_at
 from portgnn.loaders.neighbor import Block
 from portgnn.loaders.source import Source
-from portgnn.placing.elements import Numbers, layer_elements
+from portgnn.models.layer import Layer
+from portgnn.placing.elements import Numbers, layer_edge_elements, layer_elements
 from portgnn.placing.field import picking, picks
 from portgnn.placing.operands import Operands, on_device, placed_once
 from portgnn.placing.targets import Targets, targets_of
@@ -33,9 +34,11 @@ class HostBatch:
 
     features: Features
     feature_numbers: Numbers | None
-    adjacency: tuple[sp.csr_array, ...]
+    layers: tuple[Layer, ...]
+    adjacency: tuple[sp.csr_array | None, ...]
     picked: tuple[sp.csr_array | None, ...]
     index: tuple[Numbers | None, ...]
+    edge_index: tuple[Numbers | None, ...]
     targets: Targets
 
     @property
@@ -55,15 +58,19 @@ def assemble(source: Source, block: Block) -> HostBatch:
     graph, layers = source.graph, source.layers
     features, numbers = source.features(block.levels[0])
     features, numbers, first = _padded_features(features, numbers)
-    sizes, adjacency = [first], []
+    sizes, adjacency = [first], list[sp.csr_array | None]()
     padded: dict[int, sp.csr_array] = {}  # layers may share a block, and a device then holds it once
     for level, matrix in zip(block.levels[1:], block.blocks, strict=True):
+        if matrix is None:
+            adjacency.append(None)
+            sizes.append(sizes[-1])
+            continue
         same = sizes[-1] == first and level is block.levels[0]
         if id(matrix) not in padded:
             height = first if same else size_class(len(level) + _spare_rows(matrix.nnz, sizes[-1]))
             padded[id(matrix)] = _padded(matrix, height, sizes[-1])
         adjacency.append(padded[id(matrix)])
-        sizes.append(adjacency[-1].shape[0])
+        sizes.append(padded[id(matrix)].shape[0])
     kept = zip(picks(block.levels, [layer.keeps for layer in layers]), pairwise(sizes), strict=True)
     picked = tuple(
         None if matrix is None else picking(_lengthened(matrix.indices, above), below)
@@ -73,32 +80,37 @@ def assemble(source: Source, block: Block) -> HostBatch:
     index = tuple(
         None if each is None else _lengthened(each, size) for each, size in zip(elements, sizes[:-1], strict=True)
     )
+    edge_index = tuple(
+        None if each is None or matrix is None else _lengthened(each, matrix.nnz)
+        for each, matrix in zip(
+            layer_edge_elements(layers, block.levels, block.blocks, graph.num_nodes), adjacency, strict=True
+        )
+    )
     counted = np.asarray(labels_at(graph, block.nodes), dtype=np.int32)
     targets = targets_of(counted, block.counted, sizes[-1], graph.num_classes)
-    return HostBatch(features, numbers, tuple(adjacency), picked, index, targets)
+    return HostBatch(features, numbers, layers, tuple(adjacency), picked, index, edge_index, targets)
 
 
 def place_batch(backend: Backend, batch: HostBatch) -> Operands:
     """The batch on the backend's device."""
-    adjacency = placed_once(backend, batch.adjacency)
-    return on_device(
-        backend, batch.features, batch.feature_numbers, adjacency, batch.picked, batch.index, batch.targets
-    )
+    adjacency, index = placed_once(backend, batch.layers, batch.adjacency), (batch.index, batch.edge_index)
+    return on_device(backend, batch.features, batch.feature_numbers, adjacency, batch.picked, *index, batch.targets)
 
 
 def as_tree(operands: Operands) -> Tree:
     """The arrays of a batch; see `from_tree`. The count stays behind: it is in the targets."""
-    placed = operands.features, operands.adjacency, operands.picked, operands.index
+    placed = operands.features, operands.adjacency, operands.picked, operands.index, operands.edge_index
     return (*placed, operands.targets, operands.labels)
 
 
 def from_tree(tree: Tree) -> Operands:
-    features, adjacency, picked, index, targets, labels = tree
+    features, adjacency, picked, index, edge_index, targets, labels = tree
     return Operands(
         features=features,
         adjacency=tuple(adjacency),
         picked=tuple(picked),
         index=tuple(index),
+        edge_index=tuple(edge_index),
         targets=targets,
         labels=labels,
         count=0,

@@ -48,12 +48,13 @@ class Clusters:
                 yield self._joined(nodes, counted)
 
     def _joined(self, nodes: Nodes, counted: Nodes) -> Block:
-        layers = self._source.config.layers
+        layers = self._source.layers
         if len(nodes) == self._source.graph.num_nodes:
             block = self._source.rows(nodes)
         else:
             block = within_nodes(self._source, nodes).weighted(self._source.config.network.weighting)
-        return Block((nodes,) * (layers + 1), (block,) * layers, counted)
+        blocks = tuple(None if layer.along == "nothing" else block for layer in layers)
+        return Block((nodes,) * (len(layers) + 1), blocks, counted)
 
 
 def within_nodes(source: Source, nodes: Nodes) -> Looped:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import mmap
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +21,11 @@ from portgnn.loaders.source import Source
 from portgnn.models.layer import Layer
 from portgnn.placing import forward
 from portgnn.placing.field import narrowed
-from portgnn.placing.operands import placed_features
+from portgnn.placing.operands import placed_features, placed_once
 from portgnn.protocol import CSR, Array, Backend, Params
+
+Rows: TypeAlias = tuple[NDArray[np.generic], ...]
+"""A layer's output and what it carries on, on the host."""
 
 STORED_A_CHUNK = 1 << 20
 """Stored values of the adjacency, or values of a layer's input, that are on the device at a time."""
@@ -39,59 +44,64 @@ class Inference:
         n = source.graph.num_nodes
         top = np.arange(n) if nodes is None else nodes
         self._levels = [top]
-        for _ in source.layers:
-            self._levels.insert(0, self._inputs_of(self._levels[0], n))
+        for layer in reversed(source.layers):
+            above = self._levels[0]
+            self._levels.insert(0, above if layer.along == "nothing" else self._inputs_of(above, n))
 
     def logits(self, params: Mapping[str, Array]) -> NDArray[np.generic]:
         """[nodes, classes], float32 or float64. params: on the backend's device."""
-        hidden: NDArray[np.generic] | None = None
+        if not len(self._levels[-1]):
+            return self._room(0, self._source.layers[-1].fan_out)
+        rows: Rows = ()
         for layer in self._source.layers:
             own = layer.own(params)
-            sent, kept = self._messages(layer, own, hidden)
-            hidden = self._received(layer, own, sent, kept)
-        assert hidden is not None
-        return hidden
+            sent, kept = self._messages(layer, own, rows)
+            rows = self._received(layer, own, sent, kept)
+        return rows[0]
 
-    def _messages(
-        self, layer: Layer, own: Params, hidden: NDArray[np.generic] | None
-    ) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:
-        """What all of the layer's input rows send, and what they keep. hidden: None for the features."""
-        below = self._levels[layer.number]
-        found: list[NDArray[np.generic] | None] = [None, None]
+    def _messages(self, layer: Layer, own: Params, rows: Rows) -> tuple[NDArray[np.generic], Any]:
+        """What all of the layer's input rows send, and what they keep. rows: () for the features."""
+        below, message = self._levels[layer.number], cast(Any, layer.message)
+        found: Rows = ()
+        kept: Any = None
         for part in self._even(len(below), layer.fan_in):
-            for which, rows in enumerate(layer.message(self._backend, own, self._input(hidden, below, part))):
-                if rows is not None:
-                    found[which] = self._written(found[which], part, rows, len(below))
-        sent, kept = found
-        return self._room(0, layer.fan_out) if sent is None else sent, kept  # none where no node is asked for
+            sent, kept = message(self._backend, own, *self._input(rows, below, part))
+            found = self._written(found, part, _arrays((sent, kept)), len(below))
+        stayed = iter(found[1:])
+        return found[0], forward.mapped(lambda _: next(stayed), kept)
 
-    def _received(
-        self, layer: Layer, own: Params, sent: NDArray[np.generic], kept: NDArray[np.generic] | None
-    ) -> NDArray[np.generic]:
-        """The layer's output rows."""
+    def _received(self, layer: Layer, own: Params, sent: NDArray[np.generic], kept: Any) -> Rows:
+        """The layer's output rows, and those of what it carries on."""
         backend, below, above = self._backend, self._levels[layer.number], self._levels[layer.number + 1]
-        hidden = self._room(len(above), layer.fan_out)
+        found: Rows = ()
         for part in self._by_stored(above):
-            block, columns = narrowed(self._source.rows(above[part]))
-            rows = backend.asarray(sent[np.searchsorted(below, columns)])
+            at = np.searchsorted(below, above[part])
+            edges, columns = None, at
+            if layer.along != "nothing":
+                block, nodes = narrowed(self._source.rows(above[part]))
+                edges, columns = placed_once(backend, (layer,), (block,))[0], np.searchsorted(below, nodes)
+            rows = backend.asarray(sent[columns])
             _give_back(sent)
-            stayed = None if kept is None else backend.asarray(kept[np.searchsorted(below, above[part])])
-            output = forward.received(backend, layer, own, backend.csr(block), rows, stayed)
-            hidden = self._written(hidden, part, output, len(above))
-        return hidden
+            stayed = forward.mapped(partial(self._rows, at=at), kept)
+            output = forward.received(backend, layer, own, edges, rows, stayed)
+            found = self._written(found, part, output, len(above))
+        return found
 
-    def _written(self, room: NDArray[np.generic] | None, part: slice, rows: Array, height: int) -> NDArray[np.generic]:
-        """The array on the host, made with the first rows that come, with these in their place."""
-        if room is None:
-            room = self._room(height, rows.shape[1])
-        room[part] = self._backend.to_numpy(rows)
-        _give_back(room)
+    def _rows(self, kept: NDArray[np.generic], at: Nodes) -> Array:
+        return self._backend.asarray(kept[at])
+
+    def _written(self, room: Rows, part: slice, rows: Sequence[Array], height: int) -> Rows:
+        """The arrays on the host, made with the first rows that come, with these in their place."""
+        room = room or tuple(self._room(height, each.shape[1]) for each in rows)
+        for each, values in zip(room, rows, strict=True):
+            each[part] = self._backend.to_numpy(values)
+            _give_back(each)
         return room
 
-    def _input(self, hidden: NDArray[np.generic] | None, nodes: Nodes, part: slice) -> Array | CSR:
-        if hidden is not None:
-            return self._backend.asarray(hidden[part])
-        return placed_features(self._backend, self._source.features(nodes[part])[0])
+    def _input(self, rows: Rows, nodes: Nodes, part: slice) -> Sequence[Array | CSR]:
+        if rows:
+            return [self._backend.asarray(each[part]) for each in rows]
+        return [placed_features(self._backend, self._source.features(nodes[part])[0])]
 
     def _inputs_of(self, nodes: Nodes, n: int) -> Nodes:
         if len(nodes) == n:
@@ -122,6 +132,13 @@ class Inference:
         # Pages of a file can leave memory; the name is gone at once, and the room with the last reference.
         with tempfile.TemporaryFile() as file:
             return np.memmap(file, dtype=dtype, mode="w+", shape=(max(rows, 1), width))[:rows]
+
+
+def _arrays(kept: Any) -> list[Array]:
+    """The arrays of what is kept, in the order in which `forward.mapped` comes to them."""
+    found: list[Array] = []
+    forward.mapped(found.append, kept)
+    return found
 
 
 def _give_back(array: NDArray[np.generic]) -> None:

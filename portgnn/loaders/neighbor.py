@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from portgnn.graphs.arrays import Nodes
 from portgnn.loaders.source import Source
+from portgnn.models.layer import hops_of
 from portgnn.placing.elements import within
 from portgnn.placing.field import Field, receptive_field
 
@@ -39,17 +40,20 @@ def batches(source: Source, nodes: Nodes, draw: np.random.Generator) -> Iterator
     size = source.config.batch_size
     order = draw.permutation(nodes)
     for start in range(0, len(order), size):
-        yield sample(source, np.sort(order[start : start + size]), source.config.fanouts(), draw)
+        yield sample(source, np.sort(order[start : start + size]), source.config.fanouts(hops_of(source.layers)), draw)
 
 
 def sample(source: Source, nodes: Nodes, fanouts: tuple[int | None, ...], draw: np.random.Generator) -> Block:
-    """The sampled receptive field of `nodes` (ascending, without repetition). fanouts: one a layer, None for all."""
+    """The sampled receptive field of `nodes` (ascending, without repetition).
 
-    def rows_of(rows: Nodes, layer: int) -> sp.csr_array:
-        fanout = fanouts[layer]
+    fanouts: one for each layer with edges, None for all.
+    """
+
+    def rows_of(rows: Nodes, hop: int) -> sp.csr_array:
+        fanout = fanouts[hop]
         return source.rows(rows) if fanout is None else sample_rows(source, rows, fanout, draw)
 
-    field = receptive_field(rows_of, nodes, len(fanouts))
+    field = receptive_field(rows_of, nodes, source.layers)
     return Block(field.levels, field.blocks, np.arange(len(nodes)))
 
 

@@ -7,12 +7,15 @@
 
 The cut is that of message passing (Gilmer et al. 2017, eq. 1 and 2), with the part that needs no edge taken out of the
 messages. A layer is a description: it holds no array, and its parameters are handed to it.
+
+What a later layer needs of an earlier one, such as the features that a residual connection begins with, is carried: an
+`update` that returns (output, *carried) hands all of it to the next layer's `message`, rows of the same nodes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -20,11 +23,17 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 if TYPE_CHECKING:
     from portgnn.protocol import CSR, Array, Backend, Params
 
-Weighting: TypeAlias = Literal["symmetric", "mean", "sum", "pattern"]
+Weighting: TypeAlias = Literal["symmetric", "laplacian", "mean", "sum", "neighbours", "pattern"]
 """What an edge weighs, as a function of A + I; see `portgnn.placing.edges`."""
 
 Initialiser: TypeAlias = Literal["glorot", "zeros", "ones"] | Callable[[Any, tuple[int, ...]], Any]
 """How a parameter begins: by name, or `draw(generator, shape)` -> float64 array of that shape."""
+
+Along: TypeAlias = Literal["nothing", "product", "edges"]
+"""What a layer does along edges: nothing, one product with their weights, or something for each of them."""
+
+Kept: TypeAlias = Any
+"""None, an array, or a tuple of these: what stays with nodes, a row each."""
 
 Role: TypeAlias = Literal["weight", "bias", "other"]
 """What a parameter does, for rules that penalise some: a matrix that is multiplied with, a shift, or neither."""
@@ -32,11 +41,15 @@ Role: TypeAlias = Literal["weight", "bias", "other"]
 
 @dataclass(frozen=True)
 class Parameter:
-    """One trained array: its shape, how it begins, and its role."""
+    """One trained array: its shape, how it begins, and its role.
+
+    decay: what its gradient gets of itself, where that is not the recipe's weight_decay.
+    """
 
     shape: tuple[int, ...]
     init: Initialiser = "glorot"
     role: Role = "weight"
+    decay: float | None = None
 
     @property
     def size(self) -> int:
@@ -57,6 +70,14 @@ class Layer:
     is_last: bool = False
 
     @property
+    def along(self) -> Along:
+        """What `aggregate` does, and is given: "product" a matrix for `backend.matmul`, "edges" an `Edges`.
+
+        A layer that does "nothing" along edges has no `aggregate`: what its nodes send goes to their own `update`.
+        """
+        return "product"
+
+    @property
     def keeps(self) -> bool:
         """Whether `message` keeps something with the node. Rows of it are then picked where fewer are computed."""
         return False
@@ -69,26 +90,42 @@ class Layer:
         """
         return False
 
+    @property
+    def reads_dense(self) -> bool:
+        """Whether `message` takes no sparse features: it does more with them than to multiply."""
+        return False
+
+    @property
+    def edge_dropout(self) -> float:
+        """The rate of `Edges.dropout`, in training."""
+        return 0.0
+
+    @property
+    def edge_values(self) -> int:
+        """How many values an edge has where `Edges.dropout` is asked for them."""
+        return 1
+
     def parameters(self) -> Mapping[str, Parameter]:
         """The layer's own parameters, by names that end in no digit: the layer's number is put behind them."""
-        raise NotImplementedError
+        return {}
 
-    def message(self, backend: Backend, params: Params, x: Array | CSR) -> tuple[Array, Array | None]:
-        """(sent, kept) [rows, k] each; kept is None unless `keeps`. Row i of both depends on row i of x alone.
+    def message(self, backend: Backend, params: Params, x: Array | CSR) -> tuple[Array | CSR, Kept]:
+        """(sent [rows, k], kept); kept is None unless `keeps`. Row i of all depends on row i of what is given alone.
 
-        params: by the layer's own names. x: the input after dropout, for the first layer perhaps a sparse handle.
+        params: by the layer's own names. x: the input after dropout, for the first layer perhaps a sparse handle. What
+        the `update` of the layer before returned behind its output follows as further arguments.
         """
         raise NotImplementedError
 
-    def aggregate(self, backend: Backend, params: Params, edges: Array | CSR, sent: Array, kept: Array | None) -> Array:
+    def aggregate(self, backend: Backend, params: Params, edges: Any, sent: Array, kept: Kept) -> Array:
         """What each row of the output receives: a product with the edges' weights.
 
-        edges: [rows of the output, rows of sent]. kept: rows of the output.
+        edges: [rows of the output, rows of sent], as `along` says. kept: rows of the output.
         """
         return backend.matmul(edges, sent)
 
-    def update(self, backend: Backend, params: Params, total: Array, kept: Array | None) -> Array:
-        """[rows, fan_out] of what was received and kept; row i depends on row i alone."""
+    def update(self, backend: Backend, params: Params, total: Array, kept: Kept) -> Array | tuple[Array, ...]:
+        """[rows, fan_out] of what was received and kept, or (that, *carried); row i depends on row i alone."""
         raise NotImplementedError
 
     def activate(self, backend: Backend, output: Array) -> Array:
@@ -116,6 +153,16 @@ def parameters_of(layers: tuple[Layer, ...]) -> dict[str, Parameter]:
 def shapes_of(layers: tuple[Layer, ...]) -> dict[str, tuple[int, ...]]:
     """Names and shapes of all parameters of some layers."""
     return {name: parameter.shape for name, parameter in parameters_of(layers).items()}
+
+
+def streams_of(layers: Sequence[Layer]) -> int:
+    """How many dropout keys an epoch has: one a layer for its input and, behind them, one a layer for its edges."""
+    return len(layers) * (2 if any(layer.edge_dropout for layer in layers) else 1)
+
+
+def hops_of(layers: Sequence[Layer]) -> int:
+    """How many of the layers reach further than a node itself."""
+    return sum(layer.along != "nothing" for layer in layers)
 
 
 def widths_of(layers: tuple[Layer, ...]) -> tuple[int, ...]:

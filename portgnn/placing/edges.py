@@ -6,12 +6,15 @@ function of A + I that comes last, so that rows can be read, sampled and cut out
 can be weighted anew.
 
 `symmetric`  D^-1/2 (A + I) D^-1/2, D the row sums of A + I (Kipf & Welling 2017, eq. 2)
+`laplacian`  -D^-1/2 A D^-1/2, D the row sums of A: 2 L / lambda - I, with L the normalised Laplacian and 2 for lambda,
+             its largest eigenvalue (Defferrard et al. 2016, section 2.1)
 `mean`       D^-1 A, D the row sums of A: the mean over neighbours (Hamilton et al. 2017, section 3.3)
 `sum`        A (Xu et al. 2019, eq. 4.1)
+`neighbours` 1 at each place of A, for networks that look at neighbours one by one
 `pattern`    1 at each place of A + I, for networks that weigh edges by themselves (Veličković et al. 2018, eq. 4)
 
 A node that has a self-loop in A keeps its weight in A + I, as in PyG's `gcn_norm`, so that none counts twice; such a
-loop counts as an edge in `mean` and `sum`.
+loop counts as an edge in all rules but `symmetric` and `pattern`, which have one at every node.
 """
 
 from __future__ import annotations
@@ -68,6 +71,11 @@ def edge_weights(rule: Weighting, values: Floats, rows: Ends, columns: Ends, sum
     plain = np.where(is_added, 0.0, values)
     if rule == "sum":
         return plain
+    if rule == "neighbours":
+        return np.where(is_added, 0.0, 1.0)
+    if rule == "laplacian":
+        sizes = [np.sqrt(end.of(sums.plain(end.nodes))) for end in (rows, columns)]
+        return -plain / np.where(plain == 0, 1.0, sizes[0] * sizes[1])
     total = sums.plain(rows.nodes)
     mean: Floats = plain / rows.of(np.where(total == 0, 1.0, total))
     return mean

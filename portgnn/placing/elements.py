@@ -1,7 +1,8 @@
 """Element numbers: by what dropout knows an element, whichever rows are present and wherever they lie.
 
 An element of a layer's dense input has the number node * width + column, modulo 2**32; one of sparse features, its
-place among the stored values of all nodes' features.
+place among the stored values of all nodes' features. A value of an edge has that of its place in a dense matrix of all
+nodes: (target * nodes + source) * values + number of the value, modulo 2**32.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.graphs.arrays import Nodes
@@ -23,6 +25,13 @@ def dense_elements(nodes: Nodes, width: int) -> Numbers:
     columns: Numbers = np.arange(width, dtype=np.uint32)
     first: Numbers = np.multiply(nodes.astype(np.uint32), np.uint32(width))
     return np.add(first[:, None], columns)
+
+
+def edge_elements(rows: Nodes, columns: Nodes, nodes: int, values: int) -> Numbers:
+    """Of some edges with so many values each, uint32 [len(rows), values]. rows, columns: their ends; nodes: of all."""
+    place = rows.astype(np.uint32) * np.uint32(nodes & 0xFFFFFFFF) + columns.astype(np.uint32)
+    first: Numbers = np.multiply(place, np.uint32(values))
+    return np.add(first[:, None], np.arange(values, dtype=np.uint32))
 
 
 def stored_elements(start: Nodes, end: Nodes) -> Nodes:
@@ -52,3 +61,20 @@ def layer_elements(
         else dense_elements(nodes, layer.fan_in)
         for layer, nodes in zip(layers, levels[: len(layers)], strict=True)
     )
+
+
+def layer_edge_elements(
+    layers: Sequence[Layer], levels: Sequence[Nodes], blocks: Sequence[sp.csr_array | None], all_nodes: int
+) -> tuple[Numbers | None, ...]:
+    """For each layer with dropout on edges, the element numbers of their values, [stored values of its block, values].
+
+    levels, blocks: as in `portgnn.placing.field.Field`.
+    """
+    found: list[Numbers | None] = []
+    for number, (layer, block) in enumerate(zip(layers, blocks, strict=True)):
+        if block is None or not layer.edge_dropout:
+            found.append(None)
+            continue
+        rows = np.repeat(levels[number + 1], np.diff(block.indptr))
+        found.append(edge_elements(rows, levels[number][block.indices], all_nodes, layer.edge_values))
+    return tuple(found)

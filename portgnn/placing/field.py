@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.graphs.arrays import Nodes
+from portgnn.models.layer import Layer, hops_of
 from portgnn.presets import Config
 
 
@@ -22,11 +23,12 @@ from portgnn.presets import Config
 class Field:
     """levels[0]: nodes whose features are read; levels[-1]: those of the output, ascending; each holds the next.
 
-    blocks[l]: the edges' weights [len(levels[l + 1]), len(levels[l])], float64.
+    blocks[l]: the edges' weights [len(levels[l + 1]), len(levels[l])], float64; None for a layer without edges, whose
+    levels are one.
     """
 
     levels: tuple[Nodes, ...]
-    blocks: tuple[sp.csr_array, ...]
+    blocks: tuple[sp.csr_array | None, ...]
 
 
 def computes_all(config: Config) -> bool:
@@ -34,21 +36,28 @@ def computes_all(config: Config) -> bool:
     return config.adjacency == "dense" or config.rows == "all" or not config.network.prunable
 
 
-def receptive_field(rows_of: Callable[[Nodes, int], sp.csr_array], top: Nodes, layers: int) -> Field:
-    """The field of some nodes. rows_of(nodes, layer): the rows [len(nodes), n] that a layer's output rows read.
+def receptive_field(rows_of: Callable[[Nodes, int], sp.csr_array], top: Nodes, layers: Sequence[Layer]) -> Field:
+    """The field of some nodes. rows_of(nodes, hop): the rows [len(nodes), n] that output rows read, of the layer that
+    is the `hop`th with edges.
 
     Every row holds its diagonal, so that rows of all nodes leave no column empty.
     """
-    levels, blocks = [top], list[sp.csr_array]()
-    for layer in reversed(range(layers)):
-        rows = rows_of(levels[0], layer)
+    levels, blocks = [top], list[sp.csr_array | None]()
+    hop = hops_of(layers)
+    for layer in reversed(layers):
+        if layer.along == "nothing":
+            levels.insert(0, levels[0])
+            blocks.insert(0, None)
+            continue
+        hop -= 1
+        rows = rows_of(levels[0], hop)
         block, columns = (rows, levels[0]) if is_everything(levels[0], rows.shape[1]) else narrowed(rows)
         levels.insert(0, columns)
         blocks.insert(0, block)
     return Field(tuple(levels), tuple(blocks))
 
 
-def field_in(adjacency: sp.csr_array, top: Nodes, layers: int) -> Field:
+def field_in(adjacency: sp.csr_array, top: Nodes, layers: Sequence[Layer]) -> Field:
     """The field of some nodes in a matrix at hand."""
 
     def rows_of(nodes: Nodes, _: int) -> sp.csr_array:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, cast
 
-from portgnn.models.layer import Layer
-from portgnn.placing.operands import Operands
-from portgnn.protocol import CSR, Array, Backend, Key, Params
+from portgnn.models.edges import Edges
+from portgnn.models.layer import Kept, Layer
+from portgnn.parts import message_passing
+from portgnn.placing.operands import Fetched, Operands
+from portgnn.protocol import CSR, Array, Backend, EdgeHandle, Key, Params
 
 
 def outputs(
@@ -15,26 +18,54 @@ def outputs(
 ) -> Array:
     """What the last of the layers gives, [rows, fan_out]: of a whole network, its logits.
 
-    keys: one dropout key a layer, or None to evaluate without dropout.
+    keys: the epoch's dropout keys (see `portgnn.models.layer.streams_of`), or None to evaluate without dropout.
     """
-    hidden: Array | CSR = operands.features
-    for layer, edges, picked, index in zip(layers, operands.adjacency, operands.picked, operands.index, strict=True):
+    rows: tuple[Any, ...] = (operands.features,)
+    for layer, edges, picked, index, edge_index in zip(
+        layers, operands.adjacency, operands.picked, operands.index, operands.edge_index, strict=True
+    ):
         if keys is not None and layer.dropout:
-            hidden = backend.dropout(hidden, layer.dropout, keys[layer.number], index)
-        own = layer.own(params)
-        sent, kept = layer.message(backend, own, hidden)
-        if picked is not None and kept is not None:
-            kept = backend.matmul(picked, kept)
-        hidden = received(backend, layer, own, edges, sent, kept)
-    return cast(Array, hidden)
+            rows = (backend.dropout(rows[0], layer.dropout, keys[layer.number], index), *rows[1:])
+        own, message = layer.own(params), cast(Any, layer.message)  # what is carried follows as further arguments
+        sent, kept = message(backend, own, *rows)
+        if picked is not None:
+            kept = mapped(partial(backend.matmul, picked), kept)
+        key = None
+        if keys is not None and layer.edge_dropout:
+            key = keys[len(layers) + layer.number]
+        rows = received(backend, layer, own, edges, sent, kept, key, edge_index)
+    return cast(Array, rows[0])
 
 
 def received(
-    backend: Backend, layer: Layer, own: Params, edges: Array | CSR | None, sent: Array, kept: Array | None
-) -> Array:
-    """A layer's output from what its nodes send and keep. own: the layer's parameters by its own names.
+    backend: Backend,
+    layer: Layer,
+    own: Params,
+    edges: Array | CSR | EdgeHandle | None,
+    sent: Array,
+    kept: Kept,
+    key: Any = None,
+    edge_index: Array | None = None,
+) -> tuple[Array, ...]:
+    """A layer's output and what it carries on, from what its nodes send and keep.
 
-    edges: None where the features have been multiplied with them ahead of time.
+    own: the layer's parameters by its own names. edges: None where there are none, or the features have been multiplied
+    with them ahead of time. key, edge_index: of dropout on edges.
     """
-    total = sent if edges is None else layer.aggregate(backend, own, edges, sent, kept)
-    return layer.activate(backend, layer.update(backend, own, total, kept))
+    total = sent
+    if edges is not None:
+        if isinstance(edges, Fetched):
+            edges, sent = edges.fetched(backend, sent)
+        if layer.along == "edges":
+            edges = Edges(message_passing(backend), edges, layer.edge_dropout, key, edge_index)
+        total = layer.aggregate(backend, own, edges, sent, kept)
+    output = layer.update(backend, own, total, kept)
+    first, *carried = output if isinstance(output, tuple) else (output,)
+    return (layer.activate(backend, first), *carried)
+
+
+def mapped(function: Callable[[Any], Any], kept: Kept) -> Kept:
+    """What is kept, with a function applied to each of its arrays."""
+    if kept is None:
+        return None
+    return tuple(mapped(function, each) for each in kept) if isinstance(kept, tuple) else function(kept)

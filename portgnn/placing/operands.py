@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
 
 from portgnn.graphs.checks import Features
+from portgnn.models.layer import Layer
+from portgnn.parts import message_passing
 from portgnn.placing.elements import Numbers
 from portgnn.placing.targets import Targets
-from portgnn.protocol import CSR, Array, Backend
+from portgnn.protocol import CSR, Array, Backend, EdgeHandle
+
+
+@runtime_checkable
+class Fetched(Protocol):
+    """Edges some of whose sources are elsewhere, and are fetched before anything goes along them."""
+
+    def fetched(self, backend: Backend, sent: Array) -> tuple[EdgeHandle, Array]:
+        """The edges, and what all of their sources send."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -28,24 +39,28 @@ class Operands(Counted):
     """The constants of one forward pass on a device, and what is counted of its output. Each has an entry a layer.
 
     features: dense or CSR [rows of layer 0, f].
-    adjacency: the edges' weights, dense or CSR; None where the product with the features is already in them.
+    adjacency: the edges' weights, dense or CSR, or a handle of `MessagePassing`; None where the layer has no edges, and
+    where the product with the features is already in them.
     picked: picks the output's rows out of the input's; None where nothing is kept of these, or they are the same.
     index: the element numbers of the layer's dense input for dropout; None for 0, 1, 2, ….
+    edge_index: the element numbers of the edges' values, [edges, values]; None where these are not dropped out.
     """
 
     features: Array | CSR
-    adjacency: tuple[Array | CSR | None, ...]
+    adjacency: tuple[Array | CSR | EdgeHandle | None, ...]
     picked: tuple[CSR | None, ...]
     index: tuple[Array | None, ...]
+    edge_index: tuple[Array | None, ...]
 
 
 def on_device(
     backend: Backend,
     features: Features,
     feature_numbers: Numbers | None,
-    adjacency: tuple[Array | CSR | None, ...],
+    adjacency: tuple[Array | CSR | EdgeHandle | None, ...],
     picked: Sequence[sp.csr_array | None],
     index: Sequence[Numbers | None],
+    edge_index: Sequence[Numbers | None],
     targets: Targets,
 ) -> Operands:
     """The operands from what lies on the host, but for the adjacency, which is placed.
@@ -56,7 +71,8 @@ def on_device(
         features=placed_features(backend, features, feature_numbers),
         adjacency=adjacency,
         picked=tuple(None if matrix is None else backend.csr(matrix) for matrix in picked),
-        index=tuple(None if numbers is None else backend.asarray(numbers) for numbers in index),
+        index=_numbers(backend, index),
+        edge_index=_numbers(backend, edge_index),
         targets=backend.asarray(targets.weights),
         labels=backend.asarray(targets.labels),
         count=targets.count,
@@ -69,10 +85,25 @@ def placed_features(backend: Backend, features: Features, numbers: Numbers | Non
     return backend.csr(features, numbers)
 
 
-def placed_once(backend: Backend, matrices: Sequence[sp.csr_array], dense: bool = False) -> tuple[Array | CSR, ...]:
-    """The matrices on the device; layers that share one share its handle, so that a device holds it once."""
-    different = {id(matrix): matrix for matrix in matrices}
-    handles = {
-        key: backend.asarray(matrix.toarray()) if dense else backend.csr(matrix) for key, matrix in different.items()
-    }
-    return tuple(handles[id(matrix)] for matrix in matrices)
+def _numbers(backend: Backend, numbers: Sequence[Numbers | None]) -> tuple[Array | None, ...]:
+    return tuple(None if each is None else backend.asarray(each) for each in numbers)
+
+
+def placed_once(
+    backend: Backend, layers: Sequence[Layer], matrices: Sequence[sp.csr_array | None], dense: bool = False
+) -> tuple[Array | CSR | EdgeHandle | None, ...]:
+    """The layers' matrices on the device; those that share one share its handle, so that a device holds it once."""
+    handles: dict[tuple[int, bool], Any] = {}
+    for layer, matrix in zip(layers, matrices, strict=True):
+        one_by_one = layer.along == "edges"
+        if matrix is None or (id(matrix), one_by_one) in handles:
+            continue
+        if one_by_one:
+            handle = message_passing(backend).edges(matrix)
+        else:
+            handle = backend.asarray(matrix.toarray()) if dense else backend.csr(matrix)
+        handles[id(matrix), one_by_one] = handle
+    return tuple(
+        None if matrix is None else handles[id(matrix), layer.along == "edges"]
+        for layer, matrix in zip(layers, matrices, strict=True)
+    )

@@ -62,6 +62,8 @@ class Prepared:
     @cached_property
     def has_sparse_features(self) -> bool:
         """Whether `features` are CSR, found without making them. Centred columns have few zeros and never are."""
+        if self.layers[0].reads_dense:
+            return False
         if self.moments is not None and self.moments.mean is not None:
             return False
         return form_of(self.graph.features, self.config.features) == "sparse"

@@ -12,7 +12,7 @@ from portgnn.graphs.arrays import Nodes
 from portgnn.graphs.graph import Features, canonical_csr
 from portgnn.graphs.split import labels_at
 from portgnn.models.layer import Layer
-from portgnn.placing.elements import Numbers, layer_elements, stored_elements
+from portgnn.placing.elements import Numbers, layer_edge_elements, layer_elements, stored_elements
 from portgnn.placing.field import Field, computes_all, field_in, picks
 from portgnn.placing.operands import Operands, on_device, placed_once
 from portgnn.placing.prepared import Prepared
@@ -32,12 +32,15 @@ def place(
     """
     layers = prepared.layers if layers is None else layers
     dense = prepared.config.adjacency == "dense"
-    field = field_in(prepared.adjacency, _rows(prepared, nodes), len(layers))
+    field = field_in(prepared.adjacency, _rows(prepared, nodes), layers)
     features, numbers, multiplied = _features(prepared, field, layers[0], training, backend.dtype)
-    rest = placed_once(backend, field.blocks[multiplied:], dense)
+    rest = placed_once(backend, layers[multiplied:], field.blocks[multiplied:], dense)
     index: tuple[Numbers | None, ...] = (None,) * len(layers)
+    edge_index = index
     if training:
-        index = layer_elements(layers, field.levels, prepared.has_sparse_features, prepared.graph.num_nodes)
+        n = prepared.graph.num_nodes
+        index = layer_elements(layers, field.levels, prepared.has_sparse_features, n)
+        edge_index = layer_edge_elements(layers, field.levels, field.blocks, n)
     return on_device(
         backend,
         features,
@@ -45,13 +48,14 @@ def place(
         (*(None,) * multiplied, *rest),
         picks(field.levels, [layer.keeps for layer in layers]),
         index,
+        edge_index,
         _targets(prepared, nodes, field.levels[-1]),
     )
 
 
 def receptive_field(prepared: Prepared, nodes: Nodes) -> tuple[Nodes, ...]:
     """The nodes whose rows a loss over `nodes` computes, one array a level: of the features, …, of the output."""
-    return field_in(prepared.adjacency, _rows(prepared, nodes), len(prepared.layers)).levels
+    return field_in(prepared.adjacency, _rows(prepared, nodes), prepared.layers).levels
 
 
 def _rows(prepared: Prepared, nodes: Nodes | None) -> Nodes:
@@ -69,9 +73,10 @@ def _features(
     A X is constant where nothing of X is dropped out, and then taken once. For sparse X it pays where its product costs
     less than one with A and one with X.
     """
+    block = field.blocks[0]
     may_multiply = first.commutes and not (training and first.dropout) and prepared.config.adjacency != "dense"
-    if may_multiply and not prepared.has_sparse_features:
-        return dense_product(field.blocks[0], prepared, field.levels[0], dtype), None, True
+    if may_multiply and block is not None and not prepared.has_sparse_features:
+        return dense_product(block, prepared, field.levels[0], dtype), None, True
     features: Any = prepared.features
     numbers = None
     if len(field.levels[0]) != prepared.graph.num_nodes:
@@ -79,9 +84,9 @@ def _features(
             ends = features.indptr
             numbers = stored_elements(ends[:-1][field.levels[0]], ends[1:][field.levels[0]]).astype(np.uint32)
         features = features[field.levels[0]]
-    if may_multiply:
-        product = canonical_csr(field.blocks[0] @ features)
-        if product.nnz <= field.blocks[0].nnz + features.nnz:
+    if may_multiply and block is not None:
+        product = canonical_csr(block @ features)
+        if product.nnz <= block.nnz + features.nnz:
             return product, None, True  # the numbers are those of the features, not of a product
     return features, numbers, False
 

@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 from portgnn._system.untrusted import content
 from portgnn.errors import ConfigError
-from portgnn.hyperparameters import hyperparameters
 from portgnn.metrics import curves_among
-from portgnn.presets import PRESETS, Config
+from portgnn.models import NETWORKS
+from portgnn.presets import PRESETS, preset
+from portgnn.recipe import known
 from portgnn.text import shown
 
 Kind = Literal["train", "verify", "benchmark", "growth"]
@@ -325,11 +326,14 @@ def command(document: Document) -> str:
 def _train_command(data: dict[str, Any]) -> str:
     given: list[tuple[str, Any]] = [(name, data[name]) for name in ("dataset", "backend", "device", "dtype", "preset")]
     given.append(("seed", data["seed"]))
-    base = PRESETS.get(data["preset"], Config())
+    model = data["config"].get("model", "gcn")
+    base = preset(data["preset"] if data["preset"] in PRESETS else None, model if model in NETWORKS else None)
+    if model != base.model or base.preset != preset(None, base.model).preset:
+        given.append(("model", model))
     config = data["config"] | _rule(data)
     if any(str(note).startswith("features: ") and " (auto)" in str(note) for note in data.get("notes") or []):
         config["normalize_features"] = "auto"
-    for name in hyperparameters(Config):
+    for name in known(base.model):
         value = config.get(name, getattr(base, name))
         if value != getattr(base, name):
             given.append((name.replace("_", "-"), value))
@@ -345,7 +349,7 @@ def _options(given: Iterable[tuple[str, Any]]) -> str:
         if value is None or value == "":
             continue
         if isinstance(value, bool):
-            recipe = hyperparameters(Config).get(name.replace("-", "_"))
+            recipe = known().get(name.replace("-", "_"))
             words.append(f"--{name}" if value else (recipe and recipe.off) or f"--no-{name}")
         else:
             words.append(f"--{name} {shlex.quote(str(value))}")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from portgnn.errors import CheckpointError, PortgnnError
 from portgnn.metrics import EPOCH_MS, curves_among
+from portgnn.models.layer import streams_of
 from portgnn.protocol import State
 from portgnn.random import dropout_keys
 from portgnn.training.engine import Engine
@@ -148,7 +149,7 @@ class Course:
         """The state after these epochs, and the curves of their metrics."""
         # What overflows is told once: by the losses and the state, which are looked at after each chunk.
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            return self._run(state, dropout_keys(self._seed, epochs, self._config.layers))
+            return self._run(state, dropout_keys(self._seed, epochs, streams_of(self._engine.task.layers)))
 
     def _host(self, state: State) -> Host:
         return {name: self._engine.backend.to_numpy(value) for name, value in state.items()}

@@ -68,7 +68,7 @@ def estimate(prepared: Prepared, dtype: str, *, adjacency: str = "", features: s
     total = n * n * item if dense else 2 * (stored * (item + 4) + 4 * n)
     held = _stored(prepared)
     form = features or ("sparse" if prepared.has_sparse_features else "dense")
-    total += held * (item + 4) * 2 if form == "sparse" else n * f * item * (2 if config.input_dropout else 1)
+    total += held * (item + 4) * 2 if form == "sparse" else n * f * item * (2 if prepared.layers[0].dropout else 1)
     counted = 0 if graph.train is None else len(graph.train)
     everything = dense or (rows == "all" if rows else computes_all(config))
     for layer in prepared.layers:
@@ -102,8 +102,8 @@ def advice(prepared: Prepared, dtype: str) -> str:
     for smaller in ("float32", "bfloat16"):
         if _BYTES[smaller] < _BYTES[dtype]:
             options.append((estimate(prepared, smaller), f"--dtype {smaller}"))
-    if config.layers > 1 and config.hidden > 1:
-        half = replace(prepared, config=replace(config, hidden=config.hidden // 2))
+    if len(prepared.layers) > 1 and getattr(config, "hidden", 1) > 1:
+        half = replace(prepared, config=config.with_(hidden=config.hidden // 2))
         options.append((estimate(half, dtype), f"--hidden {config.hidden // 2}"))
     smaller_ones = [f"{option} (about {_readable(size)})" for size, option in sorted(options) if size < 0.9 * need]
     text = f"this run needs about {_readable(need)} on its device, by estimate"

@@ -23,8 +23,12 @@ def penalties(config: Config, layers: tuple[Layer, ...]) -> dict[str, float]:
 
 
 def decays(config: Config, layers: tuple[Layer, ...]) -> dict[str, float]:
-    """Which parameters the optimizer decays: the recipe's `weight_decay` on all of them."""
-    return {name: config.weight_decay for name in parameters_of(layers) if config.weight_decay}
+    """Which parameters the optimizer decays: those that have a rule of their own, and by `weight_decay` all others."""
+    found = {
+        name: config.weight_decay if parameter.decay is None else parameter.decay
+        for name, parameter in parameters_of(layers).items()
+    }
+    return {name: value for name, value in found.items() if value}
 
 
 def cross_entropy(backend: Backend, logits: Array, operands: Counted) -> Array:

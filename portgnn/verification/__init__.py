@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from portgnn.models import Network
 from portgnn.protocol import Backend
 from portgnn.verification import (
     _batches,
@@ -21,6 +22,7 @@ from portgnn.verification import (
     _leaks,
     _library,
     _loop,
+    _models,
     _namespace,
     _network,
     _optimizer,
@@ -137,6 +139,7 @@ def verify(
     only: Callable[[str], bool] | None = None,
     stop_at_first: bool = False,
     draw: int | None = None,
+    model: str | type[Network] | list[str | type[Network]] | None = None,
     on_check: Callable[[CheckResult], None] | None = None,
 ) -> VerifyReport:
     """Runs every check on drawn inputs, in seconds.
@@ -145,6 +148,8 @@ def verify(
     only: whether to run the check of a name. stop_at_first: leave out what follows the first failure.
     draw: the seed that sizes, rates, hyperparameters and values are drawn from; None takes a fresh one, which the
     report holds, so that a run can be repeated.
+    model: a network, several, or "all": checks of these in place of those of single operations. A name, a class, or
+    "package.module:Class".
     on_check: called with each result as it comes.
 
     Raises BackendError for a backend, device or dtype that cannot be had. What the backend itself raises in a
@@ -153,7 +158,7 @@ def verify(
     made = resolve(backend, device, dtype)
     drawn = Draw(fresh_seed() if draw is None else draw, made.dtype)
     results: list[CheckResult] = []
-    for check in CHECKS:
+    for check in CHECKS if model is None else _models.checks(model):
         cases = check.of(drawn) if only is None or only(check.name) else ()
         if not cases:
             continue

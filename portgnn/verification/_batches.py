@@ -76,7 +76,7 @@ def compiled_step(backend: Backend, recipe: Recipe) -> Measured:
     engine = Sampled(backend, source)
 
     def step(state: Any, keys: Any, batch: Any) -> Any:
-        features, adjacency, _, _, targets, _ = batch
+        features, adjacency, *_, targets, _ = batch
         x = backend.matmul(backend.dropout(features, 0.5, keys[0]), state["w"])
         total = state["total"] + backend.xp.sum(backend.matmul(adjacency[-1], _square(x, adjacency)) * targets)
         return {"w": state["w"], "total": total}, (total,)

@@ -96,7 +96,7 @@ def _steps(
     params = {name: backend.asarray(value) for name, value in _start(case).items()}
     state = optimizer.init(params)
     for step in range(steps):
-        grads = {name: backend.asarray(value) for name, value in _gradients(case, step).items()}
+        grads = {name: _placed(backend, value, step % 2 == 1) for name, value in _gradients(case, step).items()}
         params, state = optimizer.step(params, grads, state)
         if through_host:
             optimizer = fresh()
@@ -108,6 +108,11 @@ def _steps(
     if set(params) != set(SIZES):
         raise Departure(f"a step gives {sorted(params)}, not {sorted(SIZES)}")
     return params
+
+
+def _placed(backend: Backend, value: Floats, turned: bool) -> Any:
+    """The array on the device; turned: as that of a weight which a layer transposes, whose rows lie across memory."""
+    return backend.xp.permute_dims(backend.asarray(value.T.copy()), (1, 0)) if turned else backend.asarray(value)
 
 
 def _same_through_the_doors(backend: Backend, state: Any) -> None:

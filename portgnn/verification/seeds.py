@@ -146,7 +146,7 @@ def verify_seeds(
     if not chosen:
         raise ConfigError(f"seeds={seeds} compares nothing; give at least 1")
     made = resolve(backend, device, dtype)
-    recipe = {"patience": 0, "restore_best": False, "loader": "full"} | hyperparameters
+    recipe: dict[str, Any] = {"patience": 0, "restore_best": False, "loader": "full"} | hyperparameters
     config = named_preset(preset, epochs=epochs, **recipe)
     graph = dataset if isinstance(dataset, Graph) else load_graph(dataset, announce=announce)
     if graph.train is None or graph.num_classes < 1:

@@ -6,19 +6,19 @@ import inspect
 import json
 import logging
 import tomllib
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import portgnn
-from portgnn import cli
+from portgnn import cli, recipe
 from portgnn.cli._app import train as command
 from portgnn.configuration import LEVELS, OPTIONS, as_toml, effective, read_options
 from portgnn.errors import ConfigError
 from portgnn.loggers.tensorboard import TensorBoard
-from portgnn.presets import PRESETS, Config
+from portgnn.presets import PRESETS
 
 Streams = pytest.CaptureFixture[str]
 
@@ -50,8 +50,8 @@ def _fails(capsys: Streams, *arguments: str) -> str:
 
 def test_the_table_of_options_is_the_commands_and_the_functions() -> None:
     parameters = inspect.signature(command).parameters
-    own = {"json" if name == "as_json" else name for name in parameters} - {"config"}
-    assert own == set(OPTIONS) | {field.name for field in fields(Config)}
+    own = {"json" if name == "as_json" else name for name in parameters} - {"config", "setting"}
+    assert own == set(OPTIONS) | set(recipe.known())
     of_train = inspect.signature(portgnn.train).parameters
     known = {name for name, option in OPTIONS.items() if not option.shell_only} - {"logger"}
     assert known | {"epochs", "patience", "callbacks", "on_chunk", "announce", "hyperparameters"} == set(of_train)
@@ -126,7 +126,7 @@ def test_show_is_complete(capsys: Streams) -> None:
     document = {key.replace("-", "_"): value for key, value in tomllib.loads(shown).items()}
     assert {name: document[name] for name in asdict(PRESETS["article"])} == asdict(PRESETS["article"])
     absent = {line.split(":")[0].removeprefix("# ").replace("-", "_") for line in shown.splitlines() if line[0] == "#"}
-    assert set(document) | absent == set(OPTIONS) | {field.name for field in fields(Config)}
+    assert set(document) | absent == set(OPTIONS) | set(recipe.known("gcn"))
     assert "# device: not given; the fastest that passes a self-check" in shown.splitlines()
     assert _json(capsys, "config", "show", "--preset", "article") == effective({"preset": "article"})
 
@@ -163,8 +163,12 @@ def test_a_name_that_toml_cannot_hold_is_refused() -> None:
     ("text", "message"),
     [
         ("learning-rat = 0.1", "learning-rat is no option of a run. Did you mean 'learning-rate'?"),
-        ("zzzzzz = 0.1", "zzzzzz is no option of a run. Known: adjacency, backend, batch-size, beta1"),
-        ("[model]\nhidden = 3", "[model] is a table; keys stand at the top level"),
+        (
+            "zzzzzz = 0.1",
+            "zzzzzz is no option of a run. Known: activation, adjacency, aggregator, alpha, attention-dropout",
+        ),
+        ("[net]\nhidden = 3", "[net] is a table; keys stand at the top level"),
+        ("[model]\nhidden = 3", "must be a string"),
         ("hidden = 16.0", "hidden=16.0 must be an integer"),
         ('hidden = "16"', "hidden='16' must be an integer"),
         ("layers = true", "layers=True must be an integer"),
@@ -172,7 +176,11 @@ def test_a_name_that_toml_cannot_hold_is_refused() -> None:
         ("dropout = 1.5", "dropout=1.5 must be at least 0 and below 1"),
         ("undirected = 1", "undirected=1 must be True or False"),
         ('bias = "befor"', "bias='befor' is not one of none, after, before. Did you mean 'before'?"),
-        ('preset = "kpif"', "preset = \"kpif\" is not one of kipf, pyg, article. Did you mean 'kipf'?"),
+        (
+            'preset = "kpif"',
+            'preset = "kpif" is not one of kipf, pyg, article, gat-velickovic, gatv2-brody, sgc-wu, '
+            "appnp-klicpera, gcn2-chen, cheb-defferrard, sage-hamilton, gin-xu, mlp. Did you mean 'kipf'?",
+        ),
         ('seed = "1"', 'seed = "1" must be an integer'),
         ("seed = true", "seed = true must be an integer"),
         ("dataset = 2026-01-01", "dataset = 2026-01-01 must be a string"),

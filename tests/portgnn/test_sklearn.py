@@ -7,7 +7,6 @@ import pickle
 import re
 import subprocess
 import sys
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -24,7 +23,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 import portgnn
 from portgnn import Graph, load_graph
 from portgnn.errors import ConfigError, GraphError
-from portgnn.presets import Config
+from portgnn.recipe import known
 from portgnn.sklearn import GCNClassifier
 
 COLOURS = np.array(["blue", "green", "red"])
@@ -60,10 +59,20 @@ def _quick(graph: Any, **more: Any) -> GCNClassifier:
 
 
 def test_every_hyperparameter_is_a_parameter(graph: Graph) -> None:
-    own = {"graph", "node_features", "preset", "random_state", "validation_fraction", "backend", "device", "dtype"}
-    assert set(GCNClassifier().get_params()) == own | {field.name for field in fields(Config)}
+    own = {
+        "graph",
+        "node_features",
+        "preset",
+        "model",
+        "random_state",
+        "validation_fraction",
+        "backend",
+        "device",
+        "dtype",
+    }
+    assert set(GCNClassifier().get_params()) == own | set(known())
     defaults = {name: each.default for name, each in inspect.signature(GCNClassifier).parameters.items()}
-    assert all(defaults[field.name] is None for field in fields(Config) if field.name != "preset")
+    assert all(defaults[name] is None for name in known())
     model = GCNClassifier(graph).set_params(hidden=5, preset="pyg", restore_best=False, epochs=3)
     config = model.fit(TRAIN, COLOURS[TRAIN % 3]).model_.config
     assert (config.hidden, config.preset, config.restore_best, config.epochs) == (5, "pyg", False, 3)

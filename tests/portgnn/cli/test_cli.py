@@ -10,7 +10,6 @@ import re
 import resource
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import pytest
 import portgnn
 from portgnn import Graph, cli, load_graph, predict, registry
 from portgnn.cli._output import print_json
-from portgnn.presets import Config
+from portgnn.recipe import known
 
 Streams = pytest.CaptureFixture[str]
 COMMAND = [sys.executable, "-m", "portgnn"]
@@ -77,6 +76,10 @@ def test_every_hyperparameter_is_an_option(capsys: Streams) -> None:
         "learning_rate": 0.02,
         "beta1": 0.8,
         "beta2": 0.99,
+        "activation": "elu",
+        "norm": "layer",
+        "residual": "linear",
+        "jumping": "cat",
         "eps": 1e-7,
         "epochs": 4,
         "stopping": "patience",
@@ -93,8 +96,8 @@ def test_every_hyperparameter_is_an_option(capsys: Streams) -> None:
     given = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     config = _json(capsys, "train", "--dataset", "karate", *given, *flags)["config"]
     expected = options | {"normalize_features": "none", "restore_best": True, "undirected": False}
-    assert set(expected) == {field.name for field in fields(Config)} - {"preset"}
-    assert config == expected | {"preset": "kipf"}
+    assert set(expected) == set(known("gcn"))
+    assert config == expected | {"preset": "kipf", "model": "gcn"}
 
 
 def test_an_option_that_is_not_given_leaves_the_presets_value(capsys: Streams) -> None:

@@ -1,0 +1,123 @@
+"""Chebyshev convolutions (Defferrard et al. 2016, "Convolutional neural networks on graphs with fast localized spectral
+filtering").
+
+h' = sum over k of T_k(L) X W_k + b, with T_k the Chebyshev polynomials and L scaled to [-1, 1] (eq. 4 and 5). The sum
+is taken by Clenshaw's recurrence from its last term, b_k = X W_k + 2 L b_{k+1} - b_{k+2}, so that what is multiplied
+with L is as wide as the output: each of its steps is a layer here, and the first makes all X W_k.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from portgnn.hyperparameters import NETWORK, Bounds, as_in, hyperparameter
+from portgnn.models.layer import Along, Kept, Layer, Parameter
+from portgnn.models.network import Network, Stacked
+
+if TYPE_CHECKING:
+    from portgnn.protocol import CSR, Array, Backend, Params
+
+
+_TERMS = (Bounds("at least 1", least=1), Bounds("at most 100", most=100))
+
+
+@dataclass(frozen=True)
+class Terms(Layer):
+    """All X W_k. The last is what the recurrence begins with; the others are carried, side by side."""
+
+    terms: int = 3
+
+    @property
+    def along(self) -> Along:
+        return "nothing"
+
+    def parameters(self) -> Mapping[str, Parameter]:
+        return {"weight": Parameter((self.terms, self.fan_in, self.fan_out))}
+
+    def message(self, backend: Backend, params: Params, x: Array | CSR) -> tuple[Array | CSR, None]:
+        xp = backend.xp
+        side_by_side = xp.permute_dims(params["weight"], (1, 0, 2))
+        return backend.matmul(x, xp.reshape(side_by_side, (self.fan_in, self.terms * self.fan_out))), None
+
+    def update(self, backend: Backend, params: Params, total: Array, kept: None) -> Array | tuple[Array, ...]:
+        others = (self.terms - 1) * self.fan_out
+        return total[:, others:], total[:, :others]
+
+    def activate(self, backend: Backend, output: Array) -> Array:
+        return output
+
+
+@dataclass(frozen=True)
+class Step(Layer):
+    """b_k from b_{k+1}, which goes along edges, the terms up to X W_k, and b_{k+2} where it is not 0."""
+
+    k: int = 0
+
+    @property
+    def keeps(self) -> bool:
+        return True
+
+    def parameters(self) -> Mapping[str, Parameter]:
+        return {} if self.k else {"bias": Parameter((self.fan_out,), "zeros", "bias")}
+
+    def message(self, backend: Backend, params: Params, x: Array | CSR, *carried: Array) -> tuple[Array | CSR, Kept]:
+        terms, *before = carried
+        return x, (x, terms, *before)
+
+    def update(self, backend: Backend, params: Params, total: Array, kept: Kept) -> Array | tuple[Array, ...]:
+        x, terms, *before = kept
+        here = self.k * self.fan_out
+        found = terms[:, here:] + (2.0 * total if self.k else total)
+        for each in before:
+            found = found - each
+        return (found, terms[:, :here], x) if self.k else backend.xp.add(found, params["bias"])
+
+    def activate(self, backend: Backend, output: Array) -> Array:
+        return output if self.k else super().activate(backend, output)
+
+
+@dataclass(frozen=True)
+class Single(Terms):
+    """X W_0 + b: of one term there is no recurrence, and nothing goes along edges."""
+
+    terms: int = 1
+
+    def parameters(self) -> Mapping[str, Parameter]:
+        return {**super().parameters(), "bias": Parameter((self.fan_out,), "zeros", "bias")}
+
+    def update(self, backend: Backend, params: Params, total: Array, kept: None) -> Array:
+        return backend.xp.add(total, params["bias"])
+
+    def activate(self, backend: Backend, output: Array) -> Array:
+        return Layer.activate(self, backend, output)
+
+
+@dataclass(frozen=True)
+class Cheb(Network):
+    """Polynomials of the Laplacian: a layer with K terms sees K - 1 hops."""
+
+    paper = "Defferrard et al. 2016, Convolutional neural networks on graphs with fast localized spectral filtering"
+    weighting = "laplacian"
+
+    layers: int = as_in(Stacked, "layers")
+    hidden: int = as_in(Stacked, "hidden")
+    terms: int = hyperparameter(3, "Terms of each polynomial.", NETWORK, bounds=_TERMS, names=("K", "cheb_k"))
+    input_dropout: float = as_in(Stacked, "input_dropout")
+    dropout: float = as_in(Stacked, "dropout")
+
+    def built(self, features: int, classes: int) -> tuple[Layer, ...]:
+        found: list[Layer] = []
+        width = features
+        for layer in range(self.layers):
+            is_last = layer == self.layers - 1
+            wide, rate = classes if is_last else self.hidden, self.dropout if layer else self.input_dropout
+            if self.terms == 1:
+                found.append(Single(len(found), width, wide, rate, is_last))
+            else:
+                found.append(Terms(len(found), width, wide, rate, False, self.terms))
+                for k in reversed(range(self.terms - 1)):
+                    found.append(Step(len(found), wide, wide, 0.0, is_last and not k, k))
+            width = wide
+        return tuple(found)

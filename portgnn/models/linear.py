@@ -1,0 +1,30 @@
+"""A layer without edges: one product and a shift."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from portgnn.models.layer import Along, Layer, Parameter
+
+if TYPE_CHECKING:
+    from portgnn.protocol import CSR, Array, Backend, Params
+
+
+@dataclass(frozen=True)
+class Linear(Layer):
+    """X W + b."""
+
+    @property
+    def along(self) -> Along:
+        return "nothing"
+
+    def parameters(self) -> Mapping[str, Parameter]:
+        return {"weight": Parameter((self.fan_in, self.fan_out)), "bias": Parameter((self.fan_out,), "zeros", "bias")}
+
+    def message(self, backend: Backend, params: Params, x: Array | CSR) -> tuple[Array, None]:
+        return backend.xp.add(backend.matmul(x, params["weight"]), params["bias"]), None
+
+    def update(self, backend: Backend, params: Params, total: Array, kept: None) -> Array | tuple[Array, ...]:
+        return total

@@ -1,0 +1,81 @@
+"""GraphSAGE (Hamilton et al. 2017, "Inductive representation learning on large graphs").
+
+h' = relu(W_own h + W AGG(h_j over the neighbours) + b): algorithm 1, lines 4 and 5, with the concatenation's weight in
+its two halves. AGG is the mean, or the largest of each number, without the layer of eq. 3 before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from portgnn.hyperparameters import NETWORK, hyperparameter
+from portgnn.models.layer import Along, Kept, Layer, Parameter, Weighting
+from portgnn.models.network import Stacked
+
+if TYPE_CHECKING:
+    from portgnn.models.edges import Edges
+    from portgnn.protocol import CSR, Array, Backend, Params
+
+Aggregator = Literal["mean", "max"]
+
+
+@dataclass(frozen=True)
+class Neighbourhood(Layer):
+    """A node's own row and its neighbours', each times a weight; the mean is taken behind the product with it."""
+
+    aggregator: Aggregator = "mean"
+
+    @property
+    def keeps(self) -> bool:
+        return True
+
+    @property
+    def along(self) -> Along:
+        return "product" if self.aggregator == "mean" else "edges"
+
+    @property
+    def reads_dense(self) -> bool:
+        return self.aggregator == "max"
+
+    def parameters(self) -> Mapping[str, Parameter]:
+        weight = Parameter((self.fan_in, self.fan_out))
+        return {"weight": weight, "own": weight, "bias": Parameter((self.fan_out,), "zeros", "bias")}
+
+    def message(self, backend: Backend, params: Params, x: Array | CSR) -> tuple[Array | CSR, Array]:
+        own = backend.xp.add(backend.matmul(x, params["own"]), params["bias"])
+        return (backend.matmul(x, params["weight"]) if self.aggregator == "mean" else x), own
+
+    def aggregate(self, backend: Backend, params: Params, edges: Any, sent: Array, kept: Kept) -> Array:
+        if self.aggregator == "mean":
+            return backend.matmul(edges, sent)
+        return backend.matmul(largest(backend, edges, sent), params["weight"])
+
+    def update(self, backend: Backend, params: Params, total: Array, kept: Kept) -> Array:
+        return total + kept
+
+
+def largest(backend: Backend, edges: Edges, x: Array) -> Array:
+    """The largest of each number over a node's neighbours, 0 where it has none; edges of weight 0 do not count."""
+    xp = backend.xp
+    values, counts = edges.gather(x, "source"), xp.reshape(edges.weights, (-1, 1)) != 0
+    nothing = xp.full_like(values, -float("inf"))
+    found = edges.max(xp.where(counts, values, nothing))
+    return xp.where(xp.isinf(found), xp.zeros_like(found), found)
+
+
+@dataclass(frozen=True)
+class SAGE(Stacked):
+    """A node's own features beside an aggregate of its neighbours'."""
+
+    paper = "Hamilton et al. 2017, Inductive representation learning on large graphs"
+
+    aggregator: Aggregator = hyperparameter("mean", "What becomes of the neighbours.", NETWORK, names=("aggr",))
+
+    @property
+    def weighting(self) -> Weighting:  # type: ignore[override]  # a constant of other networks
+        return "mean" if self.aggregator == "mean" else "neighbours"
+
+    def layer(self, **place: Any) -> Layer:
+        return Neighbourhood(aggregator=self.aggregator, **place)
