@@ -25,6 +25,7 @@ from portgnn.results import environment
 from portgnn.results.callbacks import Callback, Callbacks, OnChunk, RunFacts
 from portgnn.results.result import TrainResult as TrainResult
 from portgnn.training import Engine, Fit, History, NonFiniteLossError, Task, fit, memory
+from portgnn.training.probe import check_network
 
 if TYPE_CHECKING:
     from portgnn.distributed.start import ProcessGroup
@@ -113,6 +114,7 @@ def _run(
     if request.keep_in is not None and request.begins_a_file and (group is None or group.is_first):
         runs.check_new(request.keep_in)
     backend = request.made(tell)
+    check_network(backend, request.config.network)
     loaded = load(request, group is not None, tell)
     engine = engine_for(backend, loaded, group)
     memory.check_parameters(engine.task.layers)

@@ -53,9 +53,8 @@ class Dress:
         plain = self.activation == "relu" or layer.is_last
         if plain and (self.norm == "none" or layer.is_last) and self.residual == "none" and not self.jumps:
             return layer
-        return Dressed(
-            layer.number, layer.fan_in, layer.fan_out, layer.dropout, layer.is_last, layer, self, seen > 0, ends
-        )
+        width = self.seen(seen, layer.fan_out) if ends and self.jumps else layer.fan_out
+        return Dressed(layer.number, layer.fan_in, width, layer.dropout, layer.is_last, layer, self, seen > 0, ends)
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class Dressed(Layer):
     @property
     def residual(self) -> Residual:
         """The layer's own: only rows that are equally wide, and are not features, can be added as they are."""
-        adds = self.number > 0 and self.fan_in == self.fan_out and not self.is_last
+        adds = self.number > 0 and self.fan_in == self.inner.fan_out and not self.is_last
         return "none" if self.dress.residual == "add" and not adds else self.dress.residual
 
     @property
@@ -104,10 +103,10 @@ class Dressed(Layer):
     def parameters(self) -> Mapping[str, Parameter]:
         found = dict(self.inner.parameters())
         if self.residual == "linear":
-            found["residual"] = Parameter((self.fan_in, self.fan_out))
+            found["residual"] = Parameter((self.fan_in, self.inner.fan_out))
         if self.norm != "none":
-            found["scale"] = Parameter((self.fan_out,), "ones", "other")
-            found["shift"] = Parameter((self.fan_out,), "zeros", "bias")
+            found["scale"] = Parameter((self.inner.fan_out,), "ones", "other")
+            found["shift"] = Parameter((self.inner.fan_out,), "zeros", "bias")
         return found
 
     def message(self, backend: Backend, params: Params, x: Array | CSR, *seen: Array) -> tuple[Array | CSR, Kept]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from portgnn.errors import ConfigError
 from portgnn.graphs.graph import Graph
 from portgnn.loaders import neighbor
 from portgnn.loaders.batch import as_tree, assemble, from_tree, place_batch
@@ -31,6 +32,7 @@ from portgnn.protocol import Backend
 from portgnn.random import dropout_keys
 from portgnn.recipe import Config, known
 from portgnn.training import WholeGraph, initial_state, make_loss, objective
+from portgnn.training.probe import check_network
 from portgnn.verification import oracle
 from portgnn.verification.check import Check
 from portgnn.verification.draw import Draw
@@ -196,9 +198,16 @@ def checks(models: str | type[Network] | list[str | type[Network]]) -> tuple[Che
     """The checks of a network, of several, or of "all" that come with portgnn."""
     given = models if isinstance(models, list) else [models]
     kinds = [kind for each in given for kind in (list(NETWORKS.values()) if each == "all" else [network_class(each)])]
-    found = []
+    found: list[Check] = []
     for kind in dict.fromkeys(kinds):
-        for what, function in (("forward", values), ("gradient", gradients), ("parts", parts), ("epochs", course)):
+        first = () if kind in NETWORKS.values() else (("sound", sound),)
+        for what, function in (
+            *first,
+            ("forward", values),
+            ("gradient", gradients),
+            ("parts", parts),
+            ("epochs", course),
+        ):
             found.append(Check(f"model.{name_of(kind)}.{what}", function, _trials(kind), None, _ALL))
     return tuple(found)
 
@@ -216,6 +225,15 @@ def _trials(kind: type[Network]) -> Any:
         return tuple(Trial(kind, draw.seed + number, tuple(each.items())) for number, each in enumerate(variants))
 
     return cases
+
+
+def sound(backend: Backend, trial: Trial) -> Measured:
+    """Shapes, rows that depend on their own alone, and no parameter without use; of a network of the user's."""
+    try:
+        check_network(backend, trial.config().network)
+    except ConfigError as error:
+        raise Departure(str(error)) from None
+    return Measured(0.0)
 
 
 def values(backend: Backend, trial: Trial) -> Measured:
