@@ -154,10 +154,7 @@ class _Trial:
         for found, each in zip(arrays, (before, after), strict=True):
             mapped(found.append, each)
         for one, other in zip(*arrays, strict=True):
-            pair = [
-                np.delete(np.asarray(self.backend.to_numpy(each), dtype=np.float64), row, 0) for each in (one, other)
-            ]
-            if not np.allclose(*pair, rtol=0.05, atol=1e-3, equal_nan=True):
+            if not np.allclose(self._others(one, row), self._others(other, row), rtol=0.05, atol=1e-3, equal_nan=True):
                 raise ConfigError(
                     f"{what} mixes rows: another row {row} changed others, and each may depend on its own alone; "
                     "sums over neighbours belong to aggregate (or say so: prunable = False)"
