@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -99,7 +99,7 @@ class _Trial:
                 again = self._update(layer, own, *change)
                 self._compare(f"{_named(layer)}.update", output, again, moved)
             rows = (layer.activate(self.backend, output[0]), *output[1:])
-        return rows[0]
+        return cast(Array, rows[0])
 
     def _message(self, layer: Layer, own: Params, rows: tuple[Any, ...]) -> tuple[Any, Any]:
         what, message = f"{_named(layer)}.message", layer.message
@@ -126,7 +126,7 @@ class _Trial:
             edges = Edges(verbs, verbs.edges(self._matrix), layer.edge_dropout)
         total = _called(what, lambda: layer.aggregate(backend, own, edges, sent, kept))
         _has_rows(what, "its result", total)
-        return total
+        return cast(Array, total)
 
     def _update(self, layer: Layer, own: Params, total: Array, kept: Any) -> tuple[Any, ...]:
         what = f"{_named(layer)}.update"
