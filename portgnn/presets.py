@@ -56,8 +56,9 @@ PRESETS: dict[str, Config] = {
         stopping="patience", patience=100, restore_best=True,
     ),
     "sgc-wu": Config(
-        preset="sgc-wu", model="sgc", normalize_features="none", l2=0.0, weight_decay=1e-5, learning_rate=0.2,
-        epochs=100, patience=0,
+        # The paper tunes its weight decay for each data set; this one has the best validation accuracy of a grid on
+        # Cora, and on Citeseer all but the best.
+        preset="sgc-wu", model="sgc", l2=0.0, weight_decay=3e-5, learning_rate=0.2, epochs=100, patience=0,
     ),
     "appnp-klicpera": Config(
         preset="appnp-klicpera", model="appnp", l2=5e-4, epochs=1000, stopping="patience", patience=100,
@@ -66,6 +67,10 @@ PRESETS: dict[str, Config] = {
     "gcn2-chen": Config(
         preset="gcn2-chen", model="gcn2", l2=0.0, weight_decay=5e-4, epochs=1500, stopping="patience", patience=100,
         restore_best=True,
+    ),
+    "gcn2-chen-citeseer": Config(
+        preset="gcn2-chen-citeseer", model="gcn2", layers=32, hidden=256, theta=0.6, input_dropout=0.7, dropout=0.7,
+        l2=0.0, weight_decay=5e-4, epochs=1500, stopping="patience", patience=100, restore_best=True,
     ),
     "cheb-defferrard": Config(
         preset="cheb-defferrard", model="cheb", l2=0.0, weight_decay=5e-4, stop_after=0.5, restore_best=True,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from portgnn._system.files import is_file, write_atomically
 from portgnn._system.untrusted import opened
-from portgnn.errors import CheckpointError, PortgnnError
+from portgnn.errors import CheckpointError, ConfigError, PortgnnError
 from portgnn.graphs.checks import bare_names
 from portgnn.models import Network, name_of, network_class
 from portgnn.models.layer import Layer, shapes_of
@@ -164,7 +164,10 @@ def read_config(document: Any, network: str | type[Network] | None = None) -> Co
         raise CheckpointError(f"the recipe is {str(document)[:40]}")
     model = document.get("model", "gcn")
     if network is None:
-        kind = network_class(model, may_import=False)
+        try:
+            kind = network_class(model, may_import=False)
+        except ConfigError as error:  # the file may be well, and its network not at hand
+            raise CheckpointError(str(error)) from None
     else:
         kind = network_class(network)
         if name_of(kind) != model:
