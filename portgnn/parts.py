@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -84,11 +85,17 @@ def checked_loss(result: Any) -> tuple[Array, Any]:
         raise TypeError(
             f"a loss is a 0-d array, and this one has shape {list(shape)}: reduce it, as xp.sum(loss) or xp.mean(loss)"
         )
-    if not str(dtype).rpartition(".")[2].startswith(("float", "bfloat", "half", "double")):
+    if not _is_floating(dtype):
         raise TypeError(
             f"a loss is real and floating, and this one is of dtype {dtype}: compute it from floating arrays"
         )
     return loss, result[1]
+
+
+@lru_cache(maxsize=64)
+def _is_floating(dtype: Any) -> bool:
+    """Kept: a loss is looked at in each step, and NumPy takes as long to name a dtype as to add two matrices."""
+    return str(dtype).rpartition(".")[2].startswith(("float", "bfloat", "half", "double"))
 
 
 class MasterWeights:

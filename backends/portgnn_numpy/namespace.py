@@ -88,6 +88,8 @@ class TapeNamespace:
         rule, top, options = RULES.get(name), self._top, reductions.ALWAYS.get(name)
 
         def function(*args: Any, **kwargs: Any) -> Any:
+            if rule is not None and args and (type(args[0]) is Var or type(args[-1]) is Var):
+                return rule(top, *args, **kwargs)  # the usual case, without a search of lists
             if not any(map(_recorded, args)) and not (kwargs and any(map(_recorded, kwargs.values()))):
                 if (
                     options
