@@ -10,12 +10,12 @@ open, PyTorch Geometric's benchmark/citation.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from portgnn.errors import ConfigError, near_matches
 from portgnn.hyperparameters import hyperparameters, meant
-from portgnn.models import name_of, network_class
+from portgnn.models import NETWORKS, name_of, network_class
 from portgnn.models.network import Network
 from portgnn.recipe import Config as Config
 from portgnn.recipe import known, network_hyperparameters, networks_with
@@ -130,3 +130,31 @@ def checked(name: str, value: Any) -> Any:
     if name in hyperparameters(Config):
         return getattr(preset("kipf", **{name: value}), name)
     return known()[name].checked(value)
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """name: for `model=`. about: in one line. paper: authors, year, title. hyperparameters: their defaults.
+
+    presets: the recipes that train it, its own first.
+    """
+
+    name: str
+    about: str
+    paper: str
+    hyperparameters: dict[str, Any]
+    presets: tuple[str, ...]
+
+
+def models() -> list[ModelFacts]:
+    """One record for each network that comes with portgnn."""
+    return [
+        ModelFacts(
+            name,
+            (kind.__doc__ or "").partition("\n")[0],
+            kind.paper,
+            {each: one.default for each, one in network_hyperparameters(kind).items()},
+            tuple(preset for preset, config in PRESETS.items() if type(config).network_class is kind),
+        )
+        for name, kind in NETWORKS.items()
+    ]

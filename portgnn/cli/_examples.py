@@ -19,6 +19,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("portgnn train --dataset karate --preset pyg --epochs 40 --checkpoint run.ckpt", "a run that can be resumed"),
         ("portgnn train --resume run.ckpt --epochs 60", "and goes on here"),
         ("portgnn train --dataset karate --json > karate.json", "every epoch's losses"),
+        ("portgnn train --dataset karate --model gat --heads 4", "another network, by its own recipe"),
     ),
     "config": (
         ("portgnn config show --dataset karate --preset pyg > run.toml", "every option and its value"),
@@ -44,6 +45,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "datasets": (
         ("portgnn datasets", ""),
         ("portgnn datasets --json", "for scripts, with sources and licences"),
+    ),
+    "models": (
+        ("portgnn models", ""),
+        ("portgnn models --json", "for scripts"),
     ),
     "plot": (
         ("portgnn plot karate.json --out curves.png", "losses and accuracy"),

@@ -52,7 +52,7 @@ def list_backends(as_json: bool) -> None:
 def list_models(as_json: bool) -> None:
     from dataclasses import asdict
 
-    from portgnn.models.listing import models
+    from portgnn.presets import models
 
     found = models()
     if as_json:

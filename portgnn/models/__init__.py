@@ -115,9 +115,8 @@ class _Listing(ModuleType):
     """`portgnn.models` is a room and, called, the list of what is in it: both names are what people type."""
 
     def __call__(self) -> Any:
-        from portgnn.models.listing import models
-
-        return models()
+        # By its name, as portgnn/__init__.py finds what it offers: the list has the recipes too, and no network does.
+        return importlib.import_module("portgnn.presets").models()
 
 
 sys.modules[__name__].__class__ = _Listing

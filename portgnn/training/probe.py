@@ -63,11 +63,15 @@ def _check_layers(name: str, layers: Any) -> None:
     if layers[-1].fan_out != CLASSES:
         raise ConfigError(f"{name}.built: the last layer gives {layers[-1].fan_out} columns for {CLASSES} classes")
     for layer in layers:
-        for own, parameter in _called(f"{_named(layer)}.parameters", layer.parameters).items():
-            if own[-1:].isdigit():
-                raise ConfigError(f"{_named(layer)}: the parameter {own} ends in a digit, where its number will stand")
-            if not all(isinstance(size, int) and size > 0 for size in parameter.shape):
-                raise ConfigError(f"{_named(layer)}: the parameter {own} has the shape {parameter.shape!r}")
+        _check_parameters(layer)
+
+
+def _check_parameters(layer: Layer) -> None:
+    for own, parameter in _called(f"{_named(layer)}.parameters", layer.parameters).items():
+        if own[-1:].isdigit():
+            raise ConfigError(f"{_named(layer)}: the parameter {own} ends in a digit, where its number will stand")
+        if not all(isinstance(size, int) and size > 0 for size in parameter.shape):
+            raise ConfigError(f"{_named(layer)}: the parameter {own} has the shape {parameter.shape!r}")
 
 
 class _Trial:

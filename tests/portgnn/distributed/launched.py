@@ -1,8 +1,9 @@
 """A process of a distributed run, for the tests: trains, and the first one writes what came out as JSON.
 
-    launched.py OUT BACKEND DTYPE PARTITION DATASET PRESET [RULE]
+    launched.py OUT BACKEND DTYPE PARTITION DATASET RECIPES
 
-PARTITION: "ranges", or "random", which gives each node to a process drawn at random. RULE: normalize_features.
+PARTITION: "ranges", or "random", which gives each node to a process drawn at random. RECIPES: trained one after the
+other, as JSON: [[preset, {hyperparameter: value}], …].
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,26 +25,30 @@ from portgnn.presets import preset
 from portgnn.registry import backend_class
 from portgnn.training import fit
 
-out, name, dtype, how, dataset, recipe, *rule = sys.argv[1:]
+out, name, dtype, how, dataset, recipes = sys.argv[1:]
 watch = Watch(20.0)
 collectives = backend_class(name).join(None, 20.0, watch)  # type: ignore[attr-defined]
 graph = load_graph(dataset)
-source = InMemory(Prepared.of(graph, preset(recipe, epochs=25, **({"normalize_features": rule[0]} if rule else {}))))
 partition = None
 if how == "random":
     drawn = np.random.default_rng(3).integers(0, collectives.size, graph.num_nodes).astype(np.int32)
     partition = Partition(owner=drawn)
-engine = Distributed(get_backend(name, device="cpu", dtype=dtype), source, collectives, watch, partition)
-done = fit(engine, 3)
-assert graph.test is not None
-accuracy = engine.scores(done.params, graph.test)["accuracy"]
-params = {key: value.tolist() for key, value in done.params.items()}
-document = {
-    "train_loss": done.history.train_loss,
-    "val_loss": done.history.val_loss,
-    "val_accuracy": done.history.val_accuracy,
-    "accuracy": accuracy,
-    "params": params,
-}
-Path(f"{out}.{collectives.rank}").write_text(json.dumps(document))
+
+
+def trained(recipe: str, options: dict[str, Any]) -> dict[str, Any]:
+    source = InMemory(Prepared.of(graph, preset(recipe, **{"epochs": 25, **options})))
+    engine = Distributed(get_backend(name, device="cpu", dtype=dtype), source, collectives, watch, partition)
+    done = fit(engine, 3)
+    assert graph.test is not None
+    return {
+        "train_loss": done.history.train_loss,
+        "val_loss": done.history.val_loss,
+        "val_accuracy": done.history.val_accuracy,
+        "accuracy": engine.scores(done.params, graph.test)["accuracy"],
+        "params": {key: value.tolist() for key, value in done.params.items()},
+    }
+
+
+documents = [trained(recipe, options) for recipe, options in json.loads(recipes)]
+Path(f"{out}.{collectives.rank}").write_text(json.dumps(documents))
 collectives.close()

@@ -27,6 +27,7 @@ from portgnn.training import WholeGraph, fit
 
 LAUNCHED = Path(__file__).with_name("launched.py")
 HERE = Path(sys.executable).parent
+OWN_NETWORK = Path(__file__).parents[3] / "examples" / "own_network"
 
 
 def _port() -> int:
@@ -62,7 +63,7 @@ def _run(command: list[str]) -> str:
     return said
 
 
-def _documents(out: Path, processes: int) -> list[dict[str, Any]]:
+def _documents(out: Path, processes: int) -> list[list[dict[str, Any]]]:
     return [json.loads(Path(f"{out}.{rank}").read_text()) for rank in range(processes)]
 
 
@@ -78,27 +79,44 @@ def _documents(out: Path, processes: int) -> list[dict[str, Any]]:
 def test_gloo_processes_compute_what_one_computes(
     tmp_path: Path, processes: int, dtype: str, partition: str, recipe: str
 ) -> None:
-    out = tmp_path / "out"
-    _run([*_torchrun(processes), str(LAUNCHED), str(out), "torch", dtype, partition, "csbm-cora", recipe])
-    _compare(_documents(out, processes), "torch", dtype, recipe)
+    found = _trained(tmp_path, _torchrun(processes), processes, "torch", dtype, partition, [(recipe, {})])
+    _compare(found[0], "torch", dtype, recipe)
 
 
-def test_processes_standardise_by_the_moments_of_all_nodes(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    _run([*_torchrun(2), str(LAUNCHED), str(out), "torch", "float64", "random", "csbm-cora", "kipf", "standardize"])
-    _compare(_documents(out, 2), "torch", "float64", "kipf", normalize_features="standardize")
+def test_rules_and_other_networks_compute_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Moments of all nodes; attention, which asks for scores of the other process's nodes; what is carried from the
+    first layer, which stays with its nodes; and the network of docs/write-a-network.md.
+    """
+    monkeypatch.chdir(OWN_NETWORK)  # where a network of one's own is looked for
+    recipes: list[tuple[str, dict[str, Any]]] = [
+        ("kipf", {"normalize_features": "standardize"}),
+        ("gat-velickovic", {"heads": 3, "epochs": 5}),
+        ("gcn2-chen", {"layers": 5, "epochs": 5}),
+        ("pyg", {"model": "mynet:MyNet", "mix": 0.3, "epochs": 5}),
+    ]
+    found = _trained(tmp_path, _torchrun(2), 2, "torch", "float64", "random", recipes)
+    for each, (recipe, options) in zip(found, recipes, strict=True):
+        _compare(each, "torch", "float64", recipe, **options)
 
 
 def test_ring_processes_compute_what_one_computes(tmp_path: Path) -> None:
     pytest.importorskip("mlx.core")
-    out = tmp_path / "out"
     ring = [str(HERE / "mlx.launch"), "-n", "2", "--backend", "ring", "--starting-port", str(_port()), "--"]
-    _run([*ring, sys.executable, str(LAUNCHED), str(out), "mlx", "float32", "random", "csbm-cora", "kipf"])
-    _compare(_documents(out, 2), "mlx", "float32", "kipf")
+    found = _trained(tmp_path, [*ring, sys.executable], 2, "mlx", "float32", "random", [("kipf", {})])
+    _compare(found[0], "mlx", "float32", "kipf")
 
 
-def _compare(found: list[dict[str, Any]], backend: str, dtype: str, recipe: str, **options: str) -> None:
-    prepared = Prepared.of(load_graph("csbm-cora"), preset(recipe, epochs=25, **options))
+def _trained(
+    folder: Path, launcher: list[str], processes: int, backend: str, dtype: str, partition: str, recipes: list[Any]
+) -> list[tuple[dict[str, Any], ...]]:
+    """Of each recipe, what the processes have."""
+    out = folder / "out"
+    _run([*launcher, str(LAUNCHED), str(out), backend, dtype, partition, "csbm-cora", json.dumps(recipes)])
+    return list(zip(*_documents(out, processes), strict=True))
+
+
+def _compare(found: tuple[dict[str, Any], ...], backend: str, dtype: str, recipe: str, **options: Any) -> None:
+    prepared = Prepared.of(load_graph("csbm-cora"), preset(recipe, **{"epochs": 25, **options}))
     expected = fit(WholeGraph(get_backend(backend, device="cpu", dtype=dtype), prepared), 3)
     tolerance = 1e-12 if dtype == "float64" else 1e-5
     for name in ("train_loss", "val_loss"):
@@ -106,7 +124,7 @@ def _compare(found: list[dict[str, Any]], backend: str, dtype: str, recipe: str,
     np.testing.assert_allclose(found[0]["val_accuracy"], expected.history.val_accuracy, atol=0.0021)
     for other in found[1:]:  # replicas are equal bit for bit
         assert other == found[0]
-    assert 0.2 < found[0]["accuracy"] <= 1.0
+    assert 0.05 < found[0]["accuracy"] <= 1.0
 
 
 def test_a_dead_process_ends_the_others_and_torchrun_resumes(tmp_path: Path) -> None:

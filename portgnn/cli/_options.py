@@ -1,0 +1,36 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from portgnn.cli import _completion
+from portgnn.cli._grouped import OUTPUT
+from portgnn.hyperparameters import DATA, EXECUTION
+
+BackendName = Annotated[str, typer.Option(help="Backend; see portgnn backends.", autocompletion=_completion.backends)]
+DeviceName = Annotated[
+    str | None, typer.Option(help="Device; by default the fastest that passes a self-check.", rich_help_panel=EXECUTION)
+]
+DtypeName = Annotated[str, typer.Option(help="float64, float32 or bfloat16.", autocompletion=_completion.dtypes)]
+Unknown = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TEXT", help="A label that stands for none, such as NA or ?; repeatable.", rich_help_panel=DATA
+    ),
+]
+Ignore = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COLUMN", help="A column or attribute of the files to leave out; repeatable.", rich_help_panel=DATA
+    ),
+]
+OwnNetwork = Annotated[
+    str | None,
+    typer.Option(metavar="MODULE:CLASS", help="The class of the model, where it is one of your own."),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="One JSON document on stdout and nothing else.", rich_help_panel=OUTPUT)
+]
