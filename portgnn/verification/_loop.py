@@ -137,7 +137,7 @@ class Notebook:
 def _scripts(draw: Draw) -> tuple[Script, ...]:
     stream = draw.stream("scripts")
     made = []
-    for number in range(8):
+    for number in range(6):
         epochs = int(stream.choice([1, 2, 63, 64, 65, 66, 130, int(stream.integers(3, 129))]))
         options = {
             "stopping": ("window", "patience")[number % 2],

@@ -25,7 +25,7 @@ from portgnn.verification.oracle import Course, best, ending, epoch_keys, hash_b
 SMALL = drawn_recipes("model", 4)
 """Each preset, adjacency form and feature form at least once, layers that narrow and layers that widen."""
 FEW = drawn_recipes("training", 3)
-LONG = drawn_recipes("training", 3, epochs=40)
+LONG = drawn_recipes("training", 3, epochs=30)
 """Clear of the kinks of ReLU over so many epochs."""
 # A network that starts at zero biases would not show a bias that is added in the wrong place.
 _NUDGE = 0.1
@@ -252,7 +252,7 @@ def _in_turn(backend: Backend, recipe: Recipe, run: Run) -> Measured:
     return worst(*measured)
 
 
-@check("fit", cases=lambda draw: tuple(recipe.but(epochs=40, patience=patience, stopping=rule, restore_best=restore)
+@check("fit", cases=lambda draw: tuple(recipe.but(epochs=30, patience=patience, stopping=rule, restore_best=restore)
     for recipe, patience, rule, restore in zip(LONG(draw), (4, 0, 9), ("patience", "window", "window"),
                                                (True, True, False), strict=True)))  # fmt: skip
 def whole_fit(backend: Backend, recipe: Recipe) -> Measured:
@@ -297,7 +297,7 @@ def _trajectory(recipe: Recipe, quick: int) -> Check:
     return check(name, (replace(recipe, epochs=quick),) if quick else (), (replace(recipe, epochs=200),))(function)
 
 
-QUICK = {("kipf", "csr", "sparse"): 100, ("pyg", "csr", "sparse"): 50, ("kipf", "csr", "dense"): 2,
+QUICK = {("kipf", "csr", "sparse"): 70, ("pyg", "csr", "sparse"): 40, ("kipf", "csr", "dense"): 2,
          ("article", "dense", "dense"): 2}  # fmt: skip
 """How many epochs of which trajectories `verify` takes; the conformance kit takes 200 of all twelve."""
 

@@ -144,7 +144,11 @@ print(json.dumps(verify("tinygrad", device="cpu", only={SAMPLE!r}.__contains__).
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("dataset", "epochs"), [pytest.param("cora", 200, marks=pytest.mark.published_data), ("csbm-cora", 20)]
+    ("dataset", "epochs"),
+    [
+        pytest.param("cora", 200, marks=[pytest.mark.published_data, pytest.mark.sweep]),
+        ("csbm-cora", 6),
+    ],
 )
 def test_it_trains_to_numpys_numbers(outside: Outside, dataset: str, epochs: int) -> None:
     ours, numpys = (

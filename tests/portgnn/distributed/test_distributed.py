@@ -72,7 +72,7 @@ def _documents(out: Path, processes: int) -> list[list[dict[str, Any]]]:
     [
         (2, "float64", "ranges", "kipf"),
         (3, "float64", "random", "pyg"),
-        (2, "float32", "random", "kipf"),
+        pytest.param(2, "float32", "random", "kipf", marks=pytest.mark.sweep),
         pytest.param(2, "float64", "ranges", "article", marks=pytest.mark.sweep),
     ],
 )
