@@ -59,6 +59,11 @@ class Progress:
     stopped: bool = False
 
 
+def _without_warnings() -> np.errstate:
+    """What overflows is told once: by the losses and the state, which are looked at after each chunk."""
+    return np.errstate(over="ignore", divide="ignore", invalid="ignore")
+
+
 class Course:
     """A run under way. Raises CheckpointError for progress that does not fit the backend's optimizer."""
 
@@ -96,7 +101,8 @@ class Course:
         """Trains these epochs, the next ones, and returns milliseconds an epoch. Raises NonFiniteLossError."""
         before = self._host(self._state) if self._watched else None
         clock = time.perf_counter()
-        self._state, curves = self._trained(self._state, epochs)
+        with _without_warnings():
+            self._state, curves = self._run(self._state, self._keys(epochs))
         self._engine.backend.synchronize(*self._state.values())
         milliseconds = self._engine.agree((time.perf_counter() - clock) * 1e3 / len(epochs))
         self._note(curves | {EPOCH_MS: np.full(len(epochs), milliseconds)}, epochs)
@@ -143,13 +149,11 @@ class Course:
     def _again(self, before: Host | None, epochs: range) -> State:
         """The state after these epochs, run once more from the state before them."""
         assert before is not None
-        return self._trained(self._on_device(before), epochs)[0]
+        with _without_warnings():
+            return self._run(self._on_device(before), self._keys(epochs))[0]
 
-    def _trained(self, state: State, epochs: range) -> tuple[State, dict[str, NDArray[np.float64]]]:
-        """The state after these epochs, and the curves of their metrics."""
-        # What overflows is told once: by the losses and the state, which are looked at after each chunk.
-        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            return self._run(state, dropout_keys(self._seed, epochs, streams_of(self._engine.task.layers)))
+    def _keys(self, epochs: range) -> NDArray[np.uint32]:
+        return dropout_keys(self._seed, epochs, streams_of(self._engine.task.layers))
 
     def _host(self, state: State) -> Host:
         return {name: self._engine.backend.to_numpy(value) for name, value in state.items()}

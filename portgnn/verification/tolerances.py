@@ -63,7 +63,9 @@ TOLERANCES = (
         )
         for name in ("compile.epochs", "fit", "batches")
     ),
-    Tolerance("xp.statistics", "bfloat16", "*", 0.1, "a product of 165 numbers, rounded after each: 3.8e-2"),
+    Tolerance(
+        "xp.statistics", "bfloat16", "*", 0.1, "a product of 165 numbers, rounded after each: 7.8e-2 in 30 draws"
+    ),
     Tolerance("csr", "*", "*", 0.0, "exact or wrong"),
     Tolerance("xp.argmax", "*", "*", 0.0, "exact or wrong"),
     Tolerance("dropout.bits", "*", "*", 0.0, "the share of bits that differ: none may"),
