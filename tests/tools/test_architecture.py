@@ -126,7 +126,7 @@ def test_a_long_function_is_found_unless_it_says_why(draw: ModuleType, tmp_path:
     assert len(draw.figures(root)["long functions"]) == 1
 
 
-def test_the_ways_are_as_long_as_the_page_says(tool: Callable[[str], ModuleType]) -> None:
+def test_the_ways_are_about_as_long_as_the_page_says(tool: Callable[[str], ModuleType]) -> None:
     ways = tool("hops").ways(ROOT)
     assert [way[0][1] for way in ways.values()] == ["main"] * 3
     assert {way[-1][1] for way in ways.values()} == {"karate", "TapeBackend.csr", "InPlaceAdam.step"}
@@ -134,4 +134,6 @@ def test_the_ways_are_as_long_as_the_page_says(tool: Callable[[str], ModuleType]
     rows = [row.split("|") for row in page.splitlines() if row.startswith("| to ")]
     said = {"made": rows[0], "on the device": rows[1], "updated": rows[2]}
     for effect, way in ways.items():
-        assert int(said[effect.partition(": ")[2]][3]) == len(way), effect
+        hops = int(said[effect.partition(": ")[2]][3])
+        # The page is a picture of a day: it is taken anew where it is off by more.
+        assert abs(hops - len(way)) <= 2, f"{effect}: {hops} in docs/architecture.md, {len(way)} by tools/hops.py"
