@@ -4,7 +4,8 @@
 
 A loss is written once against `backend.xp`, the array API standard's namespace; `value_and_grad` and `adam` of the
 protocol do the rest. It trains in float64 and prints how far each backend's losses are from the first one's. A backend
-that is not installed is named "package.module:Class", as ../custom_backend's is: portgnn_tinygrad:TinygradBackend.
+that is not registered is named "package.module:Class". So is the fifth, ../custom_backend's, with few --steps, since
+tinygrad compiles a kernel for each operation: portgnn_tinygrad:TinygradBackend.
 """
 
 from __future__ import annotations

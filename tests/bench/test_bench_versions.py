@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.harness.client import ROOT
-from bench.studies import versions
+from bench.studies import verify_time, versions
 
 
 def test_a_checkout_beside_itself(
@@ -57,3 +57,20 @@ def test_primitives_of_a_step_are_counted(tmp_path: Path) -> None:
     found = versions.primitives(ROOT, graph, "pyg", "needed")
     assert found["Matmul"] >= 3
     assert sum(found.values()) > 20
+
+
+def test_what_verify_costs_is_shown_from_its_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = ROOT / "bench" / "results" / "verify-time.json"
+    monkeypatch.setattr(sys, "argv", ["verify_time.py", "--show", str(path)])
+    assert verify_time.main() == 0
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert len(rows) == len(json.loads(path.read_text())["rows"]) == 6
+    assert rows[0].startswith("| numpy | float64 | ")
+    assert all(row.endswith("|  |") for row in rows), "a check fails"
+
+
+def test_a_verify_that_does_not_run_ends_the_study() -> None:
+    with pytest.raises(SystemExit, match=r"verify --backend nothing .* ends with 2"):
+        verify_time.verified(ROOT, "nothing", "float64", 1)
