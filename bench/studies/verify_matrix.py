@@ -1,6 +1,7 @@
 """Runs `portgnn verify` for every backend, device and dtype here, and makes README's table from the files.
 
-python bench/studies/verify_matrix.py run [--backends numpy,torch] [--out bench/results/verify]
+python bench/studies/verify_matrix.py run [--backends numpy,torch] [--devices cpu] [--dtypes float64,float32]
+    [--model all] [--out bench/results/verify]
 python bench/studies/verify_matrix.py table bench/results/verify
 """
 
@@ -25,15 +26,20 @@ UNITLESS = ("dropout.mean", "dropout.correlation", "synchronize", "value_and_gra
 quotient."""
 
 
-def run(backends: list[str], out: Path) -> None:
+def run(backends: list[str], out: Path, devices: list[str], dtypes: list[str], model: str | None = None) -> None:
+    """model: checks of this network, or of "all", in place of those of single operations. Empty lists are everything."""
     out.mkdir(parents=True, exist_ok=True)
-    for name, devices in available_backends().items():
+    for name, present in available_backends().items():
         if backends and name not in backends:
             continue
-        for device in devices:
+        for device in present:
+            if devices and device.partition(":")[0] not in devices:
+                continue
             for dtype in backend_class(name).dtypes(device):
+                if dtypes and dtype not in dtypes:
+                    continue
                 clock = time.perf_counter()
-                report = verify(name, device=device, dtype=dtype).to_dict()
+                report = verify(name, device=device, dtype=dtype, model=model).to_dict()
                 report["seconds"] = round(time.perf_counter() - clock, 1)
                 report["setting"] = ""
                 report["environment"] = machine() | {name: backend_class(name).environment()}
@@ -83,11 +89,16 @@ def main() -> None:
     commands = parser.add_subparsers(required=True, dest="command")
     running = commands.add_parser("run")
     running.add_argument("--backends", default="")
+    running.add_argument("--devices", default="")
+    running.add_argument("--dtypes", default="")
+    running.add_argument("--model")
     running.add_argument("--out", type=Path, default=RESULTS)
     commands.add_parser("table").add_argument("folder", type=Path, nargs="?", default=RESULTS)
     options = parser.parse_args()
     if options.command == "run":
-        run([name for name in options.backends.split(",") if name], options.out)
+        lists = (options.backends, options.devices, options.dtypes)
+        backends, devices, dtypes = ([name for name in each.split(",") if name] for each in lists)
+        run(backends, options.out, devices, dtypes, options.model)
     else:
         print(table(options.folder))
 
