@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,6 +17,19 @@ UNROLLED = 8
 """Epochs in the larger of the two graphs, so that their launches are shared."""
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage is collected inside: to free an older graph's memory while another is recorded ends the recording."""
+    gc.collect()
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 class Recorded:
     """Some epochs as one CUDA graph, with the keys that they read and the metrics that they leave."""
 
@@ -20,7 +37,7 @@ class Recorded:
         """state: changed in place. keys: int32 [epochs, layers, 2]. metrics: [epochs, n]."""
         self.keys, self.metrics = keys, metrics
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
+        with _uncollected(), torch.cuda.graph(self.graph):
             for key, row in zip(keys.unbind(), metrics.unbind(), strict=True):
                 after, measured = step(state, key)
                 for name, value in after.items():

@@ -27,7 +27,7 @@ quotient."""
 
 
 def run(backends: list[str], out: Path, devices: list[str], dtypes: list[str], model: str | None = None) -> None:
-    """model: checks of this network, or of "all", in place of those of single operations. Empty lists are everything."""
+    """model: checks of this network, or of "all", in place of single operations'. Empty lists are everything."""
     out.mkdir(parents=True, exist_ok=True)
     for name, present in available_backends().items():
         if backends and name not in backends:

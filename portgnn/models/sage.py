@@ -60,9 +60,9 @@ def largest(backend: Backend, edges: Edges, x: Array) -> Array:
     """The largest of each number over a node's neighbours, 0 where it has none; edges of weight 0 do not count."""
     xp = backend.xp
     values, counts = edges.gather(x, "source"), xp.reshape(edges.weights, (-1, 1)) != 0
-    nothing = xp.full_like(values, -float("inf"))
-    found = edges.max(xp.where(counts, values, nothing))
-    return xp.where(xp.isinf(found), xp.zeros_like(found), found)
+    lowest = -xp.finfo(x.dtype).max / 4  # and no infinity, which a sparse product may multiply with 0
+    found = edges.max(xp.where(counts, values, xp.full_like(values, lowest)))
+    return xp.where(found <= lowest / 2, xp.zeros_like(found), found)
 
 
 @dataclass(frozen=True)

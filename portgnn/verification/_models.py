@@ -208,20 +208,27 @@ def checks(models: str | type[Network] | list[str | type[Network]]) -> tuple[Che
             ("parts", parts),
             ("epochs", course),
         ):
-            found.append(Check(f"model.{name_of(kind)}.{what}", function, _trials(kind), None, _ALL))
+            found.append(Check(f"model.{name_of(kind)}.{what}", function, _trials(kind, what == "parts"), None, _ALL))
     return tuple(found)
 
 
 _ALL = ("float64", "float32", "bfloat16")
 
 
-def _trials(kind: type[Network]) -> Any:
-    """Every variant of the network, and the dresses that it can wear, on graphs of the draw."""
+def _trials(kind: type[Network], few: bool = False) -> Any:
+    """Every variant of the network, and the dresses that it can wear, on graphs of the draw.
+
+    few: the network as it is and one variant, by the draw: batches have shapes of their own, which a compiler compiles
+    for each.
+    """
 
     def cases(draw: Draw) -> tuple[Trial, ...]:
         names = set(known(kind))
         dresses = [each for each in DRESSES if set(each) <= names]
         variants = [*dresses, *VARIANTS.get(name_of(kind), ())]
+        if few and len(variants) > 1:
+            other = int(draw.stream(f"variant of {name_of(kind)}").integers(1, len(variants)))
+            variants = [variants[0], variants[other]]
         return tuple(Trial(kind, draw.seed + number, tuple(each.items())) for number, each in enumerate(variants))
 
     return cases
@@ -296,7 +303,7 @@ def parts(backend: Backend, trial: Trial) -> Measured:
     graph = trial.graph
     assert graph.train is not None
     loss, want = _graded(backend, whole, trial, place(backend, whole, graph.train, training=True))
-    source = InMemory(trial.prepared(loader="neighbor", fanout="all", batch_size=3))
+    source = InMemory(trial.prepared(loader="neighbor", fanout="all", batch_size=4))
     total, summed = 0.0, dict.fromkeys(want, np.zeros(()))
     for block in neighbor.batches(source, graph.train, np.random.default_rng(trial.seed)):
         placed = from_tree(as_tree(place_batch(backend, assemble(source, block))))
@@ -311,7 +318,7 @@ def parts(backend: Backend, trial: Trial) -> Measured:
     params = {name: backend.asarray(value) for name, value in trial.params.items()}
     some = np.array([0, 3, graph.num_nodes - 1])
     for nodes in (None, some):
-        got = np.asarray(Inference(backend, source, nodes, chunk=20).logits(params), dtype=np.float64)
+        got = np.asarray(Inference(backend, source, nodes, chunk=40).logits(params), dtype=np.float64)
         found.append(compare("logits in chunks", got, logits if nodes is None else logits[nodes], _size(logits)))
     return worst(*found)
 

@@ -1,0 +1,167 @@
+"""Milliseconds a training step of every network, beside PyTorch Geometric's own layers, in one run.
+
+python bench/studies/networks.py [--networks gat,sage] [--dataset cora|arxiv-size] [--device cuda|cpu]
+    [--backends torch,jax,numpy] [--peers eager,compiled,csr] [--rounds 7] [--epochs 64] [--json bench/results/...]
+
+Each network has its own recipe (`portgnn.presets`), in float32. A turn is so many epochs of training steps; turns of all
+programs are interleaved, and the figure is the median over the rounds. portgnn computes the rows that the loss reads
+("needed", its default) and, as NAME:all, every node's, as PyG does. `csr` is PyG with the adjacency as torch's CSR tensor,
+for the layers that take one. Needs torch and torch_geometric.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import numpy as np
+import torch
+
+from bench.harness.graphs import arxiv_size
+from bench.peers.pyg_networks import PyGNetwork
+from portgnn import Graph, get_backend, load_graph
+from portgnn.models import NETWORKS
+from portgnn.models.layer import streams_of
+from portgnn.placing.prepared import Prepared
+from portgnn.presets import preset
+from portgnn.random import dropout_keys
+from portgnn.recipe import Config
+from portgnn.results.environment import machine
+from portgnn.training import WholeGraph, initial_state
+
+Turn = Callable[[int], None]
+
+
+def graph_of(name: str) -> Graph:
+    if name != "arxiv-size":
+        return load_graph(name)
+    made = arxiv_size()
+    return Graph(
+        made.adjacency,
+        made.features,
+        labels=made.labels,
+        train=made.train,
+        val=made.val,
+        test=made.test,
+        name=made.name,
+    )
+
+
+def own(graph: Graph, config: Config, backend: str, device: str) -> Turn:
+    name, _, rows = backend.partition(":")
+    made = get_backend(name, device={"mlx": "gpu" if device != "cpu" else "cpu"}.get(name, device), dtype="float32")
+    prepared = Prepared.of(graph, config.with_(rows=rows or "needed"))
+    run = WholeGraph(made, prepared).make_run(False)
+    held = [initial_state(made, prepared, 0)]
+    streams = streams_of(prepared.layers)
+
+    def turn(epochs: int) -> None:
+        held[0], _ = run(held[0], dropout_keys(0, range(epochs), streams))
+        made.synchronize(*held[0].values())
+
+    return turn
+
+
+def peer(graph: Graph, config: Config, how: str, device: str) -> Turn:
+    from torch_geometric.utils import to_torch_csr_tensor
+
+    features = Prepared.of(graph, config.with_(features="dense", adjacency="auto")).features
+    x = torch.tensor(np.asarray(features), dtype=torch.float32, device=device)
+    matrix = graph.adjacency.tocoo()
+    edges = torch.tensor(np.stack([matrix.col, matrix.row]).astype(np.int64), device=device)
+    given: Any = edges
+    if how == "csr":
+        given = to_torch_csr_tensor(edges, size=(graph.num_nodes, graph.num_nodes)).t()
+    assert graph.train is not None
+    assert graph.labels is not None
+    train = torch.tensor(graph.train, device=device)
+    labels = torch.tensor(graph.labels.astype(np.int64), device=device)[train]
+    module = PyGNetwork(config, graph.num_features, graph.num_classes).to(device).train()
+    optimizer = torch.optim.Adam(module.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+    called: Any = torch.compile(module) if how == "compiled" else module
+
+    def turn(epochs: int) -> None:
+        for _ in range(epochs):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(called(x, given)[train], labels).backward()
+            optimizer.step()
+        if device != "cpu":
+            torch.cuda.synchronize()
+
+    return turn
+
+
+def measured(graph: Graph, network: str, options: Any) -> dict[str, Any]:
+    """One row: milliseconds a step of each program, or why it did not run."""
+    config = preset(None, network)
+    programs: dict[str, Turn] = {}
+    failed: dict[str, str] = {}
+    makers: dict[str, Callable[[], Turn]] = {
+        f"pyg-{how}": lambda how=how: peer(graph, config, how, options.device)  # type: ignore[misc]
+        for how in options.peers.split(",") if how
+    } | {name: lambda name=name: own(graph, config, name, options.device) for name in options.backends.split(",") if name}  # type: ignore[misc]  # fmt: skip
+    for name, make in makers.items():
+        try:
+            turn = make()
+            clock = time.perf_counter()
+            turn(options.epochs)
+            first = time.perf_counter() - clock
+            while time.perf_counter() - clock < min(1.0, 3 * first):  # warm
+                turn(options.epochs)
+            programs[name] = turn
+        except Exception as error:
+            failed[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+            if options.device != "cpu":
+                torch.cuda.empty_cache()
+    times: dict[str, list[float]] = {name: [] for name in programs}
+    for _ in range(options.rounds):
+        for name, turn in programs.items():
+            clock = time.perf_counter()
+            turn(options.epochs)
+            times[name].append((time.perf_counter() - clock) / options.epochs * 1e3)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    best = min((value for name, value in medians.items() if name.startswith("pyg-")), default=None)
+    ratios = {name: best / value for name, value in medians.items() if best and not name.startswith("pyg-")}
+    return {"network": network, "preset": config.preset, "ms": medians, "all_ms": times, "times_pygs_best": ratios,
+            "failed": failed}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", default=",".join(NETWORKS))
+    parser.add_argument("--dataset", default="cora")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--backends", default="torch,torch:all")
+    parser.add_argument("--peers", default="eager,compiled")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    graph = graph_of(options.dataset)
+    facts = machine() | {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    if options.device != "cpu":
+        facts["gpu"] = torch.cuda.get_device_name()
+    document = {"kind": "networks", "dataset": options.dataset, "device": options.device, "machine": facts,
+                "rounds": options.rounds, "epochs": options.epochs, "rows": []}  # fmt: skip
+    for network in options.networks.split(","):
+        row = measured(graph, network, options)
+        document["rows"].append(row)
+        said = "  ".join(f"{name} {value:.3f}" for name, value in row["ms"].items())
+        ratios = "  ".join(f"{name} {value:.2f}x" for name, value in row["times_pygs_best"].items())
+        print(f"{network:7} ms: {said}  |  {ratios}  {row['failed'] or ''}", flush=True)
+        if options.json:
+            options.json.write_text(json.dumps(document, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
