@@ -3,10 +3,10 @@
 python bench/studies/networks.py [--networks gat,sage] [--dataset cora|arxiv-size] [--device cuda|cpu]
     [--backends torch,jax,numpy] [--peers eager,compiled,csr] [--rounds 7] [--epochs 64] [--json bench/results/...]
 
-Each network has its own recipe (`portgnn.presets`), in float32. A turn is so many epochs of training steps; turns of all
-programs are interleaved, and the figure is the median over the rounds. portgnn computes the rows that the loss reads
-("needed", its default) and, as NAME:all, every node's, as PyG does. `csr` is PyG with the adjacency as torch's CSR tensor,
-for the layers that take one. Needs torch and torch_geometric.
+Each network has its own recipe (`portgnn.presets`), in float32. A turn is so many epochs of training steps; turns of
+all programs are interleaved, and the figure is the median over the rounds. portgnn computes the rows that the loss
+reads ("needed", its default) and, as NAME:all, every node's, as PyG does. `csr` is PyG with the adjacency as torch's CSR
+tensor, for the layers that take one. Needs torch and torch_geometric.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +46,8 @@ def graph_of(name: str) -> Graph:
     if name != "arxiv-size":
         return load_graph(name)
     made = arxiv_size()
-    return Graph(
-        made.adjacency,
-        made.features,
-        labels=made.labels,
-        train=made.train,
-        val=made.val,
-        test=made.test,
-        name=made.name,
-    )
+    split = {"train": made.train, "val": made.val, "test": made.test}
+    return Graph(made.adjacency, made.features, labels=made.labels, name=made.name, **split)
 
 
 def own(graph: Graph, config: Config, backend: str, device: str) -> Turn:
@@ -105,10 +99,11 @@ def measured(graph: Graph, network: str, options: Any) -> dict[str, Any]:
     config = preset(None, network)
     programs: dict[str, Turn] = {}
     failed: dict[str, str] = {}
-    makers: dict[str, Callable[[], Turn]] = {
-        f"pyg-{how}": lambda how=how: peer(graph, config, how, options.device)  # type: ignore[misc]
-        for how in options.peers.split(",") if how
-    } | {name: lambda name=name: own(graph, config, name, options.device) for name in options.backends.split(",") if name}  # type: ignore[misc]  # fmt: skip
+    makers: dict[str, Callable[[], Turn]] = {}
+    for how in filter(None, options.peers.split(",")):
+        makers[f"pyg-{how}"] = partial(peer, graph, config, how, options.device)
+    for name in filter(None, options.backends.split(",")):
+        makers[name] = partial(own, graph, config, name, options.device)
     for name, make in makers.items():
         try:
             turn = make()
