@@ -5,8 +5,8 @@ python bench/studies/networks.py [--networks gat,sage] [--dataset cora|arxiv-siz
 
 Each network has its own recipe (`portgnn.presets`), in float32. A turn is so many epochs of training steps; turns of
 all programs are interleaved, and the figure is the median over the rounds. portgnn computes the rows that the loss
-reads ("needed", its default) and, as NAME:all, every node's, as PyG does. `csr` is PyG with the adjacency as torch's CSR
-tensor, for the layers that take one. Needs torch and torch_geometric.
+reads ("needed", its default) and, as NAME:all, every node's, as PyG does. `csr` is PyG with the adjacency as torch's
+CSR tensor, for the layers that take one. Needs torch and torch_geometric.
 """
 
 from __future__ import annotations
