@@ -132,6 +132,30 @@ def public_names() -> str:
     )
 
 
+def networks() -> str:
+    """Every network with what it is, its hyperparameters and its recipes."""
+    from portgnn.presets import models
+
+    lines = ["| model | what it is | paper | hyperparameters and their defaults | recipes |", "|---|---|---|---|---|"]
+    for each in models():
+        own = ", ".join(f"`{name}` {value}" for name, value in each.hyperparameters.items())
+        recipes = ", ".join(f"`{name}`" for name in each.presets)
+        lines.append(f"| `{each.name}` | {each.about} | {each.paper} | {own} | {recipes} |")
+    return "\n".join(lines)
+
+
+def pyg_layers() -> str:
+    """The largest difference from each of PyG's layers over all graphs and seeds."""
+    document = json.loads((RESULTS / "pyg-layers.json").read_text())
+    largest: dict[str, float] = {}
+    for key, row in document["rows"].items():
+        errors = [each for of in row.values() if isinstance(of, dict) for each in of.values()]
+        layer = key.partition(" / ")[0]
+        largest[layer] = max(largest.get(layer, 0.0), *errors) if errors else largest.get(layer, 0.0)
+    lines = ["| PyG's layer | largest relative difference, values and gradients |", "|---|---:|"]
+    return "\n".join([*lines, *(f"| {layer} | {error:.1e} |" for layer, error in largest.items())])
+
+
 def support_matrix() -> str:
     return verify_table(RESULTS / "verify")
 
@@ -220,7 +244,9 @@ FIGURES: dict[str, Callable[[], str]] = {
     "article-rows": article_rows,
     "benchmarks": benchmarks,
     "many-seeds": many_seeds,
+    "networks": networks,
     "public-names": public_names,
+    "pyg-layers": pyg_layers,
     "support-matrix": support_matrix,
     "tf32": tf32,
 }

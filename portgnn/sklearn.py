@@ -69,7 +69,7 @@ class GCNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         graph: Any = None,
         *,
         node_features: Any = None,
-        preset: str = "kipf",
+        preset: str | None = None,
         model: Any = None,
         random_state: Any = 0,
         validation_fraction: float | None = None,
@@ -109,10 +109,11 @@ class GCNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
             held_out = val_nodes, val_labels
         recipe = {name: value for name, value in self.get_params(deep=False).items() if name not in _OWN}
-        if held_out is None and named_preset(self.preset, self.model, **recipe).restore_best:
+        config = named_preset(self.preset, self.model, **recipe)
+        if held_out is None and config.restore_best:
             raise ConfigError(
-                f"the {self.preset} recipe returns the best epoch's parameters, which takes nodes to validate on; give "
-                "validation_fraction=0.1, or eval_set to fit, or restore_best=False"
+                f"the {config.preset} recipe returns the best epoch's parameters, which takes nodes to validate on; "
+                "give validation_fraction=0.1, or eval_set to fit, or restore_best=False"
             )
         self.classes_, codes = np.unique(labels, return_inverse=True)
         known = np.full(graph.num_nodes, UNLABELLED)

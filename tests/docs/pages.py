@@ -91,7 +91,7 @@ def run(path: Path, folder: Path) -> Outcome:
     printed: str | None = None
     reads_results = False
     updates: list[tuple[Block, str]] = []
-    with contextlib.chdir(folder):
+    with contextlib.chdir(folder), _importable(folder):
         for block in blocks(path):
             place = f"{path.name}:{block.line}"
             if block.mark == "not run":
@@ -141,6 +141,20 @@ def same(said: str, printed: str, exact: bool = False) -> bool:
 
 def _near(said: str, printed: str) -> bool:
     return float(said) / 10 <= float(printed) <= float(said) * 10
+
+
+@contextlib.contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """The folder's own modules can be imported, as in a Python that is started there, and are gone afterwards."""
+    path = [*sys.path]
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", None) or "").startswith(f"{folder}{os.sep}"):
+                del sys.modules[name]
 
 
 def _python(block: Block, place: str, namespace: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -110,6 +111,22 @@ def test_figures_are_made_from_the_files(site: Path) -> None:
     bench = json.loads((ROOT / "bench/results/cora-h100.json").read_text())
     ms = next(row["train_ms"]["median"] for row in bench["rows"] if row["contender"] == "article-torch")
     assert f">{ms:.2f}<" in (site / "explanations" / "article" / "index.html").read_text().replace(" ", "")
+
+
+def test_the_networks_are_those_that_there_are(site: Path) -> None:
+    import portgnn
+
+    page = (site / "networks" / "index.html").read_text()
+    rows = [re.findall(r"<td.*?>(.*?)</td>", row) for row in re.findall(r"<tr>(.*?)</tr>", page, re.DOTALL)]
+    found = {row[0]: row for row in rows if len(row) == 5}
+    facts = portgnn.models()
+    assert list(found) == [f"<code>{each.name}</code>" for each in facts]
+    for each in facts:
+        row = found[f"<code>{each.name}</code>"]
+        assert each.about in html.unescape(row[1])
+        assert all(f"<code>{name}</code> {value}" in row[3] for name, value in each.hyperparameters.items())
+        assert all(f"<code>{name}</code>" in row[4] for name in each.presets)
+    assert "GATv2Conv" in page  # the table of PyG's layers
 
 
 def test_the_reference_has_every_public_name(site: Path) -> None:
