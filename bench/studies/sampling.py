@@ -99,7 +99,7 @@ def speed(arguments: argparse.Namespace) -> dict[str, Any]:
     graph = on_disk(arguments.folder, arguments.nodes, arguments.edges, arguments.width)
     config = Config(loader="neighbor", fanout=FANOUT, normalize_features=False)
     memory, disk = InMemory(Prepared.of(graph.load(), config)), OnDisk(graph, config)
-    fanouts, nodes, limit = config.fanouts(), graph.num_nodes, arguments.seconds
+    fanouts, nodes, limit = config.fanouts(2), graph.num_nodes, arguments.seconds
 
     def sampled(source: Source, whole: bool) -> float:
         def batch(seeds: np.ndarray[Any, Any], draw: np.random.Generator) -> object:

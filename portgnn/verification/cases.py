@@ -20,7 +20,8 @@ from portgnn.verification.oracle import Course, Network
 
 FORMS = ("sparse", "dense")
 ADJACENCIES = ("csr", "dense")
-PRESETS = tuple(NAMED)
+PRESETS = tuple(name for name, config in NAMED.items() if config.model == "gcn")
+"""Those of the network that `oracle` states, with a gradient by hand; `_models` has the others."""
 
 
 @dataclass(frozen=True)

@@ -123,8 +123,8 @@ def test_batches_depend_on_the_keys_alone(make_graph: MakeGraph) -> None:
 
 def test_fanouts_go_from_the_output_back(make_graph: MakeGraph) -> None:
     source = _source(make_graph(2, nodes=60), loader="neighbor", fanout="1,3")
-    assert source.config.fanouts() == (3, 1)
-    block = sample(source, np.arange(20), source.config.fanouts(), _draw())
+    assert source.config.fanouts(2) == (3, 1)
+    block = sample(source, np.arange(20), source.config.fanouts(2), _draw())
     assert [int(np.diff(each.indptr).max()) for each in block.blocks] == [4, 2]
 
 
