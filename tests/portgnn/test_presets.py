@@ -34,6 +34,21 @@ def test_article_is_three_dense_layers() -> None:
     assert (article.weight_decay, article.stopping, article.patience) == (5e-3, "patience", 20)
 
 
+def test_recipes_of_other_networks_are_their_papers() -> None:
+    gat = preset("gat-velickovic")
+    assert (gat.layers, gat.hidden, gat.heads, gat.output_heads, gat.activation) == (2, 8, 8, 1, "elu")
+    assert (gat.dropout, gat.input_dropout, gat.attention_dropout, gat.learning_rate) == (0.6, 0.6, 0.6, 0.005)
+    sgc = preset("sgc-wu")
+    assert (sgc.hops, sgc.learning_rate, sgc.epochs, sgc.patience, sgc.normalize_features) == (2, 0.2, 100, 0, "auto")
+    appnp = preset("appnp-klicpera")
+    assert (appnp.hidden, appnp.hops, appnp.alpha, appnp.l2, appnp.weight_decay) == (64, 10, 0.1, 5e-4, 0.0)
+    cora, citeseer = preset("gcn2-chen"), preset("gcn2-chen-citeseer")
+    assert (cora.layers, cora.hidden, cora.theta, cora.dropout, cora.alpha) == (64, 64, 0.5, 0.6, 0.1)
+    assert (citeseer.layers, citeseer.hidden, citeseer.theta, citeseer.dropout) == (32, 256, 0.6, 0.7)
+    assert (citeseer.convolution_decay, citeseer.weight_decay) == (0.01, 5e-4)
+    assert (preset("cheb-defferrard").terms, preset("sage-hamilton").aggregator) == (3, "mean")
+
+
 def test_each_preset_bears_its_name() -> None:
     assert {name: config.preset for name, config in PRESETS.items()} == {name: name for name in PRESETS}
 
