@@ -87,7 +87,7 @@ def _module(name: str, model: str, may_import: bool) -> Any:
     if not may_import:
         raise ConfigError(
             f"this needs the network {model}, and a file's word is not enough to import its code; name it: "
-            f"--network {model}, or in Python network=, or import {name} before"
+            f"--network {model}, or in Python portgnn.Model.load(FILE, network=), or import {name} before"
         )
     # As `python -m` has it: modules of the folder that one works in.
     here = os.getcwd()
