@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from portgnn.protocol import State, Step
 from portgnn_torch.sparse import stored_dtype
 
+MODE = "relaxed"
 UNROLLED = 8
 """Epochs in the larger of the two graphs, so that their launches are shared."""
 
@@ -37,7 +38,8 @@ class Recorded:
         """state: changed in place. keys: int32 [epochs, layers, 2]. metrics: [epochs, n]."""
         self.keys, self.metrics = keys, metrics
         self.graph = torch.cuda.CUDAGraph()
-        with _uncollected(), torch.cuda.graph(self.graph):
+        # "relaxed": a library that loads a kernel on its first use, in whatever thread, does not end the recording.
+        with _uncollected(), torch.cuda.graph(self.graph, capture_error_mode=MODE):
             for key, row in zip(keys.unbind(), metrics.unbind(), strict=True):
                 after, measured = step(state, key)
                 for name, value in after.items():
