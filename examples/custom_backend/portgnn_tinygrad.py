@@ -19,8 +19,8 @@ from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold
 
 def cut(ends: NDArray[Any], width: int = 4) -> Iterator[NDArray[Any]]:
     """Which elements make a piece of a row, then which pieces a longer one, until there is one a row."""
-    pieces = np.array([0])
-    while pieces.max() != 1:
+    pieces = np.array([2])
+    while pieces.max(initial=1) != 1:
         pieces = np.maximum(-(-np.diff(ends) // width), 1)
         at = np.concatenate([[0], np.cumsum(pieces)])
         slots = np.repeat(ends[:-1] - width * at[:-1], pieces)[:, None] + np.arange(width * at[-1]).reshape(-1, width)
