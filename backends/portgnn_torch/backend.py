@@ -17,6 +17,7 @@ from portgnn.protocol import Capabilities, Key, LossFn, Optimizer, Params, Run, 
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, dropout_mask, keep_threshold, random_bits
 from portgnn_torch import array_api
 from portgnn_torch.collectives import TorchCollectives, join, launch_environment
+from portgnn_torch.edges import EdgeProduct, EdgeSoftmax, Gather, SegmentMax, SegmentSum, TorchEdges, place_edges
 from portgnn_torch.graphs import GraphRun
 from portgnn_torch.optim import FusedAdam, KernelAdam
 from portgnn_torch.recording import RecordedKey, RecordedRun
@@ -114,6 +115,33 @@ class TorchBackend:
     def spmm(self, a: TorchCSR, x: torch.Tensor) -> torch.Tensor:
         product: torch.Tensor = SpMM.apply(a, x)
         return product
+
+    def edges(self, matrix: sp.csr_array) -> TorchEdges:
+        return place_edges(matrix, self._float, stored_dtype(self._float), self._device, self._form)
+
+    def edge_weights(self, a: TorchEdges) -> torch.Tensor:
+        return a.weights
+
+    def gather(self, a: TorchEdges, x: torch.Tensor, end: str) -> torch.Tensor:
+        numbers, summed = (a.columns, a.out_of) if end == "source" else (a.rows, a.into)
+        gathered: torch.Tensor = Gather.apply(x, numbers, summed)
+        return gathered
+
+    def segment_sum(self, a: TorchEdges, values: torch.Tensor) -> torch.Tensor:
+        total: torch.Tensor = SegmentSum.apply(a, values)
+        return total
+
+    def segment_max(self, a: TorchEdges, values: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = SegmentMax.apply(a, values)
+        return found
+
+    def edge_softmax(self, a: TorchEdges, scores: torch.Tensor) -> torch.Tensor:
+        shares: torch.Tensor = EdgeSoftmax.apply(a, scores)
+        return shares
+
+    def edge_spmm(self, a: TorchEdges, values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        total: torch.Tensor = EdgeProduct.apply(a, values, x)
+        return total
 
     def relu(self, x: torch.Tensor) -> torch.Tensor:
         return torch.relu(x)

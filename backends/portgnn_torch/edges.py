@@ -1,0 +1,143 @@
+"""What layers compute for each edge, in torch's own gathers, with gradients of their own.
+
+Autograd's backward of a gather adds on CUDA in whatever order threads arrive; here every sum over edges, forward and
+backward, is a product with a matrix of ones, whose order is fixed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from portgnn_torch.sparse import Form, TorchCSR, place
+
+
+@dataclass(frozen=True, eq=False)
+class TorchEdges:
+    """Edges as torch's gathers and the sparse products take them.
+
+    into: [targets, edges] of ones, and out_of: [sources, edges] of ones: they sum edges' values. rows, columns: int64
+    [edges], the ends. offsets: int64 [targets + 1]. filled: [targets, 1], whether a target has edges; None if all have.
+    """
+
+    weights: torch.Tensor
+    rows: torch.Tensor
+    columns: torch.Tensor
+    offsets: torch.Tensor
+    into: TorchCSR
+    out_of: TorchCSR
+    filled: torch.Tensor | None
+
+
+def place_edges(matrix: sp.csr_array, dtype: torch.dtype, sums: torch.dtype, device: Any, form: Form) -> TorchEdges:
+    """A canonical matrix [targets, sources] on the device. dtype: of the weights; sums: of the matrices of ones."""
+    counts = np.diff(matrix.indptr)
+    numbers = np.arange(matrix.nnz, dtype=np.int32)
+    into = sp.csr_array((np.ones(matrix.nnz), numbers, matrix.indptr), shape=(matrix.shape[0], matrix.nnz))
+    ends = (np.ones(matrix.nnz), (matrix.indices, numbers))
+    out_of = sp.csr_array(ends, shape=(matrix.shape[1], matrix.nnz))
+    out_of.sort_indices()
+
+    def to(x: Any, kind: torch.dtype) -> torch.Tensor:
+        return torch.tensor(x, device="cpu").to(device=device, dtype=kind)
+
+    return TorchEdges(
+        weights=to(np.asarray(matrix.data, dtype=np.float64), dtype),
+        rows=to(np.repeat(np.arange(len(counts)), counts), torch.int64),
+        columns=to(matrix.indices, torch.int64),
+        offsets=to(matrix.indptr, torch.int64),
+        into=place(into, None, sums, device, form),
+        out_of=place(out_of, None, sums, device, form),
+        filled=None if counts.all() else to((counts > 0)[:, None], torch.bool),
+    )
+
+
+class Gather(torch.autograd.Function):
+    """Rows of x by number; backward sums them by a product. summed: [nodes, edges]."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, numbers: torch.Tensor, summed: TorchCSR) -> torch.Tensor:
+        ctx.summed = summed
+        return x.index_select(0, numbers)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        return ctx.summed.product(grads[0].contiguous()), None, None
+
+
+class SegmentSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: TorchEdges, values: torch.Tensor) -> torch.Tensor:
+        ctx.edges = a
+        return a.into.product(values.contiguous())
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[None, torch.Tensor]:
+        return None, grads[0].index_select(0, ctx.edges.rows)
+
+
+class SegmentMax(torch.autograd.Function):
+    """Equal values that are the largest share the gradient evenly."""
+
+    @staticmethod
+    def forward(ctx: Any, a: TorchEdges, values: torch.Tensor) -> torch.Tensor:
+        found = largest(a, values)
+        ctx.edges, ctx.first = a, values == found.index_select(0, a.rows)
+        return found
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[None, torch.Tensor]:
+        a, ties = ctx.edges, ctx.first.to(grads[0].dtype)
+        shares = grads[0] / a.into.product(ties).clamp(min=1.0)
+        return None, shares.index_select(0, a.rows) * ties
+
+
+class EdgeSoftmax(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, a: TorchEdges, scores: torch.Tensor) -> torch.Tensor:
+        raised = torch.exp(scores - largest(a, scores).index_select(0, a.rows))
+        shares = raised / a.into.product(raised).index_select(0, a.rows)
+        ctx.edges, ctx.shares = a, shares
+        return shares
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[None, torch.Tensor]:
+        a, shares = ctx.edges, ctx.shares
+        weighted = grads[0] * shares
+        return None, weighted - shares * a.into.product(weighted).index_select(0, a.rows)
+
+
+class EdgeProduct(torch.autograd.Function):
+    """Sums of sources' rows times the edges' values, head by head; rows of edges are made anew in the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, a: TorchEdges, values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        ctx.edges = a
+        ctx.save_for_backward(values, x)
+        return a.into.product(_times(x.index_select(0, a.columns), values))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[None, torch.Tensor, torch.Tensor]:
+        a, (values, x) = ctx.edges, ctx.saved_tensors
+        received = grads[0].contiguous().index_select(0, a.rows)
+        edges, heads = values.shape
+        of_values = (received * x.index_select(0, a.columns)).reshape(edges, heads, -1).sum(2)
+        return None, of_values, a.out_of.product(_times(received, values))
+
+
+def largest(a: TorchEdges, values: torch.Tensor) -> torch.Tensor:
+    """[targets, k]; 0 for a target without an edge. No gradient."""
+    with torch.no_grad():
+        wide = values.float() if values.dtype == torch.bfloat16 else values
+        found = torch.segment_reduce(wide.contiguous(), "max", offsets=a.offsets, axis=0, unsafe=True).to(values.dtype)
+        return found if a.filled is None else torch.where(a.filled, found, torch.zeros_like(found))
+
+
+def _times(rows: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """[edges, heads * width] times [edges, heads]."""
+    edges, heads = values.shape
+    return (rows.reshape(edges, heads, -1) * values.unsqueeze(2)).reshape(edges, -1)
