@@ -29,8 +29,8 @@ MANY = 1024
 
 def floating_sum(x: mx.array, axis: Axes | None, keepdims: bool) -> mx.array:
     """The sum of a floating x along axes, in its dtype."""
-    if not x.size:  # reduced by MLX 0.32 it ends the process now and then, or never ends
-        return mx.zeros(reduced(x.shape, axis, keepdims), x.dtype)
+    if not x.size:
+        return _of_nothing(x, axis, keepdims)
     if x.size <= BLOCK or on_gpu():
         return mx.sum(x, axis=axis, keepdims=keepdims)
     dtype = x.dtype
@@ -45,6 +45,18 @@ def floating_sum(x: mx.array, axis: Axes | None, keepdims: bool) -> mx.array:
         return mx.sum(mx.sum(x, axis=-1).astype(mx.float64)).astype(mx.float32)
     total = _middle(_in_three(x.astype(mx.float32) if dtype in HALF else x, axes)).astype(dtype)
     return total.reshape(reduced(x.shape, axes, keepdims))
+
+
+def _of_nothing(x: mx.array, axis: Axes | None, keepdims: bool) -> mx.array:
+    """Zeros, which depend on x all the same: a gradient that waits for other processes has to be asked for by all.
+
+    x itself is not reduced: MLX 0.32 ends the process then, now and then, or never ends.
+    """
+    shape = reduced(x.shape, axis, keepdims)
+    if not math.prod(shape):
+        return x.reshape(shape)
+    one = mx.pad(x, [(0, int(not side)) for side in x.shape])
+    return mx.sum(one, axis=axis, keepdims=keepdims)
 
 
 def _widened(x: mx.array, axes: Sequence[int], keepdims: bool) -> mx.array:
