@@ -25,7 +25,7 @@ from portgnn.models.layer import Layer
 from portgnn.parts import message_passing
 from portgnn.placing.elements import Numbers, edge_elements, layer_elements
 from portgnn.placing.field import computes_all, narrowed, picking, picks
-from portgnn.placing.operands import Operands, on_device, placed_once
+from portgnn.placing.operands import Fetched, Operands, on_device, placed_once
 from portgnn.placing.targets import targets_of
 from portgnn.protocol import CSR, Array, Backend, Collectives, Counts, EdgeHandle
 
@@ -46,8 +46,8 @@ class HaloMatrix:
 
 
 @dataclass(frozen=True, eq=False)
-class HaloEdges:
-    """A process's rows of the adjacency for a layer that computes along edges: a `Fetched` of the forward pass.
+class HaloEdges(Fetched):
+    """A process's rows of the adjacency for a layer that computes along edges.
 
     edges: as the backend knows them, from the process's own rows and, behind them, those that come from others.
     boundary, counts, collectives: as of a `HaloMatrix`.
