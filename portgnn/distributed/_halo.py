@@ -23,7 +23,7 @@ from portgnn.graphs.split import labels_at
 from portgnn.loaders.source import Source
 from portgnn.models.layer import Layer
 from portgnn.parts import message_passing
-from portgnn.placing.elements import Numbers, edge_elements, layer_elements
+from portgnn.placing.elements import Numbers, layer_edge_elements, layer_elements
 from portgnn.placing.field import computes_all, narrowed, picking, picks
 from portgnn.placing.operands import Fetched, Operands, on_device, placed_once
 from portgnn.placing.targets import targets_of
@@ -31,18 +31,28 @@ from portgnn.protocol import CSR, Array, Backend, Collectives, Counts, EdgeHandl
 
 
 @dataclass(frozen=True, eq=False)
+class Boundary:
+    """The rows of a process's input that others need: picked: picks them, in the order in which they are sent."""
+
+    picked: CSR
+    counts: Counts
+    collectives: Collectives
+
+    def received(self, backend: Backend, rows: Array) -> Array:
+        """Hands the rows over, and returns those that come from others: the halo."""
+        return self.collectives.exchange(backend.spmm(self.picked, rows), self.counts)
+
+
+@dataclass(frozen=True, eq=False)
 class HaloMatrix:
     """A process's rows of the adjacency, as a handle for `Partitioned.matmul`.
 
-    own: columns of the process's own nodes; halo: of the rows that come from others; boundary: picks the rows of the
-    input that others need, in the order in which they are sent.
+    own: columns of the process's own nodes; halo: of the rows that come from others.
     """
 
     own: CSR
     halo: CSR
-    boundary: CSR
-    counts: Counts
-    collectives: Collectives
+    boundary: Boundary
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,17 +60,13 @@ class HaloEdges(Fetched):
     """A process's rows of the adjacency for a layer that computes along edges.
 
     edges: as the backend knows them, from the process's own rows and, behind them, those that come from others.
-    boundary, counts, collectives: as of a `HaloMatrix`.
     """
 
     edges: EdgeHandle
-    boundary: CSR
-    counts: Counts
-    collectives: Collectives
+    boundary: Boundary
 
     def fetched(self, backend: Backend, sent: Array) -> tuple[EdgeHandle, Array]:
-        received = self.collectives.exchange(backend.spmm(self.boundary, sent), self.counts)
-        return self.edges, backend.xp.concat([sent, received], axis=0)
+        return self.edges, backend.xp.concat([sent, self.boundary.received(backend, sent)], axis=0)
 
 
 class Partitioned:
@@ -75,7 +81,7 @@ class Partitioned:
     def matmul(self, a: Any, b: Array) -> Array:
         if not isinstance(a, HaloMatrix):
             return self._backend.matmul(a, b)
-        received = a.collectives.exchange(self._backend.spmm(a.boundary, b), a.counts)
+        received = a.boundary.received(self._backend, b)
         return self._backend.spmm(a.own, b) + self._backend.spmm(a.halo, received)
 
 
@@ -142,15 +148,11 @@ class _Layer:
 
 def _edge_elements(source: Source, placed: Sequence[_Layer | None]) -> tuple[Numbers | None, ...]:
     """The element numbers of edges' values, for layers with dropout on them; as of the whole graph."""
-    found: list[Numbers | None] = []
-    for layer, each in zip(source.layers, placed, strict=True):
-        if each is None or each.block is None or not layer.edge_dropout:
-            found.append(None)
-            continue
-        sources = np.concatenate([each.below, each.remote])[each.block.indices]
-        targets = np.repeat(each.above, np.diff(each.block.indptr))
-        found.append(edge_elements(targets, sources, source.graph.num_nodes, layer.edge_values))
-    return tuple(found)
+    none = np.zeros(0, dtype=np.int64)
+    targets = [none if each is None else each.above for each in placed]
+    sources = [none if each is None else np.concatenate([each.below, each.remote]) for each in placed]
+    blocks = [None if each is None else each.block for each in placed]
+    return layer_edge_elements(source.layers, targets, sources, blocks, source.graph.num_nodes)
 
 
 def _layer(
@@ -186,22 +188,21 @@ def _layer(
     wanted = backend.to_numpy(collectives.exchange(asking, _counts(requests)))
     boundary = wanted.ravel().astype(np.int64)
     below = np.union1d(columns[owner == rank], boundary)
-    counts = _counts(requests.T)
     handed = picking(np.searchsorted(below, boundary), len(below))
+    exchanged = Boundary(backend.csr(handed), _counts(requests.T), collectives)
     joined = _joined(block, columns, owner == rank, below, remote)
     same = last is not None and all(
         np.array_equal(*pair) for pair in ((last.above, above), (last.below, below), (last.remote, remote))
     )  # a device then holds them once
     if one_by_one:
         edges = last.matrix.edges if last is not None and same else message_passing(backend).edges(joined)
-        matrix: Any = HaloEdges(edges, backend.csr(handed), counts, collectives)
-        return _Layer(matrix, above, below, remote, joined)
+        return _Layer(HaloEdges(edges, exchanged), above, below, remote, joined)
     if last is not None and same:
         matrices = last.matrix.own, last.matrix.halo
     else:
         own, halo = _halves(joined, len(below))
         matrices = backend.csr(own), backend.csr(halo)
-    return _Layer(HaloMatrix(*matrices, backend.csr(handed), counts, collectives), above, below, remote)
+    return _Layer(HaloMatrix(*matrices, exchanged), above, below, remote)
 
 
 def _joined(

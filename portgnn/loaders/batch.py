@@ -80,11 +80,10 @@ def assemble(source: Source, block: Block) -> HostBatch:
     index = tuple(
         None if each is None else _lengthened(each, size) for each, size in zip(elements, sizes[:-1], strict=True)
     )
+    of_edges = layer_edge_elements(layers, block.levels[1:], block.levels[:-1], block.blocks, graph.num_nodes)
     edge_index = tuple(
         None if each is None or matrix is None else _lengthened(each, matrix.nnz)
-        for each, matrix in zip(
-            layer_edge_elements(layers, block.levels, block.blocks, graph.num_nodes), adjacency, strict=True
-        )
+        for each, matrix in zip(of_edges, adjacency, strict=True)
     )
     counted = np.asarray(labels_at(graph, block.nodes), dtype=np.int32)
     targets = targets_of(counted, block.counted, sizes[-1], graph.num_classes)

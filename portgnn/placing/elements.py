@@ -64,17 +64,19 @@ def layer_elements(
 
 
 def layer_edge_elements(
-    layers: Sequence[Layer], levels: Sequence[Nodes], blocks: Sequence[sp.csr_array | None], all_nodes: int
+    layers: Sequence[Layer],
+    targets: Sequence[Nodes],
+    sources: Sequence[Nodes],
+    blocks: Sequence[sp.csr_array | None],
+    all_nodes: int,
 ) -> tuple[Numbers | None, ...]:
     """For each layer with dropout on edges, the element numbers of their values, [stored values of its block, values].
 
-    levels, blocks: as in `portgnn.placing.field.Field`.
+    targets, sources: the nodes of each block's rows and columns.
     """
-    found: list[Numbers | None] = []
-    for number, (layer, block) in enumerate(zip(layers, blocks, strict=True)):
-        if block is None or not layer.edge_dropout:
-            found.append(None)
-            continue
-        rows = np.repeat(levels[number + 1], np.diff(block.indptr))
-        found.append(edge_elements(rows, levels[number][block.indices], all_nodes, layer.edge_values))
-    return tuple(found)
+    return tuple(
+        None
+        if block is None or not layer.edge_dropout
+        else edge_elements(np.repeat(rows, np.diff(block.indptr)), columns[block.indices], all_nodes, layer.edge_values)
+        for layer, rows, columns, block in zip(layers, targets, sources, blocks, strict=True)
+    )

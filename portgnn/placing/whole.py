@@ -40,7 +40,7 @@ def place(
     if training:
         n = prepared.graph.num_nodes
         index = layer_elements(layers, field.levels, prepared.has_sparse_features, n)
-        edge_index = layer_edge_elements(layers, field.levels, field.blocks, n)
+        edge_index = layer_edge_elements(layers, field.levels[1:], field.levels[:-1], field.blocks, n)
     return on_device(
         backend,
         features,
