@@ -222,11 +222,8 @@ def config_of(kind: type[Network]) -> type[Config]:
     made: Any = make_dataclass("Config", added, bases=(Config,), frozen=True, namespace={"network_class": kind})
     made.__module__, made.__doc__ = Config.__module__, Config.__doc__
     # In the order in which people read them: the network's come before those of training.
-    first = ("preset", "model")
-    made.__dataclass_fields__ = {
-        name: made.__dataclass_fields__[name]
-        for name in (*first, *own, *(each for each in training if each not in first))
-    }
+    order = dict.fromkeys(("preset", "model", *own, *training))
+    made.__dataclass_fields__ = {name: made.__dataclass_fields__[name] for name in order}
     found: type[Config] = made
     return found
 

@@ -7,13 +7,14 @@ backward, is a product with a matrix of ones, whose order is fixed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 
-from portgnn_torch.sparse import Form, TorchCSR, place
+from portgnn_torch.sparse import Form, TorchCSR, place, placed
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +34,9 @@ class TorchEdges:
     filled: torch.Tensor | None
 
 
-def place_edges(matrix: sp.csr_array, dtype: torch.dtype, sums: torch.dtype, device: Any, form: Form) -> TorchEdges:
+def place_edges(
+    matrix: sp.csr_array, dtype: torch.dtype, sums: torch.dtype, device: torch.device, form: Form
+) -> TorchEdges:
     """A canonical matrix [targets, sources] on the device. dtype: of the weights; sums: of the matrices of ones."""
     counts = np.diff(matrix.indptr)
     numbers = np.arange(matrix.nnz, dtype=np.int32)
@@ -42,9 +45,7 @@ def place_edges(matrix: sp.csr_array, dtype: torch.dtype, sums: torch.dtype, dev
     out_of = sp.csr_array(ends, shape=(matrix.shape[1], matrix.nnz))
     out_of.sort_indices()
 
-    def to(x: Any, kind: torch.dtype) -> torch.Tensor:
-        return torch.tensor(x, device="cpu").to(device=device, dtype=kind)
-
+    to = partial(placed, device)
     return TorchEdges(
         weights=to(np.asarray(matrix.data, dtype=np.float64), dtype),
         rows=to(np.repeat(np.arange(len(counts)), counts), torch.int64),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -79,15 +80,19 @@ def _csr_tensor(indptr: Any, indices: Any, values: torch.Tensor, shape: tuple[in
     return torch.sparse_csr_tensor(indptr, indices, values, shape, device=values.device, check_invariants=False)
 
 
+def placed(device: torch.device, x: NDArray[Any], kind: torch.dtype) -> torch.Tensor:
+    """A host array on the device, in another dtype."""
+    # On the CPU first, by name: a default device may be another, or none that holds numbers.
+    return torch.tensor(x, device="cpu").to(device=device, dtype=kind)
+
+
 def place(
     matrix: sp.csr_array, index: NDArray[np.uint32] | None, dtype: torch.dtype, device: torch.device, form: Form
 ) -> TorchCSR:
     """A canonical SciPy matrix and its transpose on a torch device."""
     wide = torch.int32 if matrix.nnz < 2**31 else torch.int64
 
-    def to(x: NDArray[Any], kind: torch.dtype) -> torch.Tensor:
-        # On the CPU first, by name: a default device may be another, or none that holds numbers.
-        return torch.tensor(x, device="cpu").to(device=device, dtype=kind)
+    to = partial(placed, device)
 
     def half(csr: sp.csr_array, **links: Any) -> TorchCSR:
         indptr, indices, values = to(csr.indptr, wide), to(csr.indices, wide), to(csr.data, dtype)

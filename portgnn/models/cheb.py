@@ -99,6 +99,7 @@ class Cheb(Network):
     """Polynomials of the Laplacian: a layer with K terms sees K - 1 hops."""
 
     paper = "Defferrard et al. 2016, Convolutional neural networks on graphs with fast localized spectral filtering"
+    variants = ({"terms": 1}, {"terms": 4, "layers": 3})
     weighting = "laplacian"
 
     layers: int = as_in(Stacked, "layers")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from portgnn.hyperparameters import NETWORK, RATE, Bounds, as_in, hyperparameter
 from portgnn.models.activations import Activation, leaky_relu
@@ -116,6 +116,7 @@ class GAT(Stacked):
     """Neighbours weighed by attention, which each node pays them."""
 
     paper = "Veličković et al. 2018, Graph attention networks"
+    variants: ClassVar[tuple[dict[str, Any], ...]] = ({"heads": 1}, {"output_heads": 2, "heads": 3})
     weighting = "pattern"
     kind = Attention
 
@@ -142,4 +143,5 @@ class GATv2(GAT):
     """Attention whose ranking of neighbours depends on who asks."""
 
     paper = "Brody et al. 2022, How attentive are graph attention networks?"
+    variants = ({"output_heads": 2},)
     kind = DynamicAttention

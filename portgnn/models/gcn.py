@@ -63,6 +63,7 @@ class GCN(Stacked):
     """Convolutions, the edges weighted symmetrically."""
 
     paper = "Kipf & Welling 2017, Semi-supervised classification with graph convolutional networks"
+    variants = ({"bias": "before"}, {"bias": "after"})
 
     bias: Bias = hyperparameter("none", "None, after the propagation, or before it.", NETWORK)
     """"after": A(XW) + b, as in PyG; "before": A(XW + b), as in the article."""

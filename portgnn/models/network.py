@@ -28,6 +28,8 @@ class Network(ABC):
 
     paper: ClassVar[str] = ""
     """Authors, year and title."""
+    variants: ClassVar[tuple[dict[str, Any], ...]] = ()
+    """Hyperparameters that make another form of it, which `portgnn verify --model` looks at, too."""
     weighting: ClassVar[Weighting] = "symmetric"
     """What its edges weigh."""
 

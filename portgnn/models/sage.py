@@ -70,6 +70,7 @@ class SAGE(Stacked):
     """A node's own features beside an aggregate of its neighbours'."""
 
     paper = "Hamilton et al. 2017, Inductive representation learning on large graphs"
+    variants = ({"aggregator": "max"},)
 
     aggregator: Aggregator = hyperparameter("mean", "What becomes of the neighbours.", NETWORK, names=("aggr",))
 

@@ -20,6 +20,7 @@ class SGC(Network):
     """One weight, on features that were averaged over K hops."""
 
     paper = "Wu et al. 2019, Simplifying graph convolutional networks"
+    variants = ({"hops": 1}, {"hops": 3})
 
     hops: int = hyperparameter(2, "How many times features are propagated.", NETWORK, bounds=HOPS, names=("K", "k"))
     input_dropout: float = as_in(GCN, "input_dropout", 0.0)

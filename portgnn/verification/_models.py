@@ -54,14 +54,6 @@ DRESSES: tuple[dict[str, Any], ...] = (
     {"jumping": "sum", "residual": "add"},
 )
 """Options of networks that have them, beside those that they begin with."""
-VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
-    "gcn": ({"bias": "before"}, {"bias": "after"}),
-    "sage": ({"aggregator": "max"},),
-    "gat": ({"heads": 1}, {"output_heads": 2, "heads": 3}),
-    "gatv2": ({"output_heads": 2},),
-    "cheb": ({"terms": 1}, {"terms": 4, "layers": 3}),
-    "sgc": ({"hops": 1}, {"hops": 3}),
-}
 SMALL: dict[str, Any] = {"hidden": 4, "heads": 2, "hops": 3, "layers": 2}
 
 
@@ -227,7 +219,7 @@ def _trials(kind: type[Network], few: bool = False) -> Any:
     def cases(draw: Draw) -> tuple[Trial, ...]:
         names = set(known(kind))
         dresses = [each for each in DRESSES if set(each) <= names]
-        variants = [*dresses, *VARIANTS.get(name_of(kind), ())]
+        variants = [*dresses, *kind.variants]
         if few and len(variants) > 1:
             other = int(draw.stream(f"variant of {name_of(kind)}").integers(1, len(variants)))
             variants = [variants[0], variants[other]]

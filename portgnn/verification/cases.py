@@ -16,11 +16,11 @@ from portgnn.placing.prepared import Prepared
 from portgnn.presets import PRESETS as NAMED
 from portgnn.presets import Config, preset
 from portgnn.verification.measure import Floats
-from portgnn.verification.oracle import Course, Network
+from portgnn.verification.oracle import MODEL, Course, Network
 
 FORMS = ("sparse", "dense")
 ADJACENCIES = ("csr", "dense")
-PRESETS = tuple(name for name, config in NAMED.items() if config.model == "gcn")
+PRESETS = tuple(name for name, config in NAMED.items() if config.model == MODEL)
 """Those of the network that `oracle` states, with a gradient by hand; `_models` has the others."""
 
 

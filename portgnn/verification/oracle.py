@@ -23,6 +23,8 @@ from portgnn.verification.measure import Floats
 Values = dict[str, Floats]
 Words = NDArray[np.uint64]
 
+MODEL = "gcn"
+"""The network that is stated here."""
 _LOW = np.uint64(0xFFFFFFFF)
 
 
