@@ -25,7 +25,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from bench.studies.versions import SIDES, environment_of, revision
+from bench.studies.versions import SIDES, environment_of, revision, shown, two_checkouts
 
 PAIRS = ("numpy float64", "numpy float32", "torch float64", "torch float32", "mlx float64", "mlx float32",
          "jax float64", "jax float32")  # fmt: skip
@@ -98,22 +98,15 @@ def table(document: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("before", type=Path, nargs="?", help="the checkout to compare with")
-    parser.add_argument("--after", type=Path, default=Path(__file__).parents[2], help="the other (default: this one)")
+    parser = two_checkouts(__doc__)
     parser.add_argument("--pairs", nargs="+", default=list(PAIRS), metavar="'BACKEND DTYPE'")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, metavar="OUT")
-    parser.add_argument("--show", type=Path, metavar="FILE", help="prints the table of a file and runs nothing")
-    given = parser.parse_args()
-    if given.show:
-        print(table(json.loads(given.show.read_text(encoding="utf-8"))))
-        return 0
-    if not given.before:
-        parser.error("name a checkout to compare with, or a file by --show")
-    checkouts = {"before": given.before.resolve(), "after": given.after.resolve()}
-    print(table(take(checkouts, given.pairs, given.rounds, given.json)))
-    return 0
+
+    def taken(given: argparse.Namespace) -> dict[str, Any]:
+        checkouts = {"before": given.before.resolve(), "after": given.after.resolve()}
+        return take(checkouts, given.pairs, given.rounds, given.json)
+
+    return shown(parser, table, taken)
 
 
 if __name__ == "__main__":

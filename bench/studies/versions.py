@@ -18,6 +18,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -196,10 +197,31 @@ def write(document: dict[str, Any], path: Path | None) -> None:
         path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def two_checkouts(description: str | None) -> argparse.ArgumentParser:
+    """The arguments of a study that compares two checkouts; see `shown`."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("before", type=Path, nargs="?", help="the checkout that ratios are over")
     parser.add_argument("--after", type=Path, default=ROOT, help="the other one (default: this script's)")
+    parser.add_argument("--json", type=Path, metavar="OUT")
+    parser.add_argument("--show", type=Path, metavar="FILE", help="prints the table of a file and takes nothing")
+    return parser
+
+
+def shown(
+    parser: argparse.ArgumentParser,
+    table: Callable[[dict[str, Any]], str],
+    take: Callable[[argparse.Namespace], dict[str, Any]],
+) -> int:
+    """Prints the table of the file that --show names, or of what `take` measures by the arguments."""
+    given = parser.parse_args()
+    if not given.show and not given.before:
+        parser.error("name a checkout to compare with, or a file by --show")
+    print(table(json.loads(given.show.read_text(encoding="utf-8")) if given.show else take(given)))
+    return 0
+
+
+def main() -> int:
+    parser = two_checkouts(__doc__)
     parser.add_argument("--datasets", nargs="+", default=DATASETS)
     parser.add_argument("--backends", nargs="+", default=BACKENDS)
     parser.add_argument("--rows", nargs="+", default=ROWS, choices=ROWS)
@@ -208,16 +230,7 @@ def main() -> int:
     parser.add_argument("--turn-seconds", type=float, default=Plan.turn_seconds)
     parser.add_argument("--verify-epochs", type=int, default=3, help="epochs that each side is verified over; 0: none")
     parser.add_argument("--quiet-wait", type=float, default=Plan.quiet_wait, help="seconds a turn may wait for others")
-    parser.add_argument("--json", type=Path, metavar="OUT")
-    parser.add_argument("--show", type=Path, metavar="FILE", help="prints the table of a file and times nothing")
-    given = parser.parse_args()
-    if given.show:
-        print(table(json.loads(given.show.read_text(encoding="utf-8"))))
-        return 0
-    if not given.before:
-        parser.error("name a checkout to compare with, or a file by --show")
-    print(table(take(given)))
-    return 0
+    return shown(parser, table, take)
 
 
 if __name__ == "__main__":
