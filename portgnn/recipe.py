@@ -157,11 +157,12 @@ class Config:
             object.__setattr__(self, "normalize_features", "row" if given else "none")
         object.__setattr__(self, "fanout", _as_text(self.fanout))
         check(self)
+        network = self.network  # whose own rules may join several values
         words = self.fanout.split(",") if isinstance(self.fanout, str) else [""]
         if not all(word.strip() == "all" or _is_count(word.strip()) for word in words):
             written = shown(self.fanout, 80)
             raise ConfigError(f'fanout={written} must be numbers above 0 and below 2**31, or "all", as in 15,10 or all')
-        layers = self.network.built(1, 1) if self.loader == "neighbor" or self.adjacency == "dense" else ()
+        layers = network.built(1, 1) if self.loader == "neighbor" or self.adjacency == "dense" else ()
         if self.loader == "neighbor" and len(words) not in (1, hops_of(layers)):
             raise ConfigError(
                 f"fanout={self.fanout!r} names {len(words)} layers, and the network has {hops_of(layers)}; "
@@ -169,7 +170,7 @@ class Config:
             )
         if self.adjacency == "dense" and any(layer.along == "edges" for layer in layers):
             raise ConfigError(f"{self.model} computes something for each edge; leave --adjacency dense out")
-        if self.loader != "full" and not self.network.prunable:
+        if self.loader != "full" and not network.prunable:
             raise ConfigError(
                 f"rows of this {self.model} depend on each other, and it trains on the whole graph at once; leave "
                 f"--loader {self.loader} out, or take --norm layer"

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from portgnn.errors import ConfigError
 from portgnn.hyperparameters import NETWORK, Bounds, as_in, hyperparameter
 from portgnn.models.layer import Along, Kept, Layer, Parameter
-from portgnn.models.network import Network, Stacked
+from portgnn.models.network import MOST_LAYERS, Network, Stacked
 
 if TYPE_CHECKING:
     from portgnn.protocol import CSR, Array, Backend, Params
@@ -107,6 +108,13 @@ class Cheb(Network):
     terms: int = hyperparameter(3, "Terms of each polynomial.", NETWORK, bounds=_TERMS, names=("K", "cheb_k"))
     input_dropout: float = as_in(Stacked, "input_dropout")
     dropout: float = as_in(Stacked, "dropout")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        # Each step of the recurrence is a layer, and a file of a kilobyte may ask for as many as it likes.
+        if self.layers * self.terms > MOST_LAYERS:
+            given = f"layers={self.layers} of terms={self.terms} are {self.layers * self.terms} steps"
+            raise ConfigError(f"{given}, of at most {MOST_LAYERS}")
 
     def built(self, features: int, classes: int) -> tuple[Layer, ...]:
         found: list[Layer] = []

@@ -12,6 +12,7 @@ import pytest
 import scipy.sparse as sp
 
 from portgnn import Graph, get_backend
+from portgnn.checkpoints.model import read_config
 from portgnn.disk.folder import write_graph
 from portgnn.errors import ConfigError
 from portgnn.loaders.batch import as_tree, assemble, from_tree, place_batch
@@ -202,6 +203,12 @@ def test_networks_are_found_by_name() -> None:
         Config(model="gnc")
     with pytest.raises(ConfigError, match=r"dropout=1\.5 must be at least 0 and below 1"):
         SAGE(dropout=1.5)
+
+
+def test_a_network_of_a_million_steps_is_refused_by_its_record() -> None:
+    with pytest.raises(ConfigError, match=r"layers=10000 of terms=100 are 1000000 steps, of at most 10000"):
+        read_config({"model": "cheb", "layers": 10_000, "terms": 100})
+    assert read_config({"model": "cheb", "layers": 5_000, "terms": 2}).layers == 5_000
 
 
 def test_states_hold_the_parameters_by_name(make_graph: MakeGraph) -> None:
