@@ -15,6 +15,7 @@ PYTHON ?= python3
 ARGS ?=
 # Options of pytest: make test PYTEST_ARGS="-x -k tape"
 PYTEST_ARGS ?=
+TEST_JOBS ?= 2
 # Options of the benchmark
 BENCH_ARGS ?= --quick
 
@@ -29,10 +30,10 @@ SWEEP_JOBS ?= 2
 train: $(CORE)/.installed
 	$(CORE)/bin/portgnn train $(ARGS)
 
-# One thread a process: the threads of one framework spin while they wait, and starve the other's. One process:
-# on two cores two of them (-n 2) took as long, and the tests of start-up times are steadier alone.
+# One thread a process: the threads of one framework spin while they wait, and starve the other's. On two quiet cores
+# two processes take 14 minutes, and one 24.
 test: lint
-	OMP_NUM_THREADS=1 $(FULL)/bin/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(FULL)/bin/python -m pytest -n $(TEST_JOBS) --dist worksteal $(PYTEST_ARGS)
 
 # Draws anew each time, and says which draw failed. On a machine with an accelerator, see docs/verify.md.
 sweep: $(FULL)/.installed
