@@ -55,7 +55,6 @@ FLOW = {
     "placing": "a graph on a device",
     "datasets": "files become a Graph",
     "graphs": "edges, features, labels, splits",
-    "tasks": "what a network is trained for",
     "metrics": "what is measured, by name",
     "presets": "named recipes",
     "recipe": "a run's hyperparameters",
