@@ -55,6 +55,7 @@ FLOW = {
     "placing": "a graph on a device",
     "datasets": "files become a Graph",
     "graphs": "edges, features, labels, splits",
+    "tasks": "what a network is trained for",
     "metrics": "what is measured, by name",
     "presets": "named recipes",
     "recipe": "a run's hyperparameters",
@@ -297,7 +298,8 @@ def _rows(arrows: Imports) -> tuple[list[list[Place]], list[list[Place]]]:
     for _ in range(SWEEPS):
         for row in (*rows, *reversed(rows)):
             where = {each: at / max(len(other) - 1, 1) for other in rows for at, each in enumerate(other)}
-            middle = {each: sum(where[near] for near in beside[each]) / len(beside[each]) for each in row}
+            near = {each: beside.get(each, [each]) for each in row}  # a box without an arrow stays where it is
+            middle = {each: sum(where[other] for other in near[each]) / len(near[each]) for each in row}
             row.sort(key=lambda each: (middle[each], str(each)))
     return rows, ways
 
