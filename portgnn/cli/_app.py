@@ -318,11 +318,32 @@ def backends(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def datasets(as_json: AsJson = False) -> None:
+def datasets(
+    fetch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Bring the files of this one here, and check them.",
+            autocompletion=_completion.datasets,
+        ),
+    ] = None,
+    accept_checksum: Annotated[
+        bool,
+        typer.Option("--accept-checksum", help="Of --fetch: trust a file that no checksum is known of, and keep its."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """List the datasets that have a name, and where they are."""
-    from portgnn.cli._listings import list_datasets
+    from portgnn.cli import _listings
 
-    list_datasets(as_json)
+    if fetch is not None:
+        _listings.fetch_dataset(fetch, accept_checksum, as_json)
+    elif accept_checksum:
+        from portgnn.errors import ConfigError
+
+        raise ConfigError("--accept-checksum is of one dataset; name it with --fetch NAME")
+    else:
+        _listings.list_datasets(as_json)
 
 
 @app.command()

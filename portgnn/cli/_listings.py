@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from portgnn.cli._output import announce, print_json, print_table
+from portgnn.cli._output import announce, print_json, print_line, print_table
 from portgnn.protocol import BackendClass
 from portgnn.registry import Registered, backend_class, registered_backends
 
@@ -86,3 +86,16 @@ def list_datasets(as_json: bool) -> None:
     ]
     print_table(("dataset", *sizes, "at hand", "description"), rows, give_up=("features", "classes", "edges"))
     announce("Next, train on one:", "portgnn train --dataset NAME")
+
+
+def fetch_dataset(name: str, accept_checksum: bool, as_json: bool) -> None:
+    """Brings a dataset's files here. accept_checksum: also those of which no checksum is known."""
+    from portgnn.datasets import fetch_files
+
+    paths = fetch_files(name, accept_checksum=accept_checksum, announce=announce)
+    if as_json:
+        print_json({"dataset": name, "files": [str(path) for path in paths]})
+        return
+    for path in paths:
+        print_line(str(path))
+    announce("Next, train on it:", f"portgnn train --dataset {name}")

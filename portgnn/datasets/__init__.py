@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from portgnn._system.files import exists, is_folder
+from portgnn._system.files import exists, is_file, is_folder
 from portgnn._system.untrusted import memory_limit
 from portgnn.datasets._catalog import DATASETS, Dataset
+from portgnn.datasets._pins import accepting
+from portgnn.datasets.download import fetch_all
 from portgnn.datasets.selection import selected, texts
 from portgnn.datasets.splits import with_split
 from portgnn.errors import ConfigError, DatasetError, DownloadError, near_matches
@@ -35,6 +37,7 @@ def load_graph(
     unknown: str | Iterable[str] = (),
     ignore: str | Iterable[str] = (),
     max_memory: int | str | None = None,
+    accept_checksum: bool = False,
     announce: Callable[[str], None] | None = None,
 ) -> Graph:
     """A graph by name (see `dataset_names`) or by path.
@@ -49,6 +52,8 @@ def load_graph(
     ignore: columns (attributes) that are left out, whatever they hold.
     max_memory: bytes, or a text such as "2GiB", that reading a file may take however small the file is; 256 MiB, or
         what the environment's PORTGNN_MAX_MEMORY says. Reading may always take 100 times the file's size.
+    accept_checksum: use a file of which portgnn knows no checksum, and keep the one that it has: a later file that
+        differs is refused. Without it, the first download is kept aside, and the message says its checksum.
     announce: called with what a user should know while this goes on: for a file, all that its reader noted.
 
     Raises DatasetError if there is no such dataset or its files are not what they should be, DownloadError (a
@@ -56,7 +61,7 @@ def load_graph(
     cannot be made.
     """
     choice = texts(unknown, "unknown"), texts(ignore, "ignore")
-    with memory_limit(max_memory):
+    with memory_limit(max_memory), accepting(accept_checksum):
         graph = _load(None if dataset is None else os.fspath(dataset), announce, *choice)
     if undirected and not graph.is_undirected:
         graph = graph.symmetrized()
@@ -108,6 +113,10 @@ def _read(path: Path, unknown: tuple[str, ...], ignore: tuple[str, ...]) -> Grap
         from portgnn.disk.folder import DiskGraph
 
         return selected(DiskGraph(path).load(), unknown, ignore)
+    if path.suffix.lower() == ".zip" or is_file(path / "raw" / "edge.csv.gz"):
+        from portgnn.datasets._ogb import read_ogb
+
+        return selected(read_ogb(path), unknown, ignore)
     if is_folder(path):
         from portgnn.datasets._tables import read_folder
 
@@ -126,13 +135,27 @@ def _read(path: Path, unknown: tuple[str, ...], ignore: tuple[str, ...]) -> Grap
             f"{path} is one table of two; name the folder that holds nodes{suffix} and edges{suffix}: {path.parent}"
         )
     raise DatasetError(
-        f"{path} is a file of no known kind; known: a folder with nodes.csv and edges.csv, .npz, .graphml, .gml"
+        f"{path} is a file of no known kind; known: a folder with nodes.csv and edges.csv, .npz, .graphml, .gml, "
+        "OGB's .zip"
     )
 
 
 def dataset_names() -> tuple[str, ...]:
     """The names that `load_graph` knows."""
     return tuple(DATASETS)
+
+
+def fetch_files(
+    name: str, *, accept_checksum: bool = False, announce: Callable[[str], None] | None = None
+) -> list[Path]:
+    """The checked files of a dataset that has a name, fetched where they are not at hand; none of a bundled one.
+
+    accept_checksum, announce: see `load_graph`. Raises DatasetError, DownloadError.
+    """
+    if name not in DATASETS:
+        raise DatasetError(f"There is no dataset {shortened(name)!r}.{near_matches(name, DATASETS)}")
+    with accepting(accept_checksum):
+        return fetch_all(DATASETS[name].files, announce=announce)
 
 
 def describe_datasets() -> list[dict[str, Any]]:

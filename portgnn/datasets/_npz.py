@@ -21,6 +21,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from portgnn._system.untrusted import check_need, opened
+from portgnn.datasets._heterophilous import graph_of as heterophilous_graph
+from portgnn.datasets._heterophilous import is_heterophilous
 from portgnn.datasets.selection import feature_doubts, selected, with_bare_classes
 from portgnn.errors import DatasetError, GraphError
 from portgnn.graphs.arrays import as_float64
@@ -147,6 +149,8 @@ def _check_work(path: Path, arrays: Arrays, sparse: int) -> None:
             need += _NAME * array.size
         elif array.ndim == 1 and name.endswith("indices"):
             need += (_STORED if name.startswith("attr") else sparse) * array.size
+        elif name == "edges":
+            need += _EDGE * array.size
         elif array.ndim == 1:
             need += 0 if name.endswith("data") else _ROW * array.size
         else:
@@ -167,8 +171,9 @@ def _format(array: NDArray[Any] | None) -> str:
     return next((name for text, name in known.items() if array.shape == () and array == text), "")
 
 
-def read_npz(path: Path, unknown: Collection[str] = (), ignore: Collection[str] = ()) -> Graph:
-    """Reads a graph in the layout of Shchur et al. 2018 (https://github.com/shchur/gnn-benchmark).
+def read_npz(path: Path, unknown: Collection[str] = (), ignore: Collection[str] = (), name: str | None = None) -> Graph:
+    """Reads a graph in the layout of Shchur et al. 2018 (https://github.com/shchur/gnn-benchmark), or in that of
+    Platonov et al. 2023 (see `portgnn.datasets._heterophilous`). name: of the graph, in place of the file's.
 
     adj_data, adj_indices, adj_indptr, adj_shape: CSR [n, n]; the value at (i, j) is the weight of an edge from
     i to j. attr_data, attr_indices, attr_indptr, attr_shape: CSR [n, f]; or attr_matrix: dense [n, f].
@@ -183,6 +188,8 @@ def read_npz(path: Path, unknown: Collection[str] = (), ignore: Collection[str] 
     texts = ("node_names", "attr_names", "class_names", "idx_to_node", "idx_to_attr", "idx_to_class", "metadata")
     arrays, left_out = read_arrays(path, texts)
     _check_work(path, arrays, _EDGE)
+    if is_heterophilous(arrays):
+        return selected(heterophilous_graph(arrays, path, name), unknown, ignore)
     adjacency = _compressed(arrays, ("adj_", "adj_matrix_", "adj_matrix."), str(path))
     if adjacency is None:
         raise DatasetError(
@@ -206,7 +213,7 @@ def read_npz(path: Path, unknown: Collection[str] = (), ignore: Collection[str] 
             adjacency.T,
             features,
             labels,
-            name=path.stem,
+            name=name or path.stem,
             notes=(*notes, *more),
             class_names=names,
             node_ids=_names(arrays, "node_names", str(path)),

@@ -25,7 +25,9 @@ class FileSpec:
     """One published file: its name, what it must contain, and where it is to be had.
 
     name: the file's name, in PORTGNN_DATA and in the cache.
-    checksum: "sha256:<hex>", or "git-blob:<hex>" (SHA-1 of "blob <length>\\0" and the content).
+    checksum: "sha256:<hex>", or "git-blob:<hex>" (SHA-1 of "blob <length>\\0" and the content); "" where none is known,
+        so that the user has to accept that of the first download (see `portgnn.datasets._pins`).
+    equal: checksums of other files that hold the same data, which PORTGNN_DATA and the cache may have in its place.
     mirrors: URLs, tried in turn.
     folder: the subfolder of PORTGNN_DATA and of the cache that it belongs in.
     max_bytes: a download that grows beyond this is broken off.
@@ -49,6 +51,7 @@ class FileSpec:
     backoff: float = 0.5
     plain_http_hosts: tuple[str, ...] = ()
     remark: str = ""
+    equal: tuple[str, ...] = ()
 
 
 class MirrorFault(Exception):

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from portgnn._system.files import beside, expanded, hidden, is_file, is_folder, temporaries
 from portgnn._system.lock import locked
+from portgnn.datasets import _pins as pins
 from portgnn.datasets._transfer import FileSpec as FileSpec
 from portgnn.datasets._transfer import MirrorFault, is_own, receive, size_of
 from portgnn.datasets._transfer import refusal as refusal
@@ -66,13 +67,16 @@ def fetch(spec: FileSpec, *, deadline: float | None = None) -> Path:
 
     deadline: a `time.monotonic()` after which a download gives up.
 
+    A file whose checksum nobody knows yet is used once the user has accepted it (`portgnn.datasets._pins`).
+
     Raises DatasetError if the copy in PORTGNN_DATA is not the published file: it is the user's, and is
-    neither used nor touched. Raises DownloadError if the file is not at hand and cannot be had. A damaged
-    copy in the cache is fetched again.
+    neither used nor touched. Raises DatasetError, with the checksum, for a file that is to be accepted, DownloadError
+    if the file is not at hand and cannot be had. A damaged copy in the cache is fetched again.
     """
     found = locate(spec)
     if found is not None:
         origin, path = found
+        _check_pinned(spec, path)
         wrong = _checksum_fault(spec, path)
         if wrong is None:
             return path
@@ -93,7 +97,9 @@ def fetch(spec: FileSpec, *, deadline: float | None = None) -> Path:
         raise DownloadError(
             f"{spec.name} is not at hand, and PORTGNN_OFFLINE forbids to fetch it. {_way_out(spec, offline_hint=True)}"
         )
-    return _download(spec, deadline)
+    path = _download(spec, deadline)
+    _check_pinned(spec, path)
+    return path
 
 
 def fetch_all(
@@ -219,12 +225,48 @@ def _from_mirror(url: str, spec: FileSpec, target: Path, part: Path, until: floa
 
 
 def _checksum_fault(spec: FileSpec, path: Path) -> str | None:
-    kind, _, expected = spec.checksum.partition(":")
+    """What is wrong with a file; None where it is the one that is due, or where nobody knows which one is."""
+    due = _due(spec)
+    if not due:
+        return None
+    kind, _, expected = due.partition(":")
+    found = _digest(path, kind)
+    if found == expected:
+        return None
+    if any(_digest(path, other) == known for other, _, known in (each.partition(":") for each in spec.equal)):
+        return None
+    return f"{kind} {found}, expected {expected}{'' if spec.checksum else ', which was accepted before'}"
+
+
+def _due(spec: FileSpec) -> str:
+    """The checksum that a file must have: the known one, or the one that the user accepted; "" where there is none."""
+    return spec.checksum or pins.pinned(cache_folder(), pin_name(spec))
+
+
+def pin_name(spec: FileSpec) -> str:
+    return f"{spec.folder}/{spec.name}"
+
+
+def _check_pinned(spec: FileSpec, path: Path) -> None:
+    """Pins the checksum of a file that has none where the user accepts it, and else raises DatasetError with it."""
+    if _due(spec):
+        return
+    checksum = f"sha256:{_digest(path, 'sha256')}"
+    if pins.accepts():
+        pins.pin(cache_folder(), pin_name(spec), checksum)
+        return
+    raise DatasetError(
+        f"{path} is there, and portgnn knows no checksum to hold it against. Its own is {checksum}. If you trust it, "
+        "type: portgnn datasets --fetch NAME --accept-checksum (load_graph's accept_checksum=True); from then on, a "
+        "file that differs is refused."
+    )
+
+
+def _digest(path: Path, kind: str) -> str:
     try:
-        found = digest(path, kind)
+        return digest(path, kind)
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from None
-    return None if found == expected else f"{kind} {found}, expected {expected}"
 
 
 def _cached(spec: FileSpec) -> Path:

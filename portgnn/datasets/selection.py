@@ -119,7 +119,7 @@ def _without_columns(graph: Graph, ignore: set[str]) -> Graph:
     if "label" in ignore:
         changes |= {"labels": None, "class_names": ()}
     if ignore & {"label", "split"}:
-        changes |= {"train": None, "val": None, "test": None}
+        changes |= {"train": None, "val": None, "test": None, "stored_splits": ()}
     kept = [at for at, name in enumerate(graph.feature_names) if name not in ignore]
     if len(kept) < len(graph.feature_names):
         changes["features"] = graph.features[:, kept] if kept else sp.eye_array(graph.num_nodes, format="csr")

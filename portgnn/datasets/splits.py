@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from portgnn.errors import ConfigError, GraphError
 from portgnn.graphs.graph import UNLABELLED, Graph
 
-FORMS = "given, public, random:TRAIN:VAL[:SEED] (nodes a class) or fraction:TRAIN:VAL[:SEED]"
+FORMS = "given, public, stored:K, random:TRAIN:VAL[:SEED] (nodes a class) or fraction:TRAIN:VAL[:SEED]"
 
 
 def with_split(graph: Graph, split: str) -> Graph:
@@ -18,6 +18,7 @@ def with_split(graph: Graph, split: str) -> Graph:
 
     split:
         given, public: the split that the graph came with, unchanged.
+        stored:K: the one of number K, from 0, of the splits that the data come with.
         random:T:V: T nodes of each class train, V of each validate, all other labelled nodes test, as in
             O. Shchur, M. Mumme, A. Bojchevski and S. Günnemann, "Pitfalls of graph neural network
             evaluation", 2018, section 3, who take 20 and 30.
@@ -34,6 +35,8 @@ def with_split(graph: Graph, split: str) -> Graph:
                 f"{graph.name} comes with no split; ask for one, for example random:20:30 or fraction:0.6:0.2"
             )
         return graph
+    if kind == "stored" and rest:
+        return graph.with_stored_split(_whole(split, rest))
     numbers = rest.split(":")
     if kind not in ("random", "fraction") or len(numbers) not in (2, 3):
         raise ConfigError(f"unknown split {split!r}; known: {FORMS}")

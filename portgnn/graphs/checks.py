@@ -7,7 +7,7 @@ before they are cast.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -259,6 +259,20 @@ def checked_splits(
             raise GraphError(f"node {missing} of the {name} split has no label")
         checked[name] = index
     return checked
+
+
+def checked_stored(
+    stored: Any, num_nodes: int, labels: NDArray[np.int64] | None
+) -> tuple[Mapping[str, NDArray[np.int64]], ...]:
+    """Several splits, each as `checked_splits` has it, without the parts that it lacks."""
+    made = []
+    for number, parts in enumerate(stored):
+        try:
+            checked = checked_splits(dict(parts), num_nodes, labels)
+        except GraphError as error:
+            raise GraphError(f"stored split {number}: {error}") from None
+        made.append({name: index for name, index in checked.items() if index is not None})
+    return tuple(made)
 
 
 def split_nodes(given: Any, name: str, num_nodes: int) -> NDArray[np.int64]:

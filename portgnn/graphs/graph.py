@@ -6,7 +6,7 @@ valid.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -34,11 +34,16 @@ from portgnn.graphs.checks import (
     checked_names,
     checked_size,
     checked_splits,
+    checked_stored,
 )
 from portgnn.text import printable, shortened
 
 _SHOWN = 8
 """Names of classes and notes that a notebook shows."""
+
+
+def _is_stored(note: str) -> bool:
+    return note.startswith("split ") and note.endswith(" that the data come with")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +60,8 @@ class Graph:
         all as long as the longest: among 30,000 names, one of 60,000 letters would take 7 GB.)
     notes: what was done to the data on the way in (symmetrised, duplicates merged…), for people to read.
     feature_names: f names of features; empty where they have none.
+    stored_splits: further splits that the data come with, each a mapping with train, val and test (or masks); see
+        `with_stored_split`.
 
     Raises GraphError naming the first fault.
     """
@@ -70,6 +77,7 @@ class Graph:
     node_ids: Any = None
     notes: tuple[str, ...] = field(default=())
     feature_names: tuple[str, ...] = ()
+    stored_splits: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         def put(name: str, value: Any) -> None:
@@ -87,6 +95,7 @@ class Graph:
         splits = {name: getattr(self, name) for name in ("train", "val", "test")}
         for name, index in checked_splits(splits, self.num_nodes, labels).items():
             put(name, index)
+        put("stored_splits", checked_stored(self.stored_splits, self.num_nodes, labels))
         if self.node_ids is not None:
             put("node_ids", checked_ids(self.node_ids, self.num_nodes))
         check_text("class_names", self.class_names)
@@ -159,6 +168,15 @@ class Graph:
         """The same graph with other splits."""
         parts: dict[str, Any] = {"train": train, "val": val, "test": test}
         return replace(self, **parts)
+
+    def with_stored_split(self, number: int) -> Graph:
+        """The same graph with one of the splits that it came with, counted from 0. Raises GraphError for any other."""
+        if not 0 <= number < len(self.stored_splits):
+            there = f"splits 0 to {len(self.stored_splits) - 1}" if self.stored_splits else "no stored splits"
+            raise GraphError(f"{self.name} has {there}, and no split {number}")
+        parts: dict[str, Any] = {part: self.stored_splits[number].get(part) for part in ("train", "val", "test")}
+        note = f"split {number} of the {len(self.stored_splits)} that the data come with"
+        return replace(self, **parts, notes=(*(each for each in self.notes if not _is_stored(each)), note))
 
     @classmethod
     def from_edges(

@@ -23,6 +23,7 @@ from portgnn.checkpoints.runs import load_run
 from portgnn.datasets._graphml import read_markup
 from portgnn.datasets._linqs import read_linqs
 from portgnn.datasets._npz import read_npz
+from portgnn.datasets._ogb import read_ogb
 from portgnn.datasets._planetoid import PARTS, read_planetoid
 from portgnn.datasets._tables import read_folder
 from portgnn.disk.folder import DiskGraph, write_graph
@@ -65,6 +66,11 @@ def damage_zip(content: bytes, damage: Damage) -> bytes:
 def damage_gzip(content: bytes, damage: Damage) -> bytes:
     """The tar within."""
     return gzip.compress(damage(gzip.decompress(content)), 1)
+
+
+def damage_zip_of_gzip(content: bytes, damage: Damage) -> bytes:
+    """The text in one gzipped member of a zip."""
+    return damage_zip(content, lambda part: damage_gzip(part, damage) if part[:2] == b"\x1f\x8b" else damage(part))
 
 
 def damage_header(content: bytes, damage: Damage) -> bytes:
@@ -138,6 +144,43 @@ def _npz() -> Files:
     return {"graph.npz": file.getvalue()}
 
 
+def _stored_splits() -> Files:
+    file = io.BytesIO()
+    masks = {f"{part}_masks": np.arange(6)[None] % 3 == number for number, part in enumerate(("train", "val", "test"))}
+    np.savez_compressed(
+        file,
+        node_features=np.eye(6, 3),
+        node_labels=np.arange(6) % 2,
+        edges=np.array([[0, 1], [1, 2], [4, 5]]),
+        **masks,
+    )
+    return {"graph.npz": file.getvalue()}
+
+
+_OGB = {
+    "raw/num-node-list": b"4\n",
+    "raw/num-edge-list": b"3\n",
+    "raw/edge": b"0,1\n1,2\n3,3\n",
+    "raw/node-feat": b"1,0.5\n0,-1e-1\n2,3\n4,5\n",
+    "raw/node-label": b"0\n1\n0\n1\n",
+    "split/time/train": b"0\n1\n",
+    "split/time/valid": b"2\n",
+    "split/time/test": b"3\n",
+}
+
+
+def _zip(members: Mapping[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def _ogb() -> Files:
+    return {"s.zip": _zip({f"s/{name}.csv.gz": gzip.compress(text, mtime=0) for name, text in _OGB.items()})}
+
+
 _GRAPHML = b"""<?xml version="1.0" encoding="utf-8"?>
 <graphml xmlns="http://graphml.graphdrawing.org/xmlns">
 <key id="d0" for="node" attr.name="label" attr.type="string"/>
@@ -183,6 +226,22 @@ def _checkpoints(folder: Path) -> tuple[Files, Files]:
     return {"model": (folder / "model").read_bytes()}, {"run": (folder / "run").read_bytes()}
 
 
+_NUMBER_WORDS = (
+    b",",
+    b"\n",
+    b"nan",
+    b"inf",
+    b"-1",
+    b"1e999",
+    b"9" * 30,
+    b"\xff",
+    b"\0",
+    b"\r",
+    b"0x1",
+    b" ",
+    b"#",
+    b'"',
+)
 _JSON = (b'"shape"', b"[]", b"{", b"999999999999", b"F64", b"BF16", b"null", b"-1", b"1e999", b"[" * 3000, b"NaN")
 
 
@@ -331,6 +390,25 @@ def readers(folder: Path) -> dict[str, Reader]:
             (b"|O", b"\x93NUMPY", b"PK\x01\x02", b"99999999", b"<i8", b"<f8", b"True", b"()", b"<U0"),
             {"graph.npz": damage_zip},
             (structured.npz("graph.npz"),),
+        ),
+        "npz, stored splits": Reader(
+            _stored_splits(),
+            lambda at: _checked(read_npz(at / "graph.npz")),
+            (b"|O", b"<i8", b"<f8", b"True", b"()", b"|b1"),
+            {"graph.npz": damage_zip},
+            (structured.npz("graph.npz"),),
+        ),
+        "ogb": Reader(
+            _ogb(),
+            lambda at: _checked(read_ogb(at / "s.zip")),
+            _NUMBER_WORDS,
+            {"s.zip": damage_zip_of_gzip},
+        ),
+        "ogb, folder": Reader(
+            {f"s/{name}.csv.gz": gzip.compress(text, mtime=0) for name, text in _OGB.items()},
+            lambda at: _checked(read_ogb(at / "s")),
+            _NUMBER_WORDS,
+            {f"s/{name}.csv.gz": damage_gzip for name in _OGB},
         ),
         "features.npz": Reader(
             {"nodes.csv": b"id,label\na,x\nb,y\nc,x\n", "edges.csv": b"source,target\na,b\n", "features.npz": _saved()},
