@@ -61,7 +61,7 @@ class Archive:
         return f"{self.path}, {name}"
 
     @contextmanager
-    def opened(self, name: str) -> Iterator[IO[bytes]]:
+    def opened(self, name: str) -> Iterator[io.BufferedReader]:
         """A file's text, uncompressed. Its size is bounded as it is read.
 
         Raises DatasetError for what is damaged on the way, whatever the reader of it was doing.
@@ -135,7 +135,7 @@ class _Bounded(io.RawIOBase):
         return len(block)
 
 
-def _parsed(file: IO[bytes], where: str, dtype: Any) -> NDArray[Any]:
+def _parsed(file: io.BufferedReader, where: str, dtype: Any) -> NDArray[Any]:
     text = io.TextIOWrapper(file, encoding="ascii")
     try:
         return np.loadtxt(text, delimiter=",", dtype=dtype, comments=None, ndmin=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -81,6 +82,10 @@ _SHCHUR = "https://github.com/shchur/gnn-benchmark"
 _RAW = "https://raw.githubusercontent.com"
 
 
+def _sizes(counts: tuple[int, ...]) -> dict[str, Any]:
+    return dict(zip(("nodes", "edges", "features", "classes"), counts, strict=True))
+
+
 def _heterophilous(name: str, checksum: str, description: str, *sizes: int) -> Dataset:
     file = FileSpec(
         f"{name.replace('-', '_')}.npz",
@@ -95,7 +100,7 @@ def _heterophilous(name: str, checksum: str, description: str, *sizes: int) -> D
         _HETEROPHILOUS,
         "Platonov et al. 2023, A critical look at the evaluation of GNNs under heterophily; Pei et al. 2020",
         "MIT (the repository that publishes the files)",
-        *sizes,
+        **_sizes(sizes),
         build=lambda paths: _npz.read_npz(paths[0], name=name),
         files=(file,),
     )
@@ -127,7 +132,7 @@ def _shchur(
         _SHCHUR,
         "Shchur et al. 2018, Pitfalls of graph neural network evaluation",
         "MIT (the repository that publishes the files)",
-        *sizes,
+        **_sizes(sizes),
         build=lambda paths: _both_ways(_npz.read_npz(paths[0], name=name)),
         files=(file,),
     )
@@ -146,7 +151,7 @@ def _ogbn(name: str, most: int, licence: str, description: str, *sizes: int, und
         "https://ogb.stanford.edu",
         "Hu et al. 2020, Open graph benchmark: datasets for machine learning on graphs",
         licence,
-        *sizes,
+        **_sizes(sizes),
         build=lambda paths: _ogb.read_ogb(paths[0], name, undirected=undirected),
         files=(file,),
     )
