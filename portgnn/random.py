@@ -175,3 +175,25 @@ def glorot_bound(shape: tuple[int, ...]) -> float:
     """
     fan_in, fan_out = (1, *shape)[-2:]
     return float(np.sqrt(6.0 / (fan_in + fan_out)))
+
+
+def stream_key(numbers: list[int], name: str) -> NDArray[np.uint32]:
+    """Four words for `words64`, of some numbers, each 0 or more, and of what is drawn: none shares bits with another.
+
+    Words of NumPy's SeedSequence over the numbers and the name's SHA-256, as those of `dropout_keys` are.
+    """
+    digest = hashlib.sha256(name.encode()).digest()
+    entropy = [word for number in numbers for word in _words(number)]
+    entropy += [int.from_bytes(digest[at : at + 4], "little") for at in range(0, 16, 4)]
+    key: NDArray[np.uint32] = seed_states([np.array([word], dtype=np.uint32) for word in entropy], 4)[0]
+    return key
+
+
+def words64(key: NDArray[np.uint32], start: int, count: int) -> NDArray[np.uint64]:
+    """Portable random words of 64 bits, those numbered from start on. key: of `stream_key`.
+
+    Two words of the hash above under the key's two halves; as no NumPy generator's, they depend on no version.
+    """
+    index = np.arange(start, start + count, dtype=np.uint32)
+    halves = [random_bits((int(key[at]), int(key[at + 1])), index).view(np.uint32) for at in (0, 2)]
+    return halves[0].astype(np.uint64) << np.uint64(32) | halves[1]
