@@ -89,14 +89,13 @@ def split_links(
         negatives = pairs_apart.different(stream_key([seed], "held-out negative pairs"), sum(sizes.values()))
     except GraphError as error:
         raise GraphError(f"{name}: {error}") from None
-    held = {"test": HeldOut(edges[np.sort(test_at)], negatives[: sizes["test"]]),
-            "val": HeldOut(edges[np.sort(val_at)], negatives[sizes["test"] :])}  # fmt: skip
-    return LinkSplit(
-        without(adjacency, numbers[hidden]),
-        edges[np.sort(asked)],
-        *(held[part] if sizes[part] else None for part in ("val", "test")),
-        pairs_apart,
-    )
+    held = {
+        "test": HeldOut(edges[np.sort(test_at)], negatives[: sizes["test"]]),
+        "val": HeldOut(edges[np.sort(val_at)], negatives[sizes["test"] :]),
+    }
+    val_part, test_part = (held[part] if sizes[part] else None for part in ("val", "test"))
+    messages = without(adjacency, numbers[hidden])
+    return LinkSplit(messages, edges[np.sort(asked)], val_part, test_part, pairs_apart)
 
 
 def without(adjacency: sp.csr_array, numbers: NDArray[np.int64]) -> sp.csr_array:
