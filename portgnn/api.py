@@ -24,7 +24,7 @@ from portgnn.protocol import Backend
 from portgnn.results import environment
 from portgnn.results.callbacks import Callback, Callbacks, OnChunk, RunFacts
 from portgnn.results.result import TrainResult as TrainResult
-from portgnn.training import Engine, Fit, History, NonFiniteLossError, Task, fit, memory
+from portgnn.training import Engine, Fit, History, NonFiniteLossError, Problem, fit, memory
 from portgnn.training.probe import check_network
 
 if TYPE_CHECKING:
@@ -117,10 +117,10 @@ def _run(
     check_network(backend, request.config.network)
     loaded = load(request, group is not None, tell)
     engine = engine_for(backend, loaded, group)
-    memory.check_parameters(engine.task.layers)
+    memory.check_parameters(engine.problem.layers)
     with watchers:
         watchers.start(_facts(request, loaded, backend, group))
-        with memory.told(_whole(engine.task), backend):
+        with memory.told(_whole(engine.problem), backend):
             done = _fitted(engine, request, loaded, group, watchers, every, tell)
             scores = {} if loaded.graph.test is None else engine.scores(done.params, loaded.graph.test)
             if group is not None:
@@ -207,6 +207,6 @@ def _result(
     )
 
 
-def _whole(task: Task) -> Task:
+def _whole(problem: Problem) -> Problem:
     """The graph behind a loader's source, where it is in memory."""
-    return task.prepared if isinstance(task, InMemory) else task
+    return problem.prepared if isinstance(problem, InMemory) else problem

@@ -2,19 +2,19 @@
 
 A curve is a quantity on a part of the nodes, one value an epoch, and is named by both: `val_accuracy`. By that name it
 is a column of the history, of a run's file and of a result document, and from the record here come the heads of tables,
-the axes of pictures and the tags of loggers. A metric more is a class here, and its name among those of its task.
+the axes of pictures and the tags of loggers. A metric more is a class here, and its name among those of its task
+(`portgnn.tasks`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.presets import Config
 from portgnn.protocol import Array
 
 Floats = NDArray[np.float64]
@@ -45,10 +45,10 @@ class Metric(Quantity):
 
     terms: int = 1
 
-    def sums(self, xp: Any, outputs: Array, labels: Array) -> tuple[Array, ...]:
+    def sums(self, xp: Any, outputs: Array, counted: Any) -> tuple[Array, ...]:
         """`terms` 0-d arrays that add up over nodes, by the array API standard's `xp`.
 
-        outputs: [rows, fan_out] of the last layer. labels: [rows], -1 where a row is not counted.
+        outputs: [rows, k], the task's. counted: what is true of which rows, as `portgnn.tasks.targets` has it.
         """
         raise NotImplementedError
 
@@ -56,17 +56,16 @@ class Metric(Quantity):
         """The metric of `count` counted nodes. sums: numbers, or arrays of them, an entry an epoch."""
         raise NotImplementedError
 
-    def of(self, outputs: Any, labels: NDArray[Any]) -> float:
-        """The metric of NumPy's arrays, where every row counts."""
-        given: Any = labels
-        return float(self.value([float(np.asarray(each)) for each in self.sums(np, outputs, given)], len(labels)))
+    def of(self, outputs: Any, targets: Any) -> float:
+        """The metric of NumPy's arrays."""
+        return float(self.value([float(np.asarray(each)) for each in self.sums(np, outputs, targets)], targets.count))
 
 
 class Accuracy(Metric):
     """Share of the nodes of which the first of the largest outputs is at the label."""
 
-    def sums(self, xp: Any, outputs: Array, labels: Array) -> tuple[Array, ...]:
-        return (xp.sum(xp.argmax(outputs, axis=-1) == labels),)
+    def sums(self, xp: Any, outputs: Array, counted: Any) -> tuple[Array, ...]:
+        return (xp.sum(xp.argmax(outputs, axis=-1) == counted.labels),)
 
     def value(self, sums: Sequence[Any], count: int) -> Any:
         return sums[0] / count
@@ -113,24 +112,14 @@ class Measures:
             found[f"val_{metric.name}"] = list(range(end, end := end + metric.terms))
         return found
 
-    def sums(self, xp: Any, outputs: Array, labels: Array) -> tuple[Array, ...]:
+    def sums(self, xp: Any, outputs: Array, counted: Any) -> tuple[Array, ...]:
         """Those of all metrics, one after the other."""
-        return tuple(each for metric in self.metrics for each in metric.sums(xp, outputs, labels))
+        return tuple(each for metric in self.metrics for each in metric.sums(xp, outputs, counted))
 
     def values(self, sums: Sequence[float], count: int) -> dict[str, float]:
         """Metrics by name, out of those sums."""
         rest = iter(sums)
         return {each.name: float(each.value([next(rest) for _ in range(each.terms)], count)) for each in self.metrics}
-
-
-CLASSES = Measures((ACCURACY,))
-"""Of nodes that have one class each."""
-TASKS = (CLASSES,)
-
-
-def of(config: Config) -> Measures:
-    """The measures of the recipe's task."""
-    return CLASSES
 
 
 @dataclass(frozen=True)
@@ -148,27 +137,3 @@ class Curve:
     @property
     def short(self) -> str:
         return f"{self.part} {self.quantity.words}"
-
-
-def quantities() -> dict[str, Quantity]:
-    """All that any task measures, by name; the losses first."""
-    return {each.name: each for each in (*(task.loss for task in TASKS), *(m for task in TASKS for m in task.metrics))}
-
-
-def curve(name: str) -> Curve | None:
-    """What a name stands for; None for none that is known."""
-    part, _, rest = name.partition("_")
-    quantity = quantities().get(rest)
-    return Curve(name, part, quantity) if part in PARTS and quantity is not None else None
-
-
-def curves_among(names: Iterable[str], *parts: str) -> list[Curve]:
-    """Those of some names that are curves of these parts, of any where none is given: losses first, by part."""
-    found = [each for name in names if (each := curve(name)) is not None and (not parts or each.part in parts)]
-    order, known = list(quantities()), list(PARTS)
-    return sorted(found, key=lambda each: (order.index(each.quantity.name), known.index(each.part)))
-
-
-def scores_in(document: Mapping[str, Any]) -> dict[str, float | None]:
-    """What a result document says of the test nodes: metrics by name, None where there were no such nodes."""
-    return {each.quantity.name: document[each.name] for each in curves_among(document, "test")}

@@ -35,6 +35,7 @@ FeatureForm = Literal["auto", "sparse", "dense"]
 AdjacencyForm = Literal["auto", "csr", "dense"]
 Rows = Literal["needed", "all"]
 Loader = Literal["full", "neighbor", "cluster"]
+TaskName = Literal["auto", "classes"]
 
 _EPOCHS = (Bounds("at least 1", least=1), Bounds("below 2**32: dropout counts epochs in 32 bits", below=2**32))
 _PATIENCE = (Bounds("0 (never stop early) or more", least=0), Bounds("below 2**32", below=2**32))
@@ -78,6 +79,10 @@ class Config:
     """"row": divide each row of the features by its sum; "standardize": give each column mean 0 and standard
     deviation 1 over all nodes of the training graph; "none": leave them as they are; "auto": "row" where no feature is
     negative, else "none". True and False, as older files and code have it, are "row" and "none"."""
+    task: TaskName = hyperparameter(
+        "auto", "What the network is trained for (auto: what the labels are).", TRAINING, names=("objective",)
+    )
+    """"classes": one class a node."""
     l2: float = hyperparameter(
         5e-4, "Penalty l2/2 * |W0|^2 on the first layer's weight, part of the loss.", TRAINING, bounds=NOT_NEGATIVE,
         names=("l2_reg",),

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from portgnn import tasks
 from portgnn._system.files import is_file, write_atomically
 from portgnn._system.untrusted import opened
 from portgnn.errors import CheckpointError, ConfigError, PortgnnError
@@ -64,7 +65,7 @@ class Model:
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The network's, for the model's features and classes."""
-        return self.config.network.built(self.num_features, len(self.class_names))
+        return self.config.network.built(self.num_features, tasks.of(self.config).width(len(self.class_names)))
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Writes the model to a temporary file beside `path` and renames it: never half a checkpoint.
@@ -146,7 +147,10 @@ class Model:
 
 def check_parameters(params: dict[str, NDArray[Any]], config: Config, num_features: int, num_classes: int) -> None:
     """Raises CheckpointError unless the parameters are finite and have the names and shapes that the recipe gives."""
-    wanted = shapes_of(config.network.built(num_features, num_classes))
+    task = tasks.of(config)
+    layers = config.network.built(num_features, task.width(num_classes))
+    head = {name: parameter.shape for name, parameter in task.parameters(layers[-1].fan_out).items()}
+    wanted = shapes_of(layers) | head
     found = {name: value.shape for name, value in params.items()}
     if found != wanted:
         raise CheckpointError(f"the parameters are {shown(found, 200)}, and the recipe needs {shown(wanted, 200)}")
@@ -175,7 +179,7 @@ def read_config(document: Any, network: str | type[Network] | None = None) -> Co
         raise CheckpointError(
             f"the recipe has settings that this portgnn does not know ({more}); was the file written by a newer one?"
         )
-    return Config(**document | {"model": kind})
+    return Config(**{"task": "classes"} | document | {"model": kind})  # the one task that older files have
 
 
 def read_names(document: Any) -> tuple[str, ...]:

@@ -18,13 +18,13 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn import metrics
+from portgnn import tasks
 from portgnn._system.files import exists, hidden, reason, temporaries, write_atomically
 from portgnn._system.lock import locked
 from portgnn.checkpoints.model import check_parameters, read_config, read_names, read_safetensors
 from portgnn.errors import CheckpointError, ConfigError, PortgnnError
 from portgnn.graphs.checks import bare_names
-from portgnn.metrics import EPOCH_MS, curve
+from portgnn.metrics import EPOCH_MS
 from portgnn.models import Network, name_of, network_class
 from portgnn.presets import Config, checked
 from portgnn.training import History, Progress, parameters_of
@@ -136,14 +136,14 @@ def _progress(tensors: dict[str, NDArray[Any]], config: Config, best_start: int,
         raise ValueError("the history is longer than the run")
     if best_start > len(history) or (groups["best"] and set(groups["best"]) != set(groups["state"])):
         raise ValueError("the best state does not fit the run")
-    if config.restore_best and history.curves.get(metrics.of(config).monitor) and not groups["best"]:
+    if config.restore_best and history.curves.get(tasks.of(config).measures.monitor) and not groups["best"]:
         raise ValueError("the best state is missing")
     return Progress(groups["state"], history, best_start, groups["best"] or None, stopped)
 
 
 def _history(curves: dict[str, NDArray[Any]]) -> History:
     """The curves of a file: those with which its run began, which may be fewer than one that begins now has."""
-    unknown = [name for name in curves if name != EPOCH_MS and curve(name) is None]
+    unknown = [name for name in curves if name != EPOCH_MS and tasks.curve(name) is None]
     if unknown or not {"train_loss", "val_loss", EPOCH_MS} <= set(curves):
         raise ValueError(f"the history holds {', '.join(sorted(curves))[:200] or 'nothing'}")
     for name, value in curves.items():

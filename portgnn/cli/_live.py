@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
-from portgnn.metrics import CLASSES
+from portgnn.metrics import Measures
 from portgnn.training import History
 
 FRAMES_A_SECOND = 2
@@ -21,7 +21,7 @@ WIDEST = 80
 """Columns beyond which the bar grows no longer."""
 SHORTEST_BAR = 10
 GAP = 2
-MONITOR = CLASSES.monitor
+MONITOR = Measures(()).monitor
 """The curve on which the best epoch is the best."""
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from portgnn import api, metrics
+from portgnn import api, tasks
 from portgnn._system.files import check_writable
 from portgnn.checkpoints.runs import load_run
 from portgnn.cli._live import can_be_shown, live
@@ -128,6 +128,6 @@ def _print_result(result: TrainResult) -> None:
         f"{result.median_train_ms:.2f} ms/epoch (median; training step and validation), first epoch "
         f"{result.first_epoch_ms:.1f} ms"
     )
-    for metric in metrics.of(result.config).metrics:
+    for metric in tasks.of(result.config).measures.metrics:
         score = f"{result.scores[metric.name]:.4f}" if result.scores else "none: the graph has no test split"
         print_line(f"test {metric.words} {score}")

@@ -76,6 +76,11 @@ class DiskGraph:
         return len(self.class_names)
 
     @property
+    def num_outputs(self) -> int:
+        """How many things a model says of a node."""
+        return self.num_classes
+
+    @property
     def bytes(self) -> int:
         """The size of the folder's files."""
         return sum(file.stat().st_size for file in self.path.iterdir())

@@ -19,14 +19,12 @@ from numpy.typing import NDArray
 
 from portgnn.distributed.partition import Partition
 from portgnn.graphs.arrays import Nodes
-from portgnn.graphs.split import labels_at
 from portgnn.loaders.source import Source
 from portgnn.models.layer import Layer
 from portgnn.parts import message_passing
 from portgnn.placing.elements import Numbers, layer_edge_elements, layer_elements
 from portgnn.placing.field import computes_all, narrowed, picking, picks
 from portgnn.placing.operands import Fetched, Operands, on_device, placed_once
-from portgnn.placing.targets import targets_of
 from portgnn.protocol import CSR, Array, Backend, Collectives, Counts, EdgeHandle
 
 
@@ -128,7 +126,7 @@ def place_part(
         picks(levels, [layer.keeps for layer in source.layers]),
         layer_elements(source.layers, levels, source.sparse_features) if training else nothing,
         _edge_elements(source, placed) if training else nothing,
-        targets_of(labels_at(graph, mine), np.searchsorted(top, mine), len(top), graph.num_classes, len(nodes)),
+        source.task.targets(mine, np.searchsorted(top, mine), len(top), among=nodes),
     )
 
 

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn import metrics
 from portgnn.distributed._halo import partitioned, place_part
 from portgnn.distributed.partition import Partition
 from portgnn.distributed.watch import Watch
@@ -39,7 +38,7 @@ class Distributed:
         watch: Watch,
         partition: Partition | None = None,
     ) -> None:
-        self.backend, self.task, self._collectives, self._watch = backend, source, collectives, watch
+        self.backend, self.problem, self._collectives, self._watch = backend, source, collectives, watch
         watch.who = f"process {collectives.rank} of {collectives.size} ({collectives.transport})"
         self._partition = partition or Partition.of(source, collectives.size)
 
@@ -51,27 +50,27 @@ class Distributed:
         return self._together(lambda: self._sum(float(flag))) > 0
 
     def make_run(self, validate: bool) -> Epochs:
-        held_out = split(self.task.graph, "val") if validate else None
+        held_out = split(self.problem.graph, "val") if validate else None
         run = self._together(lambda: self._make_run(held_out))
 
         def guarded(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
             return self._together(lambda: run(state, keys))
 
-        return Epochs(guarded, metrics.of(self.task.config), 0 if held_out is None else len(held_out))
+        return Epochs(guarded, self.problem.task.measures, 0 if held_out is None else len(held_out))
 
     def scores(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> dict[str, float]:
         def sums() -> list[float]:
             on_device = {name: self.backend.asarray(value) for name, value in params.items()}
             return [float(self.backend.to_numpy(each)) for each in self._evaluation(nodes)(on_device)[1:]]
 
-        return metrics.of(self.task.config).values(self._together(sums), len(nodes))
+        return self.problem.task.measures.values(self._together(sums), len(nodes))
 
     def _make_run(self, held_out: Split | None) -> Run:
         backend, collectives = self.backend, self._collectives
-        operands = self._place(split(self.task.graph, "train").nodes, training=True)
-        loss = make_loss(partitioned(backend), operands, self.task, self._adds_penalty)
+        operands = self._place(split(self.problem.graph, "train").nodes, training=True)
+        loss = make_loss(partitioned(backend), operands, self.problem, self._adds_penalty)
         measure = None if held_out is None else self._evaluation(held_out.nodes)
-        step = validated(make_step(backend, self.task, loss, self._summed), measure)
+        step = validated(make_step(backend, self.problem, loss, self._summed), measure)
         if collectives.compiled:
             return backend.compile(step)
 
@@ -96,7 +95,7 @@ class Distributed:
         """`evaluate(params) -> (loss, *sums of the task's metrics)` over all processes, without dropout."""
         backend, collectives = self.backend, self._collectives
         operands = self._place(nodes, training=False)
-        measure = make_measure(partitioned(backend), operands, self.task, self._adds_penalty)
+        measure = make_measure(partitioned(backend), operands, self.problem, self._adds_penalty)
 
         def evaluate(params: Params) -> tuple[Array, ...]:
             # One after the other: messages must not overtake each other.
@@ -110,7 +109,7 @@ class Distributed:
         return self._collectives.rank == 0
 
     def _place(self, nodes: Nodes, training: bool) -> Any:
-        return place_part(self.backend, self.task, self._partition, self._collectives, nodes, training)
+        return place_part(self.backend, self.problem, self._partition, self._collectives, nodes, training)
 
     def _sum(self, value: float) -> float:
         return float(self.backend.to_numpy(self._collectives.all_reduce(self.backend.asarray(np.array([value]))))[0])

@@ -147,6 +147,11 @@ class Graph:
         return len(self.class_names)
 
     @property
+    def num_outputs(self) -> int:
+        """How many things a model says of a node."""
+        return self.num_classes
+
+    @property
     def is_undirected(self) -> bool:
         difference = self.adjacency - self.adjacency.T
         return bool(difference.nnz == 0 or abs(difference).max() == 0)

@@ -14,15 +14,14 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.graphs.graph import Features
-from portgnn.graphs.split import labels_at
 from portgnn.loaders.neighbor import Block
 from portgnn.loaders.source import Source
 from portgnn.models.layer import Layer
 from portgnn.placing.elements import Numbers, layer_edge_elements, layer_elements
 from portgnn.placing.field import picking, picks
 from portgnn.placing.operands import Operands, on_device, placed_once
-from portgnn.placing.targets import Targets, targets_of
 from portgnn.protocol import Backend
+from portgnn.tasks import Targets
 
 Tree: TypeAlias = Any
 """`Operands` as a tuple of arrays, handles and None: what a framework's own transforms can take as an argument."""
@@ -85,8 +84,7 @@ def assemble(source: Source, block: Block) -> HostBatch:
         None if each is None or matrix is None else _lengthened(each, matrix.nnz)
         for each, matrix in zip(of_edges, adjacency, strict=True)
     )
-    counted = np.asarray(labels_at(graph, block.nodes), dtype=np.int32)
-    targets = targets_of(counted, block.counted, sizes[-1], graph.num_classes)
+    targets = source.task.targets(block.nodes, block.counted, sizes[-1])
     return HostBatch(features, numbers, layers, tuple(adjacency), picked, index, edge_index, targets)
 
 
@@ -99,18 +97,18 @@ def place_batch(backend: Backend, batch: HostBatch) -> Operands:
 def as_tree(operands: Operands) -> Tree:
     """The arrays of a batch; see `from_tree`. The count stays behind: it is in the targets."""
     placed = operands.features, operands.adjacency, operands.picked, operands.index, operands.edge_index
-    return (*placed, operands.targets, operands.labels)
+    return (*placed, operands.weights, operands.labels)
 
 
 def from_tree(tree: Tree) -> Operands:
-    features, adjacency, picked, index, edge_index, targets, labels = tree
+    features, adjacency, picked, index, edge_index, weights, labels = tree
     return Operands(
         features=features,
         adjacency=tuple(adjacency),
         picked=tuple(picked),
         index=tuple(index),
         edge_index=tuple(edge_index),
-        targets=targets,
+        weights=weights,
         labels=labels,
         count=0,
     )

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn import metrics
 from portgnn.graphs.arrays import Nodes
-from portgnn.graphs.split import labels_at, split
+from portgnn.graphs.split import split
 from portgnn.loaders import neighbor
 from portgnn.loaders._prefetch import Prefetch
 from portgnn.loaders.batch import HostBatch, Tree, as_tree, assemble, from_tree, place_batch
@@ -18,8 +17,6 @@ from portgnn.loaders.cluster import Clusters
 from portgnn.loaders.inference import Inference
 from portgnn.loaders.source import Source
 from portgnn.parts import plain_batches
-from portgnn.placing.operands import Counted
-from portgnn.placing.targets import targets_of
 from portgnn.protocol import Array, Backend, Batching, Params, State
 from portgnn.training import Epochs, make_loss, make_step, objective, parameters_of
 
@@ -34,7 +31,7 @@ class Sampled:
     """
 
     def __init__(self, backend: Backend, source: Source) -> None:
-        self.backend, self.task = backend, source
+        self.backend, self.problem = backend, source
         self._clusters = Clusters(source) if source.config.loader == "cluster" else None
 
     def agree(self, value: float) -> float:
@@ -45,9 +42,9 @@ class Sampled:
 
     def make_run(self, validate: bool) -> Epochs:
         backend = self.backend
-        step = make_step(backend, self.task, self._loss)
+        step = make_step(backend, self.problem, self._loss)
         batched = backend.compile_batches(step) if isinstance(backend, Batching) else plain_batches(backend, step)
-        held_out = HeldOut(backend, self.task, split(self.task.graph, "val").nodes) if validate else None
+        held_out = HeldOut(backend, self.problem, split(self.problem.graph, "val").nodes) if validate else None
 
         def run(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
             rows = []
@@ -65,12 +62,12 @@ class Sampled:
                 rows.append(row + (held_out.measure(parameters_of(state)) if held_out else []))
             return state, np.array(rows, dtype=np.float64)
 
-        return Epochs(run, metrics.of(self.task.config), held_out.count if held_out else 0)
+        return Epochs(run, self.problem.task.measures, held_out.count if held_out else 0)
 
     def scores(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> dict[str, float]:
         on_device = {name: self.backend.asarray(value) for name, value in params.items()}
-        _, *sums = HeldOut(self.backend, self.task, nodes).measure(on_device)
-        return metrics.of(self.task.config).values(sums, len(nodes))
+        _, *sums = HeldOut(self.backend, self.problem, nodes).measure(on_device)
+        return self.problem.task.measures.values(sums, len(nodes))
 
     def batches(self, keys: NDArray[np.uint32]) -> Iterator[HostBatch]:
         """The batches of the epoch with these dropout keys, on the host."""
@@ -78,11 +75,11 @@ class Sampled:
         if self._clusters is not None:
             blocks = self._clusters.batches(draw)
         else:
-            blocks = neighbor.batches(self.task, split(self.task.graph, "train").nodes, draw)
-        return (assemble(self.task, block) for block in blocks)
+            blocks = neighbor.batches(self.problem, split(self.problem.graph, "train").nodes, draw)
+        return (assemble(self.problem, block) for block in blocks)
 
     def _loss(self, params: Params, keys: Any, batch: Tree) -> tuple[Array, None]:
-        return make_loss(self.backend, from_tree(batch), self.task)(params, keys)
+        return make_loss(self.backend, from_tree(batch), self.problem)(params, keys)
 
 
 class HeldOut:
@@ -90,19 +87,16 @@ class HeldOut:
 
     def __init__(self, backend: Backend, source: Source, nodes: Nodes) -> None:
         self._backend, self._penalties = backend, objective.penalties(source.config, source.layers)
-        self._measures, self.count = metrics.of(source.config), len(nodes)
+        self._task, self.count = source.task, len(nodes)
         ordered = np.sort(nodes)
         self._inference = Inference(backend, source, ordered)
-        labels = np.asarray(labels_at(source.graph, ordered), dtype=np.int32)
-        targets = targets_of(labels, np.arange(len(labels)), len(labels), source.graph.num_classes)
-        self._counted = Counted(
-            targets=backend.asarray(targets.weights), labels=backend.asarray(targets.labels), count=targets.count
-        )
+        self._counted = source.task.targets(ordered, np.arange(len(nodes)), len(nodes)).placed(backend)
 
     def measure(self, params: Params) -> list[float]:
         """[loss, *sums of the task's metrics]."""
         backend = self._backend
-        logits = backend.asarray(self._inference.logits(params))
-        loss = objective.loss(backend, logits, self._counted, params, self._penalties)
-        sums = self._measures.sums(backend.xp, logits, self._counted.labels)
+        rows = backend.asarray(self._inference.logits(params))
+        outputs = self._task.head(backend, params, rows, self._counted)
+        loss = objective.loss(backend, self._task, outputs, self._counted, params, self._penalties)
+        sums = self._task.measures.sums(backend.xp, outputs, self._counted)
         return [float(backend.to_numpy(value)) for value in (loss, *sums)]

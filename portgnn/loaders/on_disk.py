@@ -7,6 +7,7 @@ import shlex
 import numpy as np
 from numpy.typing import NDArray
 
+from portgnn import tasks
 from portgnn.disk.folder import SUFFIX, DiskGraph, row_bounds
 from portgnn.errors import ConfigError, DatasetError, GraphError
 from portgnn.graphs.arrays import Nodes
@@ -47,7 +48,7 @@ class OnDisk(Source):
         self._is_added = np.ones(graph.num_nodes, dtype=bool)
         self._is_added[own.within(own.array, 0, graph.num_nodes)] = False
         self._weights, self._sums = (graph.map(name) if graph.weighted else None for name in ("weights", "sums"))
-        self.config, self._moments = settled(graph, config, moments)
+        self.config, self._moments = settled(graph, tasks.settled(config, graph), moments)
 
     def bounds(self, nodes: Nodes) -> tuple[Nodes, Nodes]:
         start, end = row_bounds(self._indptr, nodes, len(self._indices))

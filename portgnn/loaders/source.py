@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from portgnn import tasks
 from portgnn.graphs.arrays import Nodes
 from portgnn.graphs.graph import Features
 from portgnn.models.layer import Layer
@@ -40,9 +41,14 @@ class Source(ABC):
     on_disk = False
 
     @cached_property
+    def task(self) -> tasks.Task:
+        """The recipe's, on this graph."""
+        return tasks.of(self.config, self.graph)
+
+    @cached_property
     def layers(self) -> tuple[Layer, ...]:
-        """The network's, for this graph's features and classes."""
-        return self.config.network.built(self.graph.num_features, self.graph.num_classes)
+        """The network's, for this graph's features and the task's outputs."""
+        return self.config.network.built(self.graph.num_features, self.task.width(self.graph.num_outputs))
 
     @abstractmethod
     def bounds(self, nodes: Nodes) -> tuple[Nodes, Nodes]:

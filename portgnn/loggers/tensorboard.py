@@ -12,8 +12,8 @@ import time
 from typing import Any
 
 from portgnn.loggers._base import Epochs, Logger, library
-from portgnn.metrics import curve
 from portgnn.results.callbacks import RunFacts
+from portgnn.tasks import curve
 
 
 class TensorBoard(Logger):

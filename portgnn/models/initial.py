@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,9 +11,12 @@ from portgnn.models.layer import Layer, Parameter, parameters_of
 from portgnn.random import glorot_bound, parameter_stream
 
 
-def initial_values(layers: tuple[Layer, ...], seed: int) -> dict[str, NDArray[np.float64]]:
-    """The values that the parameters begin with, float64, on the host."""
-    return {name: _drawn(name, parameter, seed) for name, parameter in parameters_of(layers).items()}
+def initial_values(
+    layers: tuple[Layer, ...], seed: int, head: Mapping[str, Parameter] | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """The values that the parameters begin with, float64, on the host. head: parameters beside those of the layers."""
+    declared = parameters_of(layers) | dict(head or {})
+    return {name: _drawn(name, parameter, seed) for name, parameter in declared.items()}
 
 
 def _drawn(name: str, parameter: Parameter, seed: int) -> NDArray[np.float64]:

@@ -14,8 +14,8 @@ from portgnn.graphs.checks import Features
 from portgnn.models.layer import Layer
 from portgnn.parts import message_passing
 from portgnn.placing.elements import Numbers
-from portgnn.placing.targets import Targets
 from portgnn.protocol import CSR, Array, Backend, EdgeHandle
+from portgnn.tasks.targets import Counted, Targets
 
 
 class Fetched(ABC):
@@ -28,15 +28,6 @@ class Fetched(ABC):
     @abstractmethod
     def fetched(self, backend: Backend, sent: Array) -> tuple[EdgeHandle, Array]:
         """The edges, and what all of their sources send."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Counted:
-    """What a loss counts, on a device: see `portgnn.placing.targets.Targets`."""
-
-    targets: Array
-    labels: Array
-    count: int
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -78,9 +69,7 @@ def on_device(
         picked=tuple(None if matrix is None else backend.csr(matrix) for matrix in picked),
         index=_numbers(backend, index),
         edge_index=_numbers(backend, edge_index),
-        targets=backend.asarray(targets.weights),
-        labels=backend.asarray(targets.labels),
-        count=targets.count,
+        **vars(targets.placed(backend)),
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from portgnn import tasks
 from portgnn.graphs.graph import Features, Graph
 from portgnn.models.layer import Layer, widths_of
 from portgnn.placing.edges import Looped
@@ -31,13 +32,18 @@ class Prepared:
 
         moments: of the graph that the model was trained on, where this is another.
         """
-        config, moments = settled(graph, config, moments)
+        config, moments = settled(graph, tasks.settled(config, graph), moments)
         return cls(graph, config, Looped.of(graph.adjacency).weighted(config.network.weighting), moments)
 
     @cached_property
+    def task(self) -> tasks.Task:
+        """The recipe's, on this graph."""
+        return tasks.of(self.config, self.graph)
+
+    @cached_property
     def layers(self) -> tuple[Layer, ...]:
-        """The network's, for this graph's features and classes."""
-        return self.config.network.built(self.graph.num_features, self.graph.num_classes)
+        """The network's, for this graph's features and the task's outputs."""
+        return self.config.network.built(self.graph.num_features, self.task.width(self.graph.num_outputs))
 
     @property
     def dimensions(self) -> tuple[int, ...]:

@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 
 from portgnn.graphs.arrays import Nodes
 from portgnn.graphs.graph import Features, canonical_csr
-from portgnn.graphs.split import labels_at
 from portgnn.models.layer import Layer
 from portgnn.placing.elements import Numbers, layer_edge_elements, layer_elements, stored_elements
 from portgnn.placing.field import Field, computes_all, field_in, picks
 from portgnn.placing.operands import Operands, on_device, placed_once
 from portgnn.placing.prepared import Prepared
-from portgnn.placing.targets import Targets, targets_of
 from portgnn.protocol import Backend
+from portgnn.tasks import Targets
 
 _COLUMNS = 8
 
@@ -92,12 +91,11 @@ def _features(
 
 
 def _targets(prepared: Prepared, nodes: Nodes | None, rows: Nodes) -> Targets:
-    classes = prepared.graph.num_classes
     if nodes is None:
         nothing = np.zeros(0, dtype=np.int64)
-        return targets_of(nothing, nothing, len(rows), classes)
+        return prepared.task.targets(nothing, nothing, len(rows))
     at = np.arange(len(nodes)) if rows is nodes else nodes
-    return targets_of(labels_at(prepared.graph, nodes), at, len(rows), classes)
+    return prepared.task.targets(nodes, at, len(rows))
 
 
 def dense_product(block: sp.csr_array, prepared: Prepared, rows: Nodes, dtype: str) -> NDArray[Any]:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from portgnn.errors import ConfigError
-from portgnn.metrics import LOSS, Quantity, curves_among
+from portgnn.metrics import LOSS, Quantity
 from portgnn.plots import style
 from portgnn.report.documents import EPSILON, coarsest, differing, labels_of, relative_difference
+from portgnn.tasks import curves_among
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

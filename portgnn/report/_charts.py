@@ -8,7 +8,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from portgnn._markup import E
-from portgnn.metrics import LOSS, PARTS, Curve, curves_among
+from portgnn.metrics import LOSS, PARTS, Curve
 from portgnn.report._svg import Bar, Series, bar_chart, line_chart, swatch
 from portgnn.report.documents import (
     EPSILON,
@@ -20,6 +20,7 @@ from portgnn.report.documents import (
     relative_difference,
     timed_groups,
 )
+from portgnn.tasks import curves_among
 
 OURS_SLOT, PEER_SLOT = 0, 5
 RINGED = "val_loss"

@@ -7,8 +7,8 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from portgnn._markup import E
-from portgnn.metrics import curves_among
 from portgnn.report.documents import RUN, RUN_OUTCOME, RunField, form_of, number
+from portgnn.tasks import curves_among
 
 LONG = 60
 """Letters from which a cell's text may take several lines."""

@@ -7,11 +7,11 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from portgnn._markup import LEFT, E, facts_table, render
-from portgnn.metrics import curves_among
 from portgnn.report._charts import curves
 from portgnn.report._svg import swatch
 from portgnn.report._tables import state, verdict
 from portgnn.report.documents import number, place_of
+from portgnn.tasks import curves_among
 
 RIGHT = "text-align:right;white-space:nowrap"
 

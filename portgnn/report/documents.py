@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 from portgnn._system.untrusted import content
 from portgnn.errors import ConfigError
-from portgnn.metrics import curves_among
 from portgnn.models import NETWORKS
 from portgnn.presets import PRESETS, preset
 from portgnn.recipe import known
+from portgnn.tasks import curves_among
 from portgnn.text import shown
 
 Kind = Literal["train", "verify", "benchmark", "growth"]

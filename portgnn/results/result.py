@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from portgnn import metrics
+from portgnn import tasks
 from portgnn.checkpoints.model import Model
+from portgnn.metrics import EPOCH_MS
 from portgnn.presets import Config
 from portgnn.report.documents import RUN, RUN_OUTCOME
 from portgnn.text import printable, shortened
@@ -53,7 +54,7 @@ class TrainResult:
 
     def __repr__(self) -> str:
         """One screen: the histories have a value an epoch."""
-        words = metrics.quantities()
+        words = tasks.quantities()
         scores = ", ".join(f"test {words[name].words} {value:.4f}" for name, value in self.scores.items())
         return (
             f"TrainResult: {self.model.config.preset} on {printable(shortened(self.dataset, 40))!r} "
@@ -95,8 +96,8 @@ class TrainResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The run as one JSON document."""
-        named = {name: values for name, values in self.history.curves.items() if name != metrics.EPOCH_MS}
-        scores = {f"test_{each.name}": self.scores.get(each.name) for each in metrics.of(self.config).metrics}
+        named = {name: values for name, values in self.history.curves.items() if name != EPOCH_MS}
+        scores = {f"test_{each.name}": self.scores.get(each.name) for each in tasks.of(self.config).measures.metrics}
         before, after = ({each.name: _plain(getattr(self, each.name)) for each in part} for part in (RUN, RUN_OUTCOME))
         return before | named | scores | after
 

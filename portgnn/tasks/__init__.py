@@ -1,1 +1,67 @@
-"""What a network is trained for: a loss, its metrics and what a prediction looks like."""
+"""What a network is trained for: a loss, its metrics and what a prediction looks like.
+
+A task more is a class, its name here and in `portgnn.recipe.TaskName`. Nothing else in portgnn knows one by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from portgnn.metrics import PARTS, Curve, Quantity
+from portgnn.tasks.classes import Classes
+from portgnn.tasks.targets import Counted, Targets
+from portgnn.tasks.task import HEAD, Subject, Task
+
+if TYPE_CHECKING:
+    from portgnn.recipe import Config
+
+__all__ = [
+    "HEAD", "TASKS", "Classes", "Counted", "Subject", "Targets", "Task", "curve", "curves_among", "of", "quantities",
+    "scores_in", "settled",
+]  # fmt: skip
+
+TASKS: dict[str, type[Task]] = {
+    "classes": Classes,
+}
+"""Every task, by its name; the first that fits a graph's labels is what they are taken for."""
+
+
+def of(config: Config, graph: Subject | None = None) -> Task:
+    """The recipe's task on a graph. graph: None where only names are asked for."""
+    return TASKS[_recognised(graph) if config.task == "auto" else config.task](config, graph)
+
+
+def settled(config: Config, graph: Subject) -> Config:
+    """The recipe with the task that it comes to on this graph."""
+    return config.with_(task=_recognised(graph)) if config.task == "auto" else config
+
+
+def _recognised(graph: Subject | None) -> str:
+    first = next(iter(TASKS))
+    return first if graph is None else next((name for name, kind in TASKS.items() if kind.fits(graph)), first)
+
+
+def quantities() -> dict[str, Quantity]:
+    """All that any task measures, by name; the losses first."""
+    losses, metrics = (kind.quantity for kind in TASKS.values()), (m for kind in TASKS.values() for m in kind.metrics)
+    return {each.name: each for each in (*losses, *metrics)}
+
+
+def curve(name: str) -> Curve | None:
+    """What a name stands for; None for none that is known."""
+    part, _, rest = name.partition("_")
+    quantity = quantities().get(rest)
+    return Curve(name, part, quantity) if part in PARTS and quantity is not None else None
+
+
+def curves_among(names: Iterable[str], *parts: str) -> list[Curve]:
+    """Those of some names that are curves of these parts, of any where none is given: losses first, by part."""
+    found = [each for name in names if (each := curve(name)) is not None and (not parts or each.part in parts)]
+    order, known = list(quantities()), list(PARTS)
+    return sorted(found, key=lambda each: (order.index(each.quantity.name), known.index(each.part)))
+
+
+def scores_in(document: Mapping[str, Any]) -> dict[str, float | None]:
+    """What a result document says of the test nodes: metrics by name, None where there were no such nodes."""
+    return {each.quantity.name: document[each.name] for each in curves_among(document, "test")}

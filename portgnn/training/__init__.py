@@ -4,7 +4,7 @@ The engines of batches and of several processes are in `portgnn.loaders` and `po
 """
 
 from portgnn.training.course import Course, Fit, NonFiniteLossError, Progress
-from portgnn.training.engine import Described, Engine, Epochs, Task
+from portgnn.training.engine import Described, Engine, Epochs, Problem
 from portgnn.training.history import History
 from portgnn.training.loop import Checkpointer, fit
 from portgnn.training.state import join_state, parameters_of, split_state
@@ -21,8 +21,8 @@ __all__ = [
     "Fit",
     "History",
     "NonFiniteLossError",
+    "Problem",
     "Progress",
-    "Task",
     "WholeGraph",
     "fit",
     "initial_state",

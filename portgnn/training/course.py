@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.errors import CheckpointError, PortgnnError
-from portgnn.metrics import EPOCH_MS, curves_among
+from portgnn.metrics import EPOCH_MS
 from portgnn.models.layer import streams_of
 from portgnn.protocol import State
 from portgnn.random import dropout_keys
+from portgnn.tasks import curves_among
 from portgnn.training.engine import Engine
 from portgnn.training.history import History
 from portgnn.training.state import PREFIX, parameters_of
@@ -69,11 +70,11 @@ class Course:
 
     def __init__(self, engine: Engine, seed: int, progress: Progress | None) -> None:
         self._engine, self._seed = engine, seed
-        config, graph = engine.task.config, engine.task.graph
+        config, graph = engine.problem.config, engine.problem.graph
         self._config = config
         self._watched = graph.val is not None and (config.patience > 0 or config.restore_best)
         self._run = engine.make_run(graph.val is not None)
-        self._state = initial_state(engine.backend, engine.task, seed)
+        self._state = initial_state(engine.backend, engine.problem, seed)
         self.history, self.stopped = History.of(self._run.measures), False
         self._best_start, self._best_state = 0, None
         if progress is not None:
@@ -153,7 +154,7 @@ class Course:
             return self._run(self._on_device(before), self._keys(epochs))[0]
 
     def _keys(self, epochs: range) -> NDArray[np.uint32]:
-        return dropout_keys(self._seed, epochs, streams_of(self._engine.task.layers))
+        return dropout_keys(self._seed, epochs, streams_of(self._engine.problem.layers))
 
     def _host(self, state: State) -> Host:
         return {name: self._engine.backend.to_numpy(value) for name, value in state.items()}

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.graphs.arrays import Nodes
-from portgnn.graphs.split import Labelled
 from portgnn.metrics import Measures
 from portgnn.models.layer import Layer
 from portgnn.presets import Config
 from portgnn.protocol import Backend, Run, State
+from portgnn.tasks import Subject, Task
 
 
-class Described(Labelled, Protocol):
+class Described(Subject, Protocol):
     """What a run must know of a graph beside its matrices: a `Graph`, or one on disk."""
 
     @property
@@ -31,13 +31,15 @@ class Described(Labelled, Protocol):
     def num_classes(self) -> int: ...
 
 
-class Task(Protocol):
+class Problem(Protocol):
     """A graph and the recipe to train on it: `Prepared`, or a loader's source."""
 
     @property
     def graph(self) -> Described: ...
     @property
     def config(self) -> Config: ...
+    @property
+    def task(self) -> Task: ...
     @property
     def layers(self) -> tuple[Layer, ...]: ...
 
@@ -72,15 +74,15 @@ class Epochs:
 
 
 class Engine(Protocol):
-    """Who computes the epochs of a task on a backend, and tests their outcome."""
+    """Who computes the epochs of a problem, on a backend, and tests their outcome."""
 
     @property
     def backend(self) -> Backend: ...
     @property
-    def task(self) -> Task: ...
+    def problem(self) -> Problem: ...
 
     def make_run(self, validate: bool) -> Epochs:
-        """Epochs of the task: their training losses and, with `validate`, what is measured of the validation nodes."""
+        """Epochs: their training losses and, with `validate`, what is measured of the validation nodes."""
 
     def agree(self, value: float) -> float:
         """The value on which all processes of the run go on: the first one's."""

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn import metrics
-from portgnn.metrics import CLASSES, EPOCH_MS, Measures
+from portgnn import tasks
+from portgnn.metrics import EPOCH_MS, Curve, Measures
 
 
 @dataclass(init=False, repr=False)
@@ -27,8 +27,8 @@ class History:
 
     def __init__(self, **curves: list[float]) -> None:
         """curves: those that there are; a task's of classes where none is given."""
-        names = ("train_loss", "val_loss", *curves, EPOCH_MS) if curves else CLASSES.curves
-        known = [each.name for each in metrics.curves_among(names)]
+        names = ("train_loss", "val_loss", *curves, EPOCH_MS) if curves else Measures(tasks.Classes.metrics).curves
+        known = [each.name for each in tasks.curves_among(names)]
         self.curves = {name: curves.get(name, []) for name in (*known, *names)}
 
     @classmethod
@@ -59,9 +59,9 @@ class History:
         return self.curves[EPOCH_MS]
 
     @property
-    def measured(self) -> list[metrics.Curve]:
+    def measured(self) -> list[Curve]:
         """The curves that were measured and are no times; losses first."""
-        return metrics.curves_among(name for name, values in self.curves.items() if values)
+        return tasks.curves_among(name for name, values in self.curves.items() if values)
 
     def at(self, epoch: int) -> dict[str, float]:
         """What was measured in an epoch, counted from 0, by name."""
@@ -69,7 +69,7 @@ class History:
 
     def falling(self, name: str) -> list[float]:
         """A curve so that lower is better; empty where it was not measured."""
-        values, known = self.curves.get(name, []), metrics.curve(name)
+        values, known = self.curves.get(name, []), tasks.curve(name)
         return [-value for value in values] if known and known.quantity.higher_is_better else values
 
     def extend(self, epochs: Mapping[str, Sequence[float] | NDArray[np.float64]]) -> None:

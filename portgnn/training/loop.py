@@ -11,7 +11,7 @@ from typing import Protocol
 from portgnn.errors import ConfigError
 from portgnn.graphs.split import split
 from portgnn.training.course import Course, Fit, Progress
-from portgnn.training.engine import Engine, Task
+from portgnn.training.engine import Engine, Problem
 from portgnn.training.history import History
 
 CHUNK_SECONDS = 0.1
@@ -41,15 +41,15 @@ def fit(
     checkpointer: Checkpointer | None = None,
     progress: Progress | None = None,
 ) -> Fit:
-    """Trains the engine's task from a seed. on_chunk is called with the history after each chunk of epochs.
+    """Trains the engine's problem from a seed. on_chunk is called with the history after each chunk of epochs.
 
     checkpointer: is given the run's progress to keep. progress: where an earlier run of this recipe and seed stood;
     training goes on from there.
 
     Raises ConfigError where the graph lacks what the recipe needs, NonFiniteLossError where the loss diverges.
     """
-    check_splits(engine.task)
-    course, epochs = Course(engine, seed, progress), engine.task.config.epochs
+    check_splits(engine.problem)
+    course, epochs = Course(engine, seed, progress), engine.problem.config.epochs
     if checkpointer:
         # Before any work: a disk that is full or closed to us must not cost it.
         checkpointer.keep(course.progress())
@@ -77,9 +77,9 @@ def keep(checkpointer: Checkpointer, course: Course) -> None:
         checkpointer.leave()
 
 
-def check_splits(task: Task) -> None:
+def check_splits(problem: Problem) -> None:
     """Raises ConfigError where the graph has no training split, or lacks the validation split that the recipe needs."""
-    graph, config = task.graph, task.config
+    graph, config = problem.graph, problem.config
     split(graph, "train")
     if graph.val is None and config.restore_best:
         raise ConfigError(f"restore_best needs a validation split, and {graph.name} has none")

@@ -17,7 +17,7 @@ from portgnn.placing.features import SPARSE_BELOW
 from portgnn.placing.field import computes_all
 from portgnn.placing.prepared import Prepared
 from portgnn.protocol import Backend
-from portgnn.training.engine import Task
+from portgnn.training.engine import Problem
 
 _SIGNS = re.compile(
     r"out of memory|resource_exhausted|unable to allocate|failed to allocate|cannot allocate|attempting to allocate"
@@ -120,23 +120,25 @@ def _stored(prepared: Prepared) -> int:
 
 
 @contextmanager
-def told(task: Task, backend: Backend) -> Iterator[None]:
+def told(problem: Problem, backend: Backend) -> Iterator[None]:
     """Raises OutOfMemoryError, with what would need less, in place of a framework's own error of the block."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not is_exhaustion(error):
             raise
-        raise _translated(error, task, f"{backend.name} ({backend.device}, {backend.dtype})", backend.dtype) from error
+        raise _translated(
+            error, problem, f"{backend.name} ({backend.device}, {backend.dtype})", backend.dtype
+        ) from error
 
 
-def _translated(error: BaseException, task: Task, where: str, dtype: str) -> OutOfMemoryError:
+def _translated(error: BaseException, problem: Problem, where: str, dtype: str) -> OutOfMemoryError:
     """where: backend and device, for the message."""
     reason = " ".join(str(error).split())[:200] or type(error).__name__
-    if task.config.loader != "full":
-        less = f"less would do: --batch-size {max(task.config.batch_size // 2, 1)}, or a smaller --fanout"
-    elif isinstance(task, Prepared):
-        less = advice(task, dtype)
+    if problem.config.loader != "full":
+        less = f"less would do: --batch-size {max(problem.config.batch_size // 2, 1)}, or a smaller --fanout"
+    elif isinstance(problem, Prepared):
+        less = advice(problem, dtype)
     else:
         less = "more processes would need less each"
     return OutOfMemoryError(f"out of memory on {where}: {less}. The device said: {reason}")

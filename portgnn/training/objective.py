@@ -1,13 +1,13 @@
-"""The loss over the counted rows of an output, and which parameters a recipe penalises."""
+"""What is minimised: the task's loss and the recipe's penalty; and which parameters a recipe penalises or decays."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from portgnn.models.layer import Layer, parameters_of
-from portgnn.placing.operands import Counted
+from portgnn.models.layer import Layer, Parameter, parameters_of
 from portgnn.presets import Config
 from portgnn.protocol import Array, Backend, Params
+from portgnn.tasks import Counted, Task
 
 Coefficients = Mapping[str, float]
 """A coefficient for some parameters, by their names."""
@@ -22,19 +22,16 @@ def penalties(config: Config, layers: tuple[Layer, ...]) -> dict[str, float]:
     return {name: config.l2 for name, parameter in found.items() if parameter.role == "weight" and config.l2}
 
 
-def decays(config: Config, layers: tuple[Layer, ...]) -> dict[str, float]:
-    """Which parameters the optimizer decays: those that have a rule of their own, and by `weight_decay` all others."""
+def decays(config: Config, layers: tuple[Layer, ...], head: Mapping[str, Parameter] | None = None) -> dict[str, float]:
+    """Which parameters the optimizer decays: those that have a rule of their own, and by `weight_decay` all others.
+
+    head: the task's own, by their full names.
+    """
     found = {
         name: config.weight_decay if parameter.decay is None else parameter.decay
-        for name, parameter in parameters_of(layers).items()
+        for name, parameter in (parameters_of(layers) | dict(head or {})).items()
     }
     return {name: value for name, value in found.items() if value}
-
-
-def cross_entropy(backend: Backend, logits: Array, operands: Counted) -> Array:
-    """Mean over the counted rows of -log softmax(logits)[label]; 0-d."""
-    mean: Array = backend.xp.sum(operands.targets * backend.log_softmax(logits))
-    return mean
 
 
 def l2_penalty(backend: Backend, params: Params, penalised: Coefficients) -> Array:
@@ -46,7 +43,9 @@ def l2_penalty(backend: Backend, params: Params, penalised: Coefficients) -> Arr
     return total
 
 
-def loss(backend: Backend, logits: Array, operands: Counted, params: Params, penalised: Coefficients) -> Array:
-    """The training and validation loss: cross-entropy and, where the recipe has one, the penalty."""
-    data = cross_entropy(backend, logits, operands)
+def loss(
+    backend: Backend, task: Task, outputs: Array, counted: Counted, params: Params, penalised: Coefficients
+) -> Array:
+    """The training and validation loss: that of the task's outputs and, where the recipe has one, the penalty."""
+    data = task.loss(backend, outputs, counted)
     return data + l2_penalty(backend, params, penalised) if penalised else data

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from portgnn import metrics
 from portgnn.models.initial import initial_values
+from portgnn.models.layer import Parameter
 from portgnn.placing import forward
 from portgnn.placing.operands import Operands
 from portgnn.protocol import Array, Backend, Optimizer, Params, State, Step
 from portgnn.training import objective
-from portgnn.training.engine import Task
+from portgnn.training.engine import Problem
 from portgnn.training.state import join_state, parameters_of, split_state
 
 Share = Callable[[Array, Params], tuple[Array, Params]]
@@ -19,52 +19,59 @@ Share = Callable[[Array, Params], tuple[Array, Params]]
 
 
 def make_loss(
-    backend: Backend, operands: Operands, task: Task, penalised: bool = True
+    backend: Backend, operands: Operands, problem: Problem, penalised: bool = True
 ) -> Callable[[Params, Any], tuple[Array, None]]:
     """`loss(params, keys) -> (loss, None)` on the rows that the operands count, with dropout.
 
     penalised: with the recipe's penalty, which only one of several processes adds.
     """
-    layers, penalties = task.layers, objective.penalties(task.config, task.layers) if penalised else {}
+    task = problem.task
+    layers, penalties = problem.layers, objective.penalties(problem.config, problem.layers) if penalised else {}
 
     def loss(params: Params, keys: Any) -> tuple[Array, None]:
-        logits = forward.outputs(backend, layers, params, operands, keys)
-        return objective.loss(backend, logits, operands, params, penalties), None
+        rows = forward.outputs(backend, layers, params, operands, keys)
+        outputs = task.head(backend, params, rows, operands)
+        return objective.loss(backend, task, outputs, operands, params, penalties), None
 
     return loss
 
 
 def make_measure(
-    backend: Backend, operands: Operands, task: Task, penalised: bool = True
+    backend: Backend, operands: Operands, problem: Problem, penalised: bool = True
 ) -> Callable[[Params], tuple[Array, ...]]:
     """`measure(params) -> (loss, *sums of the task's metrics)` on the rows that the operands count, without dropout."""
-    measures = metrics.of(task.config)
-    layers, penalties = task.layers, objective.penalties(task.config, task.layers) if penalised else {}
+    task, measures = problem.task, problem.task.measures
+    layers, penalties = problem.layers, objective.penalties(problem.config, problem.layers) if penalised else {}
 
     def measure(params: Params) -> tuple[Array, ...]:
-        logits = forward.outputs(backend, layers, params, operands)
-        loss = objective.loss(backend, logits, operands, params, penalties)
-        return loss, *measures.sums(backend.xp, logits, operands.labels)
+        outputs = task.head(backend, params, forward.outputs(backend, layers, params, operands), operands)
+        loss = objective.loss(backend, task, outputs, operands, params, penalties)
+        return loss, *measures.sums(backend.xp, outputs, operands)
 
     return measure
 
 
-def make_optimizer(backend: Backend, task: Task) -> Optimizer:
+def head_of(problem: Problem) -> Mapping[str, Parameter]:
+    """The parameters that the task has beside those of the network, by name."""
+    return problem.task.parameters(problem.layers[-1].fan_out)
+
+
+def make_optimizer(backend: Backend, problem: Problem) -> Optimizer:
     """Adam with the recipe's weight decay."""
-    config = task.config
-    decays = objective.decays(config, task.layers)
+    config = problem.config
+    decays = objective.decays(config, problem.layers, head_of(problem))
     return backend.adam(config.learning_rate, config.beta1, config.beta2, config.eps, decays)
 
 
 def make_step(
-    backend: Backend, task: Task, loss: Callable[..., tuple[Array, None]], share: Share | None = None
+    backend: Backend, problem: Problem, loss: Callable[..., tuple[Array, None]], share: Share | None = None
 ) -> Callable[..., tuple[State, tuple[Array, ...]]]:
     """`step(state, keys, *batch) -> (state, (loss,))`: gradients of `loss(params, keys, *batch)`, then the optimizer.
 
     share: between the two, where several processes take the step together.
     """
     value_and_grad = backend.value_and_grad(loss)
-    optimizer = make_optimizer(backend, task)
+    optimizer = make_optimizer(backend, problem)
 
     def step(state: State, keys: Any, *batch: Any) -> tuple[State, tuple[Array, ...]]:
         params, moments = split_state(state)
@@ -89,9 +96,9 @@ def validated(step: Step, measure: Callable[[Params], tuple[Array, ...]] | None)
     return both
 
 
-def initial_state(backend: Backend, task: Task, seed: int) -> State:
+def initial_state(backend: Backend, problem: Problem, seed: int) -> State:
     """Parameters of a seed and a fresh optimizer's state, on the device."""
-    host = initial_values(task.layers, seed)
+    host = initial_values(problem.layers, seed, head_of(problem))
     params = {name: backend.asarray(value) for name, value in host.items()}
-    moments = make_optimizer(backend, task).init(params)
+    moments = make_optimizer(backend, problem).init(params)
     return join_state(params, moments)

@@ -76,7 +76,7 @@ class Scripted:
 
     def __init__(self, backend: Backend, script: Script) -> None:
         self.backend, self._script = backend, script
-        self.task = script.prepared
+        self.problem = script.prepared
         config, seed = script.config, script.recipe.seed
         self._epochs = {epoch_keys(seed, e, config.layers).tobytes(): e for e in range(config.epochs)}
 
@@ -108,7 +108,7 @@ class Scripted:
             }
             return state | others | {WEIGHT: self.backend.asarray(weight)}, np.array(rows)[:, : 3 if validate else 1]
 
-        return Epochs(run, Measures((ACCURACY,)), len(split(self.task.graph, "val")) if validate else 0)
+        return Epochs(run, Measures((ACCURACY,)), len(split(self.problem.graph, "val")) if validate else 0)
 
 
 class Left(Exception):

@@ -115,11 +115,10 @@ def evaluation(backend: Backend, recipe: Recipe) -> Measured:
     out = forward.outputs(backend, recipe.prepared.layers, placed, operands)
     want = recipe.oracle.forward(params)[0]
     expected = recipe.oracle.loss(want, params, nodes)
-    measured = objective.loss(
-        backend, out, operands, placed, objective.penalties(recipe.config, recipe.prepared.layers)
-    )
+    penalties = objective.penalties(recipe.config, recipe.prepared.layers)
+    measured = objective.loss(backend, recipe.prepared.task, out, operands, placed, penalties)
     right, close = followed.correct(backend, recipe, want, nodes)
-    found = int(backend.to_numpy(ACCURACY.sums(backend.xp, out, operands.labels)[0]))
+    found = int(backend.to_numpy(ACCURACY.sums(backend.xp, out, operands)[0]))
     if abs(found - right) > close:
         raise Departure(f"{found} nodes are classified correctly, not {right}")
     return compare("the loss", fetch(backend, measured, "the loss"), np.asarray(expected), max(expected, 1.0))

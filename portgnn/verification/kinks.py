@@ -117,7 +117,7 @@ class WatchedRun:
         def loss(params: Params, keys: Any) -> tuple[Array, Any]:
             watched.seen = []
             logits = forward.outputs(watched, layers, params, operands, keys)
-            return objective.loss(backend, logits, operands, params, penalties), tuple(watched.seen)
+            return objective.loss(backend, prepared.task, logits, operands, params, penalties), tuple(watched.seen)
 
         value_and_grad = backend.value_and_grad(loss)
 
@@ -131,8 +131,8 @@ class WatchedRun:
             if held_out is None:
                 return after, (value,)
             logits = forward.outputs(backend, layers, params, held_out)
-            val_loss = objective.loss(backend, logits, held_out, params, penalties)
-            return after, (value, val_loss, *ACCURACY.sums(backend.xp, logits, held_out.labels))
+            val_loss = objective.loss(backend, prepared.task, logits, held_out, params, penalties)
+            return after, (value, val_loss, *ACCURACY.sums(backend.xp, logits, held_out))
 
         return backend.compile(step)
 

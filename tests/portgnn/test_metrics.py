@@ -12,19 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from portgnn import TrainResult, load_graph, metrics, predict, train
+from portgnn import TrainResult, load_graph, predict, tasks, train
 from portgnn.checkpoints.runs import load_run
 from portgnn.cli import main
 from portgnn.errors import CheckpointError
 from portgnn.loaders.engine import Sampled
 from portgnn.loaders.source import InMemory
-from portgnn.metrics import ACCURACY, CLASSES, Measures, Metric
+from portgnn.metrics import ACCURACY, Measures, Metric
 from portgnn.placing.prepared import Prepared
 from portgnn.plots import draw
 from portgnn.presets import Config
 from portgnn.registry import get_backend
 from portgnn.report import _charts, _tables, documents
 from portgnn.report.cells import run_cell
+from portgnn.tasks import Classes
 from portgnn.training import Course, History, WholeGraph, fit
 
 OF_TODAY = Path(__file__).parent / "checkpoints" / "files" / "run-of-fixed-columns.safetensors"
@@ -35,10 +36,10 @@ QUICK: dict[str, Any] = {"dataset": "karate", "epochs": 12, "patience": 0, "dtyp
 class Spread(Metric):
     """The deviation of the largest outputs: of two sums, and better where it is low."""
 
-    def sums(self, xp: Any, outputs: Any, labels: Any) -> tuple[Any, ...]:
+    def sums(self, xp: Any, outputs: Any, counted: Any) -> tuple[Any, ...]:
         largest = xp.max(outputs, axis=-1)
-        counted = xp.where(labels == -1, largest * 0, largest)
-        return xp.sum(counted), xp.sum(counted * counted)
+        kept = xp.where(counted.labels == -1, largest * 0, largest)
+        return xp.sum(kept), xp.sum(kept * kept)
 
     def value(self, sums: Sequence[Any], count: int) -> Any:
         return np.sqrt(np.maximum(sums[1] / count - (sums[0] / count) ** 2, 0))
@@ -50,9 +51,7 @@ SPREAD = Spread("spread", "spread of logits", "logits", terms=2)
 @pytest.fixture
 def another(monkeypatch: pytest.MonkeyPatch) -> None:
     """The edit."""
-    wider = replace(CLASSES, metrics=(ACCURACY, SPREAD))
-    monkeypatch.setattr(metrics, "CLASSES", wider)
-    monkeypatch.setattr(metrics, "TASKS", (wider,))
+    monkeypatch.setattr(Classes, "metrics", (ACCURACY, SPREAD))
 
 
 def _by_hand(result: TrainResult) -> float:
@@ -150,11 +149,10 @@ def test_a_file_of_fixed_columns_goes_on(wider: bool, request: pytest.FixtureReq
 def test_a_curve_that_is_not_measured_any_more_ends_nothing_in_silence(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
     with pytest.MonkeyPatch.context() as patch:
-        wider = replace(CLASSES, metrics=(ACCURACY, SPREAD))
-        patch.setattr(metrics, "CLASSES", wider)
-        patch.setattr(metrics, "TASKS", (wider,))
+        patch.setattr(Classes, "metrics", (ACCURACY, SPREAD))
         train(**QUICK, checkpoint=path)
-        patch.setattr(metrics, "CLASSES", CLASSES)  # known, and not of this task
+        patch.setattr(Classes, "metrics", (ACCURACY,))
+        patch.setitem(tasks.TASKS, "other", type("Other", (Classes,), {"metrics": (SPREAD,)}))  # known, of another task
         with pytest.raises(CheckpointError, match="has the curve val_spread, which this run does not measure"):
             train(resume=path, epochs=20)
     with pytest.raises(CheckpointError, match="the history holds"):
@@ -164,7 +162,7 @@ def test_a_curve_that_is_not_measured_any_more_ends_nothing_in_silence(tmp_path:
 @pytest.mark.parametrize("stopping", ["window", "patience"])
 def test_a_task_says_which_way_is_better(stopping: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Monitored by accuracy, the first of the highest is the best, and runs stop by its mirror image."""
-    monkeypatch.setattr(metrics, "CLASSES", Measures((ACCURACY,), monitor="val_accuracy"))
+    monkeypatch.setattr(Classes, "measures", Measures((ACCURACY,), monitor="val_accuracy"))
     config = Config(epochs=60, patience=5, stopping=stopping, restore_best=True, learning_rate=0.05)
     prepared = Prepared.of(load_graph("karate"), config)
     course = Course(WholeGraph(get_backend("numpy", dtype="float64"), prepared), 0, None)

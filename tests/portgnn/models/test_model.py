@@ -108,5 +108,5 @@ def test_loss_and_accuracy_are_the_formulas(make_graph: Callable[..., Graph]) ->
     share = np.exp(expected) / np.exp(expected).sum(axis=1, keepdims=True)
     labels = graph.labels[graph.val]
     loss = -np.log(share[np.arange(len(labels)), labels]).mean()
-    assert float(objective.loss(backend, logits, operands, params, {})) == pytest.approx(loss, rel=1e-12)
-    assert int(ACCURACY.sums(backend.xp, logits, operands.labels)[0]) == (expected.argmax(axis=1) == labels).sum()
+    assert float(objective.loss(backend, prepared.task, logits, operands, params, {})) == pytest.approx(loss, rel=1e-12)
+    assert int(ACCURACY.sums(backend.xp, logits, operands)[0]) == (expected.argmax(axis=1) == labels).sum()

@@ -93,9 +93,9 @@ def test_targets_weigh_each_counted_row_alike(make_graph: Callable[..., Graph]) 
     assert graph.labels is not None
     for rows in ("needed", "all"):
         operands = place(get_backend("numpy", dtype="float64"), _prepared(graph, rows, {}), graph.val, training=False)
-        weights = np.abs(operands.targets)  # the loss carries its sign in them or outside
+        weights = np.abs(operands.weights)  # the loss carries its sign in them or outside
         assert weights.sum() == pytest.approx(1)
-        assert abs(operands.targets.sum()) == pytest.approx(1)
+        assert abs(operands.weights.sum()) == pytest.approx(1)
         counted = operands.labels >= 0
         assert counted.sum() == operands.count == len(graph.val)
         assert sorted(operands.labels[counted]) == sorted(graph.labels[graph.val])

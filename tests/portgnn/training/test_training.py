@@ -153,7 +153,9 @@ def test_metrics_are_those_of_the_parameters_after_the_step(make_graph: Callable
     done = fit(WholeGraph(backend, prepared), 0)
     operands = place(backend, prepared, graph.val, training=False)
     logits = forward.outputs(backend, prepared.layers, done.params, operands)
-    loss = objective.loss(backend, logits, operands, done.params, objective.penalties(config, prepared.layers))
+    loss = objective.loss(
+        backend, prepared.task, logits, operands, done.params, objective.penalties(config, prepared.layers)
+    )
     assert done.history.val_loss[-1] == pytest.approx(float(loss), rel=1e-14)
 
 

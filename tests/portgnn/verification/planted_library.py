@@ -138,8 +138,8 @@ def penalty(monkeypatch: Patch) -> None:
 
 @library("right answers counted over all rows", "model.evaluation")
 def all_rows(monkeypatch: Patch) -> None:
-    def sums(metric: Any, xp: Any, outputs: Any, labels: Any) -> Any:
-        return (xp.sum(xp.argmax(outputs, axis=-1) == xp.maximum(labels, labels * 0)),)
+    def sums(metric: Any, xp: Any, outputs: Any, counted: Any) -> Any:
+        return (xp.sum(xp.argmax(outputs, axis=-1) == xp.maximum(counted.labels, counted.labels * 0)),)
 
     monkeypatch.setattr(Accuracy, "sums", sums)
 
@@ -446,7 +446,7 @@ def wrong_nodes(monkeypatch: Patch) -> None:
     right = WholeGraph.scores
 
     def scores(self: Any, params: Any, nodes: Any) -> dict[str, float]:
-        graph = self.task.graph
+        graph = self.problem.graph
         other = graph.train if graph.val is None else np.concatenate([graph.val, graph.train])
         return {name: 1.0 - value for name, value in right(self, params, other).items()}
 

@@ -17,6 +17,7 @@ from portgnn.placing.prepared import Prepared
 from portgnn.placing.whole import place
 from portgnn.presets import Config
 from portgnn.random import dropout_keys
+from portgnn.tasks import Classes
 from portgnn.training import Course, WholeGraph, fit, objective, whole
 from portgnn_numpy import NumPyBackend
 
@@ -170,24 +171,24 @@ PLANTED.append(Planted("synchronize does not wait", "synchronize", _lazy, hint="
 
 @library("unmasked loss", "model.loss")
 def unmasked(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = objective.cross_entropy
+    right = Classes.loss
 
-    def cross_entropy(backend: Any, logits: Any, operands: Any) -> Any:
-        targets = backend.to_numpy(operands.targets)
-        targets[targets.sum(axis=1) == 0, 0] = targets.sum() / operands.count
-        return right(backend, logits, replace(operands, targets=backend.asarray(targets)))
+    def loss(task: Any, backend: Any, outputs: Any, counted: Any) -> Any:
+        weights = backend.to_numpy(counted.weights)
+        weights[weights.sum(axis=1) == 0, 0] = weights.sum() / counted.count
+        return right(task, backend, outputs, replace(counted, weights=backend.asarray(weights)))
 
-    monkeypatch.setattr(objective, "cross_entropy", cross_entropy)
+    monkeypatch.setattr(Classes, "loss", loss)
 
 
 @library("mean over all nodes", "model.loss", "mean over all nodes")
 def mean_over_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = objective.cross_entropy
+    right = Classes.loss
 
-    def cross_entropy(backend: Any, logits: Any, operands: Any) -> Any:
-        return right(backend, logits, operands) * (operands.count / 30)
+    def loss(task: Any, backend: Any, outputs: Any, counted: Any) -> Any:
+        return right(task, backend, outputs, counted) * (counted.count / 30)
 
-    monkeypatch.setattr(objective, "cross_entropy", cross_entropy)
+    monkeypatch.setattr(Classes, "loss", loss)
 
 
 @library("L2 as a norm, not squared", "model.loss")
@@ -271,8 +272,8 @@ def late(monkeypatch: pytest.MonkeyPatch) -> None:
     def late_fit(engine: Any, *rest: Any, **options: Any) -> Any:
         if not isinstance(engine, WholeGraph):
             return fit(engine, *rest, **options)
-        task = engine.task
-        slow = Prepared(task.graph, Impatient(task.config), task.adjacency)  # type: ignore[arg-type]
+        problem = engine.problem
+        slow = Prepared(problem.graph, Impatient(problem.config), problem.adjacency)  # type: ignore[arg-type]
         return fit(WholeGraph(engine.backend, slow), *rest, **options)
 
     everywhere(monkeypatch, fit, late_fit)

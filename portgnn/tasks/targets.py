@@ -1,0 +1,37 @@
+"""What a loss counts: some rows of an output, what is true of them, and how much each weighs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from portgnn.protocol import Array, Backend
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """On the host. weights: float64 [rows, k], what each output's term weighs in the loss, 0 where it is not counted.
+
+    labels: [rows] or [rows, k], what is true, in the task's own form; at rows that are not counted, of no meaning but
+    for the loss to stay finite. count: how many are counted, over which the loss is a mean.
+    """
+
+    weights: NDArray[np.float64]
+    labels: NDArray[Any]
+    count: int
+
+    def placed(self, backend: Backend) -> Counted:
+        return Counted(weights=backend.asarray(self.weights), labels=backend.asarray(self.labels), count=self.count)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Counted:
+    """The same on a device."""
+
+    weights: Array
+    labels: Array
+    count: int

@@ -1,0 +1,80 @@
+"""What a network is trained for, as one thing: its loss, what is measured of it, and what its outputs are.
+
+Whoever trains, measures or predicts asks a task what these protocols name, and knows none by its name.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from portgnn.graphs.split import Labelled
+from portgnn.metrics import LOSS, Measures, Metric, Quantity
+from portgnn.models.layer import Parameter
+from portgnn.tasks.targets import Counted, Targets
+
+if TYPE_CHECKING:
+    from portgnn.graphs.arrays import Nodes
+    from portgnn.protocol import Array, Backend, Params
+    from portgnn.recipe import Config
+
+HEAD = "head."
+"""What the names of a head's parameters begin with, beside those of the layers."""
+
+
+class Subject(Labelled, Protocol):
+    """What a task reads of a graph."""
+
+    @property
+    def num_outputs(self) -> int:
+        """How many things are said of a node: classes, labels, or values."""
+
+
+class Task(ABC):
+    """A recipe's task on a graph. graph: None where only names are asked for, as of what is measured."""
+
+    quantity: ClassVar[Quantity] = LOSS
+    """What the loss is."""
+    metrics: ClassVar[tuple[Metric, ...]] = ()
+    """What is measured each epoch of the validation nodes, and of the test nodes at the end."""
+
+    def __init__(self, config: Config, graph: Subject | None = None) -> None:
+        self.config, self._graph = config, graph
+
+    @classmethod
+    @abstractmethod
+    def fits(cls, graph: Subject) -> bool:
+        """Whether it is what the graph's labels are for: asked where the recipe names no task."""
+
+    @property
+    def measures(self) -> Measures:
+        return Measures(self.metrics, self.quantity)
+
+    @property
+    def graph(self) -> Subject:
+        assert self._graph is not None
+        return self._graph
+
+    def width(self, outputs: int) -> int:
+        """Columns of the network's last layer, for so many `Subject.num_outputs`."""
+        return outputs
+
+    def parameters(self, width: int) -> Mapping[str, Parameter]:
+        """The head's own, by names that begin with `HEAD`. width: the network's."""
+        return {}
+
+    def head(self, backend: Backend, params: Params, rows: Array, counted: Counted) -> Array:
+        """The task's outputs of rows of the network's last layer; for one that is about nodes, these rows."""
+        return rows
+
+    @abstractmethod
+    def targets(self, nodes: Nodes, at: Nodes, rows: int, among: Nodes | None = None) -> Targets:
+        """Counts the rows `at`, of these nodes, of an output of so many rows.
+
+        among: the nodes over which the loss is a mean, where more than these are counted elsewhere.
+        """
+
+    @abstractmethod
+    def loss(self, backend: Backend, outputs: Array, counted: Counted) -> Array:
+        """The mean over what is counted, 0-d."""
