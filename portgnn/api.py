@@ -122,7 +122,8 @@ def _run(
         watchers.start(_facts(request, loaded, backend, group))
         with memory.told(_whole(engine.problem), backend):
             done = _fitted(engine, request, loaded, group, watchers, every, tell)
-            scores = {} if loaded.graph.test is None else engine.scores(done.params, loaded.graph.test)
+            test = engine.problem.task.part("test")
+            scores = {} if test is None else engine.scores(done.params, test)
             if group is not None:
                 group.close()
         result = _result(done, scores, request, loaded, backend, group)

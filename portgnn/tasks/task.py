@@ -9,7 +9,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
-from portgnn.graphs.split import Labelled
+from portgnn.errors import ConfigError
+from portgnn.graphs.split import Labelled, Part, split
 from portgnn.metrics import LOSS, Measures, Metric, Quantity
 from portgnn.models.layer import Parameter
 from portgnn.tasks.targets import Counted, Targets
@@ -55,6 +56,20 @@ class Task(ABC):
     def graph(self) -> Subject:
         assert self._graph is not None
         return self._graph
+
+    def part(self, name: Part) -> Nodes | None:
+        """What of a part of the split is counted, by number: nodes, or whatever else the task says something of."""
+        nodes: Nodes | None = getattr(self.graph, name)
+        return nodes
+
+    def check(self) -> None:
+        """Raises ConfigError where the graph has no training split, or lacks what the recipe needs."""
+        graph = self.graph
+        split(graph, "train")
+        if self.config.restore_best and self.part("val") is None:
+            raise ConfigError(f"restore_best needs a validation split, and {graph.name} has none")
+        if graph.num_outputs < 1:
+            raise ConfigError(f"{graph.name} has no classes to learn")
 
     def width(self, outputs: int) -> int:
         """Columns of the network's last layer, for so many `Subject.num_outputs`."""

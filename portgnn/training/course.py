@@ -70,10 +70,10 @@ class Course:
 
     def __init__(self, engine: Engine, seed: int, progress: Progress | None) -> None:
         self._engine, self._seed = engine, seed
-        config, graph = engine.problem.config, engine.problem.graph
+        config, validates = engine.problem.config, engine.problem.task.part("val") is not None
         self._config = config
-        self._watched = graph.val is not None and (config.patience > 0 or config.restore_best)
-        self._run = engine.make_run(graph.val is not None)
+        self._watched = validates and (config.patience > 0 or config.restore_best)
+        self._run = engine.make_run(validates)
         self._state = initial_state(engine.backend, engine.problem, seed)
         self.history, self.stopped = History.of(self._run.measures), False
         self._best_start, self._best_state = 0, None

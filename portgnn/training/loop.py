@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from portgnn.errors import ConfigError
-from portgnn.graphs.split import split
 from portgnn.training.course import Course, Fit, Progress
-from portgnn.training.engine import Engine, Problem
+from portgnn.training.engine import Engine
 from portgnn.training.history import History
 
 CHUNK_SECONDS = 0.1
@@ -48,7 +46,7 @@ def fit(
 
     Raises ConfigError where the graph lacks what the recipe needs, NonFiniteLossError where the loss diverges.
     """
-    check_splits(engine.problem)
+    engine.problem.task.check()
     course, epochs = Course(engine, seed, progress), engine.problem.config.epochs
     if checkpointer:
         # Before any work: a disk that is full or closed to us must not cost it.
@@ -75,13 +73,3 @@ def keep(checkpointer: Checkpointer, course: Course) -> None:
         checkpointer.keep(course.progress())
     if leaving and not course.ended:
         checkpointer.leave()
-
-
-def check_splits(problem: Problem) -> None:
-    """Raises ConfigError where the graph has no training split, or lacks the validation split that the recipe needs."""
-    graph, config = problem.graph, problem.config
-    split(graph, "train")
-    if graph.val is None and config.restore_best:
-        raise ConfigError(f"restore_best needs a validation split, and {graph.name} has none")
-    if graph.num_classes < 1:
-        raise ConfigError(f"{graph.name} has no classes to learn")
