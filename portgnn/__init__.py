@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from portgnn.api import classify, predict, train
     from portgnn.checkpoints.model import Model
     from portgnn.configuration import load_config
-    from portgnn.datasets import load_graph
+    from portgnn.datasets import load_graph, load_graphs
     from portgnn.errors import PortgnnError
     from portgnn.graphs.graph import Graph
+    from portgnn.graphs.sets import GraphSet
     from portgnn.models import Layer, Network, Parameter, Stacked
     from portgnn.registry import available_backends, get_backend
     from portgnn.results.callbacks import Callback
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Callback": "portgnn.results.callbacks",
     "Graph": "portgnn.graphs.graph",
+    "GraphSet": "portgnn.graphs.sets",
     "Layer": "portgnn.models",
     "Model": "portgnn.checkpoints.model",
     "Network": "portgnn.models",
@@ -40,6 +42,7 @@ _HOMES = {
     "get_backend": "portgnn.registry",
     "load_config": "portgnn.configuration",
     "load_graph": "portgnn.datasets",
+    "load_graphs": "portgnn.datasets",
     "predict": "portgnn.api",
     "train": "portgnn.api",
     "verify": "portgnn.verification",
@@ -49,6 +52,7 @@ _HOMES = {
 __all__ = [
     "Callback",
     "Graph",
+    "GraphSet",
     "Layer",
     "Model",
     "Network",
@@ -63,6 +67,7 @@ __all__ = [
     "get_backend",
     "load_config",
     "load_graph",
+    "load_graphs",
     "predict",
     "train",
     "verify",
