@@ -16,9 +16,10 @@ from portgnn.datasets._columns import Table
 from portgnn.datasets._tables import READERS, path_of
 from portgnn.datasets.selection import check_ignored, feature_doubts
 from portgnn.errors import DatasetError, GraphError
+from portgnn.graphs.gathered import degree_features
 from portgnn.graphs.graph import UNLABELLED, Graph
 from portgnn.graphs.labels import SPLIT_WORDS, classes_of
-from portgnn.graphs.sets import GraphSet, degree_features
+from portgnn.graphs.sets import GraphSet
 
 _NODE_TEXT = ("graph", "id", "label")
 _EDGE_TEXT = ("graph", "source", "target")

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from portgnn.datasets._archive import Archive
 from portgnn.errors import DatasetError, GraphError
+from portgnn.graphs.gathered import degree_features
 from portgnn.graphs.graph import Graph
-from portgnn.graphs.sets import GraphSet, degree_features
+from portgnn.graphs.sets import GraphSet
 
 INDICATOR = "_graph_indicator.txt"
 _LEFT_OUT = ("_edge_labels.txt", "_edge_attributes.txt")

@@ -23,6 +23,7 @@ from portgnn.graphs.checks import (
     checked_names,
     checked_splits,
 )
+from portgnn.graphs.gathered import as_labels, dense, label_of_networkx, read_many, y_of_pyg
 from portgnn.graphs.graph import Graph
 from portgnn.text import printable, shortened
 
@@ -234,7 +235,7 @@ class GraphSet:
         if any(graph.labels is not None for graph in listed):
             notes = (*notes, "labels of nodes left out: a graph of a set has one target")
         sparse = all(isinstance(graph.features, sp.csr_array) for graph in listed)
-        features: Any = [graph.features if sparse else _dense(graph.features) for graph in listed]
+        features: Any = [graph.features if sparse else dense(graph.features) for graph in listed]
         union = Graph(
             sp.block_diag([graph.adjacency for graph in listed], format="csr"),
             sp.vstack(features, format="csr") if sparse else np.concatenate(features),
@@ -251,7 +252,10 @@ class GraphSet:
         where all of them have it. fields: other fields of the set.
         """
         options: dict[str, Any] = {"label": None, "split": None}
-        return _read_many(cls, graphs, Graph.from_networkx, _label_of_networkx, labels, targets, fields, options)
+        made: GraphSet = read_many(
+            cls, graphs, Graph.from_networkx, label_of_networkx, labels, targets, fields, options
+        )
+        return made
 
     @classmethod
     def from_pyg(cls, graphs: Iterable[Any], labels: Any = None, targets: Any = None, **fields: Any) -> GraphSet:
@@ -259,7 +263,8 @@ class GraphSet:
         `Graph.from_pyg`. labels or targets: None takes each one's `y`: a whole number is a class, others are targets.
         """
         options: dict[str, Any] = dict.fromkeys(("labels", "train", "val", "test"))
-        return _read_many(cls, graphs, Graph.from_pyg, _y_of_pyg, labels, targets, fields, options)
+        made: GraphSet = read_many(cls, graphs, Graph.from_pyg, y_of_pyg, labels, targets, fields, options)
+        return made
 
     @classmethod
     def from_dgl(cls, graphs: Iterable[Any], labels: Any = None, targets: Any = None, **fields: Any) -> GraphSet:
@@ -269,104 +274,11 @@ class GraphSet:
         listed = list(graphs)
         if listed and all(isinstance(each, tuple) and len(each) == 2 for each in listed):
             if labels is None and targets is None:
-                labels, targets = _as_labels([host(label, "a label") for _, label in listed])
+                labels, targets = as_labels([host(label, "a label") for _, label in listed])
             listed = [graph for graph, _ in listed]
         options: dict[str, Any] = {"labels": None}
-        return _read_many(cls, listed, Graph.from_dgl, lambda _: None, labels, targets, fields, options)
-
-
-def degree_features(degrees: NDArray[np.int64], most: int = 1000) -> tuple[Any, tuple[str, ...], str]:
-    """Features [n, f] of nodes that have none, their names, and a note: one-hot degrees, or where one is above `most`
-    the logarithm of 1 + degree (Errica et al. 2020, section 4, takes degrees for social networks).
-    """
-    largest = int(degrees.max(initial=0))
-    if largest > most:
-        return (
-            np.log1p(degrees)[:, None].astype(np.float64),
-            ("log degree",),
-            "features are log(1 + degree): there are none",
-        )
-    kept, at = np.unique(degrees, return_inverse=True)
-    matrix = sp.csr_array((np.ones(len(degrees)), at, np.arange(len(degrees) + 1)), shape=(len(degrees), len(kept)))
-    return matrix, tuple(f"degree {value}" for value in kept), "features are the degrees, one-hot: there are none"
-
-
-def _read_many(
-    cls: type[GraphSet], given: Iterable[Any], read: Callable[..., Graph], target: Callable[[Any], Any], labels: Any,
-    targets: Any, fields: dict[str, Any], options: dict[str, Any],
-) -> GraphSet:  # fmt: skip
-    """A set of other libraries' graphs. read: makes a `Graph` of one. target: what it says of a graph's target."""
-    own = set(GraphSet.__dataclass_fields__)
-    options = options | {name: value for name, value in fields.items() if name not in own}
-    fields = {name: value for name, value in fields.items() if name in own}
-    listed, made, bare = list(given), [], 0
-    for at, each in enumerate(listed):
-        try:
-            graph, featureless = _one(each, read, options)
-        except GraphError as error:
-            raise GraphError(f"graph {at}: {error}") from None
-        made.append(graph)
-        bare += featureless
-    if bare and bare < len(listed):
-        raise GraphError(f"{bare} of {len(listed)} graphs have no features; give all graphs the same, or none of them")
-    notes = fields.pop("notes", ())
-    if bare:
-        degrees = np.concatenate([np.diff(graph.adjacency.indptr) for graph in made]).astype(np.int64)
-        matrix, names, note = degree_features(degrees)
-        ends = np.cumsum([graph.num_nodes for graph in made])
-        parts = zip(made, ends, strict=True)
-        made = [
-            replace(graph, features=matrix[end - graph.num_nodes : end], feature_names=names) for graph, end in parts
-        ]
-        notes = (*notes, note)
-    if labels is None and targets is None:
-        labels, targets = _as_labels([target(each) for each in listed])
-    if labels is not None:
-        labels, names = _named(labels, fields.get("class_names", ()))
-        fields = {"class_names": names} | fields if names else fields
-    return cls.of(made, labels, targets, notes=notes, **fields)
-
-
-def _one(given: Any, read: Callable[..., Graph], options: dict[str, Any]) -> tuple[Graph, bool]:
-    """A graph, and whether its features are the identity for want of any: in a set each graph's would be its own."""
-    graph = read(given, **options)
-    missing = any(note.startswith("features are the identity") for note in graph.notes)
-    return replace(graph, features=np.ones((graph.num_nodes, 1)), feature_names=()) if missing else graph, missing
-
-
-def _as_labels(values: Sequence[Any]) -> tuple[Any, Any]:
-    """(labels, targets) of what graphs say of themselves; (None, None) where one says nothing."""
-    if not values or any(value is None for value in values):
-        return None, None
-    arrays = [np.asarray(value).reshape(-1) for value in values]
-    if len({len(array) for array in arrays}) > 1:
-        raise GraphError("graphs have targets of different lengths; give labels= or targets=")
-    joined = np.stack(arrays)
-    if joined.shape[1] == 1 and joined.dtype.kind in "iubUSO":
-        return joined[:, 0], None
-    return None, joined
-
-
-def _named(labels: Any, names: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
-    """Labels as numbers, and the classes' names where they were texts."""
-    array = np.asarray(host(labels, "labels"))
-    if array.dtype.kind not in "US" or names:
-        return labels, ()
-    kept, at = np.unique(array, return_inverse=True)
-    return at.astype(np.int64), tuple(map(str, kept))
-
-
-def _label_of_networkx(graph: Any) -> Any:
-    return getattr(graph, "graph", {}).get("label")
-
-
-def _y_of_pyg(data: Any) -> Any:
-    y = getattr(data, "y", None)
-    return None if y is None else host(y, "y")
-
-
-def _dense(features: Any) -> NDArray[Any]:
-    return np.asarray(features.toarray() if isinstance(features, sp.csr_array) else features)
+        made: GraphSet = read_many(cls, listed, Graph.from_dgl, lambda _: None, labels, targets, fields, options)
+        return made
 
 
 def _of_graphs(check: Callable[[], Checked]) -> Checked:
