@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from portgnn.errors import ConfigError
 from portgnn.hyperparameters import EXECUTION, INFINITY, NOT_NEGATIVE, POSITIVE, RATE, TRAINING, Bounds, hyperparameter
@@ -94,10 +94,6 @@ class Optimization:
     )  # fmt: skip
     """Their mean over all training nodes of these batches; what is left at the end of an epoch makes a step, too."""
 
-    if TYPE_CHECKING:
-        epochs: int
-        loader: str
-
     @property
     def is_scheduled(self) -> bool:
         """Whether the rate changes from epoch to epoch."""
@@ -120,8 +116,8 @@ READ_BY: dict[str, tuple[str, tuple[str, ...]]] = {
 """What only some optimizers or schedules read: the hyperparameter that chooses, and its values that do."""
 
 
-def check_optimization(config: Optimization) -> None:
-    """Raises ConfigError for values that do not go together, saying what to type in their place."""
+def check_optimization(config: Any) -> None:
+    """Of a whole recipe. Raises ConfigError for values that do not go together, saying what to type in their place."""
     defaults = {each.name: each.default for each in fields(Optimization)}
     for name, (chooser, readers) in READ_BY.items():
         value, chosen = getattr(config, name), getattr(config, chooser)
@@ -135,7 +131,7 @@ def check_optimization(config: Optimization) -> None:
             raise ConfigError(message)
 
 
-def _rules(config: Optimization) -> tuple[tuple[Any, str], ...]:
+def _rules(config: Any) -> tuple[tuple[Any, str], ...]:
     """What may be wrong with several values together, and what to say of it."""
     places = config.epochs if config.schedule in ("step", "exponential", "cosine") else config.warmup
     return (

@@ -78,8 +78,17 @@ class RmsProp:
 class AdamW(Adam):
     """Adam whose weight decay shrinks the parameters and stays out of the moments (Loshchilov & Hutter 2019)."""
 
-    def __init__(self, *arguments: Any, decay: Mapping[str, float]) -> None:
-        super().__init__(*arguments, None)
+    def __init__(
+        self,
+        zeros: Callable[[tuple[int, ...]], Any],
+        sqrt: Callable[[Any], Any],
+        rate: Rate,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        decay: Mapping[str, float],
+    ) -> None:
+        super().__init__(zeros, sqrt, rate, beta1, beta2, eps, None)
         self._apart = decay
 
     def step(self, params: Params, grads: Params, state: State) -> tuple[Params, State]:
@@ -166,7 +175,7 @@ def _at_rate(backend: Backend, config: Config, decays: Mapping[str, float], rate
                config.eps)  # fmt: skip
     kinds: dict[str, Callable[[], Optimizer]] = {
         "adam": lambda: Adam(*moments, decays),
-        "adamw": lambda: AdamW(*moments, decay=decays),
+        "adamw": lambda: AdamW(*moments, decays),
         "sgd": lambda: Sgd(backend, rate, config.momentum, config.nesterov, decays),
         "rmsprop": lambda: RmsProp(backend, rate, config.rho, config.eps, config.momentum, decays),
     }

@@ -24,11 +24,11 @@ NO_LOSS_YET = 3e38
 
 
 def _step(config: Config, epoch: int) -> float:
-    return config.learning_rate * config.schedule_factor ** (epoch // config.schedule_every)
+    return float(config.learning_rate * config.schedule_factor ** (epoch // config.schedule_every))
 
 
 def _exponential(config: Config, epoch: int) -> float:
-    return config.learning_rate * config.schedule_factor ** (epoch / config.schedule_every)
+    return float(config.learning_rate * config.schedule_factor ** (epoch / config.schedule_every))
 
 
 def _cosine(config: Config, epoch: int) -> float:

@@ -165,7 +165,7 @@ class Way:
 def _ways(draw: Draw) -> tuple[Way, ...]:
     """All schedules. Where "plateau" has to judge, the loss clearly falls or clearly rises."""
     stream = draw.stream("schedule")
-    start = tuple(float(x) for x in np.float32(stream.uniform(0.25, 1.0, 3)))
+    start = tuple(float(x) for x in stream.uniform(0.25, 1.0, 3).astype(np.float32))
     warmup, factor = int(stream.integers(1, 5)), float(stream.choice([0.4, 0.5, 0.7]))
     common: dict[str, Any] = {"epochs": 24, "learning_rate": float(stream.choice([0.2, 0.3]))}
     every = int(stream.integers(2, 6))

@@ -146,6 +146,7 @@ WRONG: list[tuple[str, Any]] = [
     ("restore_best", "yes"),
     ("undirected", 1),
     ("normalize_features", 2),
+    ("task", "clustering"),
 ]
 
 
