@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from portgnn.api import classify, predict, train
     from portgnn.checkpoints.model import Model
     from portgnn.configuration import load_config
-    from portgnn.datasets import load_graph, load_graphs
+    from portgnn.datasets import load_graph
     from portgnn.errors import PortgnnError
     from portgnn.graphs.graph import Graph
-    from portgnn.graphs.sets import GraphSet
     from portgnn.models import Layer, Network, Parameter, Stacked
+    from portgnn.prediction.links import ScoredLinks, predict_links
     from portgnn.registry import available_backends, get_backend
     from portgnn.results.callbacks import Callback
     from portgnn.results.result import TrainResult
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 _HOMES = {
     "Callback": "portgnn.results.callbacks",
     "Graph": "portgnn.graphs.graph",
-    "GraphSet": "portgnn.graphs.sets",
     "Layer": "portgnn.models",
     "Model": "portgnn.checkpoints.model",
     "Network": "portgnn.models",
     "Parameter": "portgnn.models",
     "PortgnnError": "portgnn.errors",
+    "ScoredLinks": "portgnn.prediction.links",
     "SeedsReport": "portgnn.verification.seeds",
     "Stacked": "portgnn.models",
     "TrainResult": "portgnn.results.result",
@@ -42,8 +42,8 @@ _HOMES = {
     "get_backend": "portgnn.registry",
     "load_config": "portgnn.configuration",
     "load_graph": "portgnn.datasets",
-    "load_graphs": "portgnn.datasets",
     "predict": "portgnn.api",
+    "predict_links": "portgnn.prediction.links",
     "train": "portgnn.api",
     "verify": "portgnn.verification",
     "verify_seeds": "portgnn.verification.seeds",
@@ -52,12 +52,12 @@ _HOMES = {
 __all__ = [
     "Callback",
     "Graph",
-    "GraphSet",
     "Layer",
     "Model",
     "Network",
     "Parameter",
     "PortgnnError",
+    "ScoredLinks",
     "SeedsReport",
     "Stacked",
     "TrainResult",
@@ -67,8 +67,8 @@ __all__ = [
     "get_backend",
     "load_config",
     "load_graph",
-    "load_graphs",
     "predict",
+    "predict_links",
     "train",
     "verify",
     "verify_seeds",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from portgnn import tasks
 from portgnn.checkpoints import runs
 from portgnn.disk.folder import DiskGraph, is_disk_graph
 from portgnn.distributed.loop import Distributed
@@ -17,6 +18,7 @@ from portgnn.graphs.graph import Graph
 from portgnn.graphs.split import split
 from portgnn.hyperparameters import whole_number
 from portgnn.loaders.engine import Sampled
+from portgnn.loaders.links import LinkProblem, Links
 from portgnn.loaders.on_disk import OnDisk
 from portgnn.loaders.source import InMemory, Source
 from portgnn.models import Network, own_network
@@ -157,7 +159,7 @@ def load(request: Request, distributed: bool, tell: Tell) -> Loaded:
             tell(f"{graph.name}: {note}.")
         structure, fingerprint = fingerprints(graph)
     _check_same(request, graph, fingerprint)
-    config, moments, note = explained(graph, request.config)
+    config, moments, note = explained(graph, tasks.settled(request.config, graph, request.seed))
     if note:
         tell(f"{graph.name}: {note}.")
     notes = (*graph.notes, note) if note else graph.notes
@@ -167,6 +169,8 @@ def load(request: Request, distributed: bool, tell: Tell) -> Loaded:
 def engine_for(backend: Backend, loaded: Loaded, group: ProcessGroup | None) -> Engine:
     """Who computes the epochs: steps over the whole graph, over batches, or one process's share of them."""
     graph, config, moments = loaded.graph, loaded.config, loaded.moments
+    if tasks.of(config).about == "pairs":
+        return _links(backend, loaded, group is not None)
     if group is None and config.loader == "full":
         assert isinstance(graph, Graph)
         return WholeGraph(backend, Prepared.of(graph, config, moments))
@@ -185,6 +189,14 @@ def engine_for(backend: Backend, loaded: Loaded, group: ProcessGroup | None) -> 
     if group is None:
         return Sampled(backend, source)
     return Distributed(backend, source, group.collectives, group.watch)
+
+
+def _links(backend: Backend, loaded: Loaded, distributed: bool) -> Engine:
+    option = "--distributed" if distributed else f"--loader {loaded.config.loader}"
+    if distributed or loaded.config.loader != "full":
+        raise ConfigError(f"links are learnt on the whole graph in one process; leave {option} out")
+    assert isinstance(loaded.graph, Graph)
+    return Links(backend, LinkProblem.of(loaded.graph, loaded.config, loaded.moments))
 
 
 def run_of(request: Request, loaded: Loaded, backend: Backend) -> runs.Run:

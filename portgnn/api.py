@@ -15,6 +15,7 @@ from portgnn.checkpoints.model import Model
 from portgnn.errors import PeerLostError
 from portgnn.graphs.graph import Graph
 from portgnn.hyperparameters import whole_number
+from portgnn.loaders.links import LinkProblem
 from portgnn.loaders.source import InMemory
 from portgnn.models.network import Network
 from portgnn.prediction.evaluation import split_codes
@@ -210,4 +211,4 @@ def _result(
 
 def _whole(problem: Problem) -> Problem:
     """The graph behind a loader's source, where it is in memory."""
-    return problem.prepared if isinstance(problem, InMemory) else problem
+    return problem.prepared if isinstance(problem, InMemory | LinkProblem) else problem

@@ -18,7 +18,7 @@ from typing import Any, get_args, get_type_hints
 from portgnn.errors import ConfigError, nearest
 from portgnn.text import shown
 
-DATA, NETWORK, TRAINING, EXECUTION = "data", "network", "training", "execution"
+DATA, NETWORK, TRAINING, LINKS, EXECUTION = "data", "network", "training", "links", "execution"
 """Groups of hyperparameters, in the order in which `--help` shows them."""
 _KEY = "portgnn"
 

@@ -2,6 +2,8 @@
 
 `kipf`     Kipf & Welling 2017 and its code tkipf/gcn (train.py, models.py, layers.py).
 `pyg`      PyTorch Geometric's benchmark/citation (gcn.py, train_eval.py); Fey & Lenssen 2019.
+`gae`      Kipf & Welling 2016, Variational graph auto-encoders, and its code tkipf/gae: links, without the variational
+           part.
 `article`  Bilot 2023, TristanBilot/mlx-GCN, with its flaws corrected.
 
 The others are named after their network and the paper's first author, and follow the paper; where it leaves something
@@ -18,7 +20,7 @@ from portgnn.hyperparameters import hyperparameters, meant
 from portgnn.models import NETWORKS, name_of, network_class
 from portgnn.models.network import Network
 from portgnn.recipe import Config as Config
-from portgnn.recipe import alone, known, network_hyperparameters, networks_with
+from portgnn.recipe import known, network_hyperparameters, networks_with
 
 PRESETS: dict[str, Config] = {
     "kipf": Config(),
@@ -81,6 +83,11 @@ PRESETS: dict[str, Config] = {
     "gin-xu": Config(
         preset="gin-xu", model="gin", l2=0.0, weight_decay=5e-4, stop_after=0.5, restore_best=True,
     ),
+    "gae": Config(
+        # Of tkipf/gae (train.py): no dropout, no penalty, features as they are, and nothing watched for stopping.
+        preset="gae", task="link", hidden=32, embedding=16, input_dropout=0.0, dropout=0.0, l2=0.0, patience=0,
+        normalize_features="none",
+    ),
     "mlp": Config(
         preset="mlp", model="mlp", l2=0.0, weight_decay=5e-4, stop_after=0.5, restore_best=True,
     ),
@@ -90,15 +97,14 @@ PRESETS: dict[str, Config] = {
 def preset(name: str | None = None, model: str | type[Network] | None = None, **overrides: Any) -> Config:
     """A named preset with some values replaced; an override of None leaves the preset's value.
 
-    name: None for the first preset of the model, and for kipf where there is none. model: None for the preset's; with
-    another, the preset's training is taken and the network's own defaults.
+    name: None for the first preset of the task, if one is named, or of the model, and for kipf where there is none.
+    model: None for the preset's; with another, the preset's training is taken and the network's own defaults.
 
     Raises ConfigError for an unknown preset, network or hyperparameter, with the near matches.
     """
     kind = None if model is None else network_class(model)
     if name is None:
-        same = (each for each, config in PRESETS.items() if type(config).network_class is kind)
-        name = "kipf" if kind is None else next(same, "kipf")
+        name = _first(kind, overrides.get("task"))
     if name not in PRESETS:
         raise ConfigError(f"unknown preset {name!r}.{near_matches(name, PRESETS)}")
     base = PRESETS[name]
@@ -109,6 +115,16 @@ def preset(name: str | None = None, model: str | type[Network] | None = None, **
     if kind is not own:
         values = {key: value for key, value in values.items() if key not in network_hyperparameters(own)}
     return Config(**values | {key: value for key, value in overrides.items() if value is not None})
+
+
+def _first(kind: type[Network] | None, task: Any) -> str:
+    """The first preset of a network (of the default one where none is named) and a task; kipf where there is none.
+
+    Of a task that one of another network has a preset for, that one: its training is the task's.
+    """
+    of_task = [name for name, config in PRESETS.items() if config.task == task != "auto"]
+    of_kind = [name for name, config in PRESETS.items() if type(config).network_class is kind]
+    return next(iter([*(name for name in of_task if name in of_kind), *of_task, *of_kind, "kipf"]))
 
 
 def _check_names(kind: type[Network], overrides: dict[str, Any]) -> None:
@@ -128,7 +144,7 @@ def _check_names(kind: type[Network], overrides: dict[str, Any]) -> None:
 def checked(name: str, value: Any) -> Any:
     """The value of one hyperparameter, of whichever network, as a recipe has it. Raises ConfigError."""
     if name in hyperparameters(Config):
-        return alone(name, value)
+        return getattr(preset("kipf", **{name: value}), name)
     return known()[name].checked(value)
 
 

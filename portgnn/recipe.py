@@ -10,8 +10,11 @@ from portgnn.errors import ConfigError
 from portgnn.hyperparameters import (
     DATA,
     EXECUTION,
+    LINKS,
     NETWORK,
     NOT_NEGATIVE,
+    POSITIVE,
+    RATE,
     SHARE,
     TRAINING,
     Bounds,
@@ -25,7 +28,6 @@ from portgnn.hyperparameters import (
 from portgnn.models import NETWORKS, name_of, network_class
 from portgnn.models.layer import hops_of
 from portgnn.models.network import Network
-from portgnn.optimization import Optimization, check_optimization
 from portgnn.text import shown
 
 Stopping = Literal["window", "patience"]
@@ -34,10 +36,15 @@ FeatureForm = Literal["auto", "sparse", "dense"]
 AdjacencyForm = Literal["auto", "csr", "dense"]
 Rows = Literal["needed", "all"]
 Loader = Literal["full", "neighbor", "cluster"]
-TaskName = Literal["auto", "classes"]
+TaskName = Literal["auto", "classes", "link"]
+Decoder = Literal["dot", "mlp"]
 
 _EPOCHS = (Bounds("at least 1", least=1), Bounds("below 2**32: dropout counts epochs in 32 bits", below=2**32))
 _PATIENCE = (Bounds("0 (never stop early) or more", least=0), Bounds("below 2**32", below=2**32))
+_WIDTH = (Bounds("at least 1", least=1), Bounds("below 2**31, which is what an index can count", below=2**31))
+_PART = (Bounds("at least 0 and below 1", least=0, below=1),)
+_SEED = (Bounds("a seed of 0 or more, or -1", least=-1), Bounds("below 2**63", below=2**63))
+_HITS = (Bounds("0 or more", least=0), Bounds("below 2**31", below=2**31))
 _BATCH = (Bounds("at least 1", least=1), Bounds("below 2**31", below=2**31))
 
 
@@ -45,48 +52,25 @@ def _is_count(word: str) -> bool:
     return word.isascii() and word.isdecimal() and len(word) < 20 and 0 < int(word) < 2**31
 
 
-def _as_rule(given: Any) -> Any:
-    """A rule for features as a recipe has it: older files and code have True and False."""
-    plain = plain_number(given)
-    return ("row" if plain else "none") if isinstance(plain, bool) else given
-
-
 def _as_text(fanout: Any) -> Any:
-    """One number, or a list, tuple or array of numbers and "all", as a recipe keeps them.
-
-    Raises ConfigError for anything else.
-    """
+    """One number, or a list, tuple or array of numbers and "all", as a recipe keeps them; anything else as it is."""
     listed = fanout.tolist() if hasattr(fanout, "tolist") else fanout
     words = [plain_number(each) for each in (listed if isinstance(listed, list | tuple) else [listed])]
     counts = [type(each) is int and 0 < each < 2**31 for each in words]
     if words and all(count or each == "all" for count, each in zip(counts, words, strict=True)):
         return ",".join(map(str, words))
-    words = fanout.split(",") if isinstance(fanout, str) else [""]
-    if not all(word.strip() == "all" or _is_count(word.strip()) for word in words):
-        written = shown(fanout, 80)
-        raise ConfigError(f'fanout={written} must be numbers above 0 and below 2**31, or "all", as in 15,10 or all')
     return fanout
 
 
-_FORMS = {"normalize_features": _as_rule, "fanout": _as_text}
-"""What is made of some values before they are checked."""
-
-
-def alone(name: str, value: Any) -> Any:
-    """The value of a hyperparameter of training as a recipe has it, whatever the others are. Raises ConfigError."""
-    return hyperparameters(Config)[name].checked(_FORMS[name](value) if name in _FORMS else value)
-
-
 @dataclass(frozen=True)
-class Config(Optimization):
+class Config:
     """All hyperparameters of one run. Raises ConfigError for a value that cannot be used.
 
     `Config(model="gat", heads=4, epochs=100)` has the fields of that network beside those below; model is a name, or a
     class. The records of each network are a class of their own, made by `config_of`.
 
-    Those of its optimizer are in `portgnn.optimization`. A field added here or there is an option of the command line,
-    a key of configuration files, an argument of `portgnn.train` and a parameter of the estimator; the docstring below
-    a field says what its help has no room for.
+    A field added here is an option of the command line, a key of configuration files, an argument of `portgnn.train`
+    and a parameter of the estimator; the docstring below a field says what its help has no room for.
     """
 
     network_class: ClassVar[type[Network]]
@@ -104,11 +88,21 @@ class Config(Optimization):
     task: TaskName = hyperparameter(
         "auto", "What the network is trained for (auto: what the labels are).", TRAINING, names=("objective",)
     )
-    """"classes": one class a node."""
+    """"classes": one class a node; "link": which pairs of nodes an edge joins."""
     l2: float = hyperparameter(
         5e-4, "Penalty l2/2 * |W0|^2 on the first layer's weight, part of the loss.", TRAINING, bounds=NOT_NEGATIVE,
         names=("l2_reg",),
     )  # fmt: skip
+    weight_decay: float = hyperparameter(
+        0.0, "L2 on every parameter, inside Adam.", TRAINING, bounds=NOT_NEGATIVE, names=("decay",)
+    )
+    """Added to every gradient as weight_decay * parameter; not part of the reported loss."""
+    learning_rate: float = hyperparameter(0.01, "Adam's step size.", TRAINING, bounds=POSITIVE, names=("step_size",))
+    beta1: float = hyperparameter(0.9, "Adam's decay of the first moment.", TRAINING, bounds=RATE)
+    beta2: float = hyperparameter(0.999, "Adam's decay of the second moment.", TRAINING, bounds=RATE)
+    eps: float = hyperparameter(
+        1e-8, "Adam's epsilon, outside the root.", TRAINING, bounds=POSITIVE, names=("epsilon",)
+    )
     epochs: int = hyperparameter(
         200, "Epochs at most.", TRAINING, bounds=_EPOCHS, names=("n_epochs", "num_epochs", "max_epochs", "max_iter")
     )
@@ -131,6 +125,33 @@ class Config(Optimization):
         True, "Let every edge count in both directions, or keep the directions of the data.", DATA, off="--directed"
     )
     """All three sources train on undirected graphs."""
+    embedding: int = hyperparameter(
+        16, "Width of the nodes' embeddings, the network's output.", LINKS, bounds=_WIDTH, names=("embedding_dim",)
+    )
+    decoder: Decoder = hyperparameter(
+        "dot", "What scores a pair: the dot product of its embeddings, or an MLP of their product.", LINKS
+    )
+    """"dot": Kipf & Welling 2016; "mlp": one hidden layer, as wide as an embedding, on the product number by number."""
+    link_val: float = hyperparameter(
+        0.05, "Share of the edges that is held out for validation.", LINKS, bounds=_PART, names=("val_ratio",)
+    )
+    link_test: float = hyperparameter(
+        0.1, "Share of the edges that is held out for the test.", LINKS, bounds=_PART, names=("test_ratio",)
+    )
+    link_apart: float = hyperparameter(
+        0.0, "Share of the training edges that is asked for and carries no messages (0: all do both).", LINKS,
+        bounds=_PART, names=("disjoint_train_ratio",),
+    )  # fmt: skip
+    link_seed: int = hyperparameter(
+        -1, "Seed of the split of edges and of its negative pairs (-1: the run's).", LINKS, bounds=_SEED
+    )
+    negatives: int = hyperparameter(
+        1, "Negative pairs a training edge, drawn anew each epoch.", LINKS, bounds=_BATCH,
+        names=("neg_sampling_ratio", "num_negatives"),
+    )  # fmt: skip
+    hits_k: int = hyperparameter(
+        0, "K of Hits@K (0: 10, or all negative pairs where there are fewer).", LINKS, bounds=_HITS, names=("k",)
+    )
     features: FeatureForm = hyperparameter("auto", "Form in which the features are stored.", EXECUTION)
     adjacency: AdjacencyForm = hyperparameter("auto", "Form in which the adjacency is stored.", EXECUTION)
     rows: Rows = hyperparameter("needed", "Compute only the rows that the loss reads, or all.", EXECUTION)
@@ -169,12 +190,16 @@ class Config(Optimization):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", name_of(type(self).network_class))
-        for name, form in _FORMS.items():
-            object.__setattr__(self, name, form(getattr(self, name)))
+        given: Any = plain_number(self.normalize_features)
+        if isinstance(given, bool):
+            object.__setattr__(self, "normalize_features", "row" if given else "none")
+        object.__setattr__(self, "fanout", _as_text(self.fanout))
         check(self)
-        check_optimization(self)
         network = self.network  # whose own rules may join several values
-        words = self.fanout.split(",")
+        words = self.fanout.split(",") if isinstance(self.fanout, str) else [""]
+        if not all(word.strip() == "all" or _is_count(word.strip()) for word in words):
+            written = shown(self.fanout, 80)
+            raise ConfigError(f'fanout={written} must be numbers above 0 and below 2**31, or "all", as in 15,10 or all')
         layers = network.built(1, 1) if self.loader == "neighbor" or self.adjacency == "dense" else ()
         if self.loader == "neighbor" and len(words) not in (1, hops_of(layers)):
             raise ConfigError(

@@ -59,7 +59,6 @@ FLOW = {
     "metrics": "what is measured, by name",
     "presets": "named recipes",
     "recipe": "a run's hyperparameters",
-    "optimization": "the optimizer's among them",
     "hyperparameters": "their fields, rules and help",
     "registry": "backends by name",
     "parts": "what adapters share",

@@ -19,7 +19,7 @@ from portgnn.presets import preset as named
 
 OURS = "portgnn"
 DATASETS = ("cora", "citeseer")
-RECIPES = tuple(PRESETS)
+RECIPES = tuple(name for name, config in PRESETS.items() if config.task == "auto")
 
 
 @dataclass(frozen=True)

@@ -8,20 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from portgnn.cli import _completion
+from portgnn.cli import _options as given
 from portgnn.cli._examples import epilog
 from portgnn.cli._grouped import OUTPUT, Grouped
 from portgnn.cli._hyperparameters import with_hyperparameters, with_options_of
-from portgnn.cli._options import (
-    AcceptChecksum,
-    AsJson,
-    BackendName,
-    DeviceName,
-    DtypeName,
-    Fetch,
-    Ignore,
-    OwnNetwork,
-    Unknown,
-)
+from portgnn.cli._options import AsJson, BackendName, DeviceName, DtypeName, Ignore, OwnNetwork, Unknown
 from portgnn.hyperparameters import DATA, EXECUTION, NETWORK, TRAINING
 from portgnn.models import NETWORKS
 from portgnn.presets import PRESETS
@@ -113,24 +104,11 @@ def train(  # long: an option is a parameter
     seed: Annotated[
         int | None, typer.Option(rich_help_panel=TRAINING, help="Seed of the weights and of dropout (0).")
     ] = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            rich_help_panel=DATA,
-            help="given, public, random:TRAIN:VAL[:SEED] (nodes a class) or fraction:TRAIN:VAL[:SEED].",
-        ),
-    ] = None,
+    split: given.TrainingSplit = None,
     unknown: Unknown = None,
     ignore: Ignore = None,
-    save: Annotated[
-        Path | None, typer.Option(rich_help_panel=OUTPUT, metavar="FILE", help="Save the model as safetensors.")
-    ] = None,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            rich_help_panel=OUTPUT, metavar="FILE", help="Keep the run in a file from which it can be resumed."
-        ),
-    ] = None,
+    save: given.SaveFile = None,
+    checkpoint: given.CheckpointFile = None,
     every: Annotated[
         int | None, typer.Option(rich_help_panel=OUTPUT, help="Epochs from one checkpoint to the next (50).")
     ] = None,
@@ -236,30 +214,26 @@ def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model that portgnn train --save wrote.")],
     dataset: Annotated[str, typer.Option(help="Name or path of the graph.", autocompletion=_completion.datasets)],
     network: OwnNetwork = None,
-    split: Annotated[
-        str | None,
-        typer.Option(help="Report by this split, as for train; by default by the one that the model was trained with."),
-    ] = None,
+    split: given.ReportSplit = None,
     backend: BackendName = "numpy",
     device: DeviceName = None,
     dtype: DtypeName = "float32",
     unknown: Unknown = None,
     ignore: Ignore = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write one prediction a node: .csv, .npz or .parquet.")
-    ] = None,
-    csv_safe: Annotated[
-        bool,
-        typer.Option("--csv-safe/--no-csv-safe", help="In a .csv, put ' before names that a spreadsheet would run."),
-    ] = True,
+    pairs: given.PairsFile = None,
+    links_of: given.LinksOf = None,
+    k: given.HowMany = 10,
+    out: given.Predictions = None,
+    csv_safe: given.CsvSafe = True,
     as_json: AsJson = False,
 ) -> None:
-    """Classify the nodes of a graph with a trained model."""
-    from portgnn.cli._prediction import run
+    """Classify the nodes of a graph with a trained model, or score its links."""
+    from portgnn.cli._links import run
 
     read = {"unknown": unknown or (), "ignore": ignore or ()}
     where: dict[str, Any] = {"backend": backend, "device": device, "dtype": dtype}
-    run(model, dataset, read, network=network, split=split, out=out, csv_safe=csv_safe, as_json=as_json, **where)
+    where |= {"split": split, "out": out, "csv_safe": csv_safe, "as_json": as_json}
+    run(model, dataset, read, pairs=pairs, node=links_of, k=k, network=network, **where)
 
 
 @app.command()
@@ -328,11 +302,32 @@ def backends(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def datasets(fetch: Fetch = None, accept_checksum: AcceptChecksum = False, as_json: AsJson = False) -> None:
-    """List the datasets that have a name, and where they are; or bring one here."""
-    from portgnn.cli._listings import run_datasets
+def datasets(
+    fetch: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Bring the files of this one here, and check them.",
+            autocompletion=_completion.datasets,
+        ),
+    ] = None,
+    accept_checksum: Annotated[
+        bool,
+        typer.Option("--accept-checksum", help="Of --fetch: trust a file that no checksum is known of, and keep its."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the datasets that have a name, and where they are."""
+    from portgnn.cli import _listings
 
-    run_datasets(fetch, accept_checksum, as_json)
+    if fetch is not None:
+        _listings.fetch_dataset(fetch, accept_checksum, as_json)
+    elif accept_checksum:
+        from portgnn.errors import ConfigError
+
+        raise ConfigError("--accept-checksum is of one dataset; name it with --fetch NAME")
+    else:
+        _listings.list_datasets(as_json)
 
 
 @app.command()

@@ -6,10 +6,10 @@ from typing import Any
 
 from typer.core import TyperCommand
 
-from portgnn.hyperparameters import DATA, EXECUTION, NETWORK, TRAINING
+from portgnn.hyperparameters import DATA, EXECUTION, LINKS, NETWORK, TRAINING
 
 OUTPUT = "output"
-ORDER = (DATA, NETWORK, TRAINING, EXECUTION, OUTPUT)
+ORDER = (DATA, NETWORK, TRAINING, LINKS, EXECUTION, OUTPUT)
 """Headings, as given to `typer.Option(rich_help_panel=...)`; options without one come last."""
 
 

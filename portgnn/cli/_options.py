@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -31,16 +32,40 @@ OwnNetwork = Annotated[
     str | None,
     typer.Option(metavar="MODULE:CLASS", help="The class of the model, where it is one of your own."),
 ]
-Fetch = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME", help="Bring the files of this one here, and check them.", autocompletion=_completion.datasets
-    ),
-]
-AcceptChecksum = Annotated[
-    bool,
-    typer.Option("--accept-checksum", help="Of --fetch: trust a file that no checksum is known of, and keep its own."),
-]
 AsJson = Annotated[
     bool, typer.Option("--json", help="One JSON document on stdout and nothing else.", rich_help_panel=OUTPUT)
+]
+
+PairsFile = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Of a model of links: pairs of nodes to score, a .csv of source,target."),
+]
+LinksOf = Annotated[
+    str | None, typer.Option(metavar="NODE", help="Of a model of links: a node whose best new links are wanted.")
+]
+HowMany = Annotated[int, typer.Option("-k", "--k", min=1, help="How many new links of the node.")]
+ReportSplit = Annotated[
+    str | None,
+    typer.Option(help="Report by this split, as for train; by default by the one that the model was trained with."),
+]
+Predictions = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write a line a node, or a pair: .csv, .npz or .parquet.")
+]
+CsvSafe = Annotated[
+    bool,
+    typer.Option("--csv-safe/--no-csv-safe", help="In a .csv, put ' before names that a spreadsheet would run."),
+]
+TrainingSplit = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=DATA,
+        help="given, public, random:TRAIN:VAL[:SEED] (nodes a class) or fraction:TRAIN:VAL[:SEED].",
+    ),
+]
+SaveFile = Annotated[
+    Path | None, typer.Option(rich_help_panel=OUTPUT, metavar="FILE", help="Save the model as safetensors.")
+]
+CheckpointFile = Annotated[
+    Path | None,
+    typer.Option(rich_help_panel=OUTPUT, metavar="FILE", help="Keep the run in a file from which it can be resumed."),
 ]

@@ -71,7 +71,7 @@ def _progress(as_json: bool, options: dict[str, Any]) -> Iterator[Report | None]
 
 def _epochs(options: dict[str, Any]) -> int:
     if options.get("resume") is None:
-        return named_preset(options["preset"], options.get("model")).epochs
+        return named_preset(options["preset"], options.get("model"), task=options.get("task")).epochs
     return load_run(options["resume"], own_network(options.get("model")))[0].config.epochs
 
 
@@ -113,7 +113,13 @@ def _next_step(result: TrainResult, save: Path | None, options: dict[str, Any]) 
         model += ["--network", result.model.config.model]
     predict, plot = shlex.join(["portgnn", "predict", *model]), shlex.join(["portgnn", "plot", *model])
     commands = f"{predict} --out nodes.csv", f"{plot} --out map.png"
+    if tasks.of(result.config).about == "pairs":
+        return ("Next, scores of the pairs that were held out, or the best new links of a node:", *_of_links(predict))
     return ("Next, the class of every node, or a map of the nodes:", *commands)
+
+
+def _of_links(predict: str) -> tuple[str, str]:
+    return f"{predict} --out links.csv", f"{predict} --links-of NODE"
 
 
 def _print_result(result: TrainResult) -> None:

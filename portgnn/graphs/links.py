@@ -8,13 +8,16 @@ the others.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.errors import ConfigError, GraphError
+from portgnn.graphs.arrays import Nodes
+from portgnn.graphs.graph import Graph
 from portgnn.graphs.pairs import Apart, Pairs, joined_pairs, pair_numbers
 from portgnn.random import stream_key, words64
 
@@ -114,3 +117,81 @@ def _share(what: str, share: float, of: int, name: str) -> int:
     if share and not count:
         raise ConfigError(f"{what}={share:g} of {of} edges of {name} is less than one; take a larger share, or 0")
     return count
+
+
+@dataclass(frozen=True, eq=False)
+class LinkGraph:
+    """A graph whose pairs of nodes are what is labelled, and its splits are of: to a run, what a `Graph` is elsewhere.
+
+    graph: with the message edges alone, and nothing said of its nodes. pairs: [p, 2], the edges that training asks
+    for, then those of validation and test with their negatives. labels: [p], 1 where an edge joins a pair, else 0.
+    train, val, test: numbers of pairs. Negatives of training are none of these: they are drawn anew each epoch.
+    """
+
+    graph: Graph
+    links: LinkSplit
+
+    @classmethod
+    def of(cls, graph: Graph, val: float, test: float, apart: float, seed: int) -> LinkGraph:
+        """Splits the edges of a graph; see `split_links`. Raises ConfigError where they have directions."""
+        if seed < 0:
+            raise ConfigError(
+                f"link_seed={seed}, which stands for a run's seed, is no seed without a run; give another"
+            )
+        if not graph.is_undirected:
+            raise ConfigError(
+                f"a link has no direction, and the edges of {graph.name} have; leave --directed out, in Python "
+                "undirected=False"
+            )
+        links = split_links(graph.adjacency, val, test, apart, seed, graph.name)
+        bare = dict.fromkeys(("labels", "train", "val", "test"))
+        return cls(replace(graph, adjacency=links.messages, class_names=(), **bare), links)  # type: ignore[arg-type]
+
+    @property
+    def name(self) -> str:
+        return self.graph.name
+
+    @property
+    def num_nodes(self) -> int:
+        return self.graph.num_nodes
+
+    @property
+    def num_features(self) -> int:
+        return self.graph.num_features
+
+    @property
+    def num_classes(self) -> int:
+        """Joined or not."""
+        return 2
+
+    @property
+    def num_outputs(self) -> int:
+        """A score."""
+        return 1
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        return np.concatenate([self.links.train, *(each.pairs for each in (self.links.val, self.links.test) if each)])
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        held = (each.joined for each in (self.links.val, self.links.test) if each)
+        return np.concatenate(
+            [np.ones(len(self.links.train), dtype=np.int64), *(each.astype(np.int64) for each in held)]
+        )
+
+    @property
+    def train(self) -> Nodes:
+        return np.arange(len(self.links.train))
+
+    @property
+    def val(self) -> Nodes | None:
+        return None if self.links.val is None else len(self.links.train) + np.arange(len(self.links.val.pairs))
+
+    @property
+    def test(self) -> Nodes | None:
+        return (
+            None
+            if self.links.test is None
+            else np.arange(len(self.pairs) - len(self.links.test.pairs), len(self.pairs))
+        )

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from portgnn import tasks
 from portgnn.checkpoints.model import Model
 from portgnn.errors import CheckpointError, ConfigError, GraphError
 from portgnn.graphs.checks import bare, checked_names
@@ -104,14 +105,14 @@ def predict(
     Or take `portgnn.classify`, which returns labels in the model's order and scores by part of the split.
 
     Features are normalised as on the graph that the model was trained on. unknown, ignore: the labels and columns to
-    leave out of the graph; see `portgnn.load_graph`.
+    leave out of the graph; see `portgnn.load_graph`. Of a model of links, the embeddings, [nodes, width].
 
     Raises GraphError where the graph's features do not fit the model or its classes are not the model's, ConfigError
     for class_names that the model does not have, CheckpointError for an unreadable file, OutOfMemoryError.
     """
     trained = trained_model(model_or_path)
     columns = None if class_names is None else _columns(trained.class_names, class_names)
-    logits = _logits_of(trained, _load(graph, None, unknown, ignore), backend_of(backend, device, dtype))
+    logits = _logits_of(trained, target_of(graph, None, unknown, ignore), backend_of(backend, device, dtype))
     return logits if columns is None else logits[:, columns]
 
 
@@ -137,7 +138,12 @@ def classify(
     Raises what `predict` and `portgnn.load_graph` raise.
     """
     trained = trained_model(model_or_path)
-    target = _load(graph, announce, unknown, ignore)
+    if tasks.of(trained.config).about != "nodes":
+        raise ConfigError(
+            "the model scores pairs of nodes and knows no classes; take portgnn.predict_links, in the shell "
+            "portgnn predict with --pairs or --links-of"
+        )
+    target = target_of(graph, announce, unknown, ignore)
     # Before the work: a split that cannot be made is no reason to wait.
     check_fit(trained, target)
     labels = labels_for(target, trained.class_names)
@@ -257,9 +263,10 @@ def _names(names: Sequence[str]) -> str:
     return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
 
 
-def _load(
+def target_of(
     graph: Target, announce: Callable[[str], None] | None, unknown: str | Sequence[str], ignore: str | Sequence[str]
 ) -> Graph:
+    """The graph that is asked about, read where it is a name or a path."""
     from portgnn.datasets import load_graph
     from portgnn.datasets.selection import selected, texts
 

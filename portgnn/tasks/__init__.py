@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from portgnn.metrics import PARTS, Curve, Quantity
 from portgnn.tasks.classes import Classes
+from portgnn.tasks.link import Link
 from portgnn.tasks.targets import Counted, Targets
 from portgnn.tasks.task import HEAD, Subject, Task
 
@@ -23,6 +24,7 @@ __all__ = [
 
 TASKS: dict[str, type[Task]] = {
     "classes": Classes,
+    "link": Link,
 }
 """Every task, by its name; the first that fits a graph's labels is what they are taken for."""
 
@@ -32,9 +34,10 @@ def of(config: Config, graph: Subject | None = None) -> Task:
     return TASKS[_recognised(graph) if config.task == "auto" else config.task](config, graph)
 
 
-def settled(config: Config, graph: Subject) -> Config:
-    """The recipe with the task that it comes to on this graph."""
-    return config.with_(task=_recognised(graph)) if config.task == "auto" else config
+def settled(config: Config, graph: Subject, seed: int | None = None) -> Config:
+    """The recipe with the task that it comes to on this graph. seed: the run's, where what depends on it is settled."""
+    config = config.with_(task=_recognised(graph)) if config.task == "auto" else config
+    return config if seed is None else TASKS[config.task].seeded(config, seed)
 
 
 def _recognised(graph: Subject | None) -> str:

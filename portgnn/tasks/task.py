@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from portgnn.errors import ConfigError
 from portgnn.graphs.split import Labelled, Part, split
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from portgnn.graphs.arrays import Nodes
     from portgnn.protocol import Array, Backend, Params
     from portgnn.recipe import Config
+
+About = Literal["nodes", "pairs"]
 
 HEAD = "head."
 """What the names of a head's parameters begin with, beside those of the layers."""
@@ -40,6 +42,9 @@ class Task(ABC):
     metrics: ClassVar[tuple[Metric, ...]] = ()
     """What is measured each epoch of the validation nodes, and of the test nodes at the end."""
 
+    about: ClassVar[About] = "nodes"
+    """What the outputs and the parts of a split are of."""
+
     def __init__(self, config: Config, graph: Subject | None = None) -> None:
         self.config, self._graph = config, graph
 
@@ -47,6 +52,11 @@ class Task(ABC):
     @abstractmethod
     def fits(cls, graph: Subject) -> bool:
         """Whether it is what the graph's labels are for: asked where the recipe names no task."""
+
+    @classmethod
+    def seeded(cls, config: Config, seed: int) -> Config:
+        """The recipe with what it leaves to the run's seed, and predictions need to know."""
+        return config
 
     @property
     def measures(self) -> Measures:

@@ -20,7 +20,7 @@ from portgnn.verification.oracle import MODEL, Course, Network
 
 FORMS = ("sparse", "dense")
 ADJACENCIES = ("csr", "dense")
-PRESETS = tuple(name for name, config in NAMED.items() if config.model == MODEL)
+PRESETS = tuple(name for name, config in NAMED.items() if config.model == MODEL and config.task == "auto")
 """Those of the network that `oracle` states, with a gradient by hand; `_models` has the others."""
 
 

@@ -1,0 +1,176 @@
+"""`portgnn predict` of a model of links: scores of pairs of nodes, or the best new links of one."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portgnn import datasets, tasks
+from portgnn._system.files import check_writable, write_atomically
+from portgnn.checkpoints.model import Model
+from portgnn.cli import _prediction
+from portgnn.cli._output import announce, print_json, print_line, print_table
+from portgnn.datasets.pairs import read_pairs
+from portgnn.errors import ConfigError
+from portgnn.prediction.links import ScoredLinks, check_task, predict_links
+from portgnn.prediction.predict import oriented
+from portgnn.registry import get_backend
+from portgnn.text import inert
+
+SHOWN = 20
+"""Pairs that the terminal shows."""
+
+
+def run(
+    model: Path,
+    dataset: str,
+    read: Mapping[str, Any],
+    *,
+    network: str | None,
+    pairs: Path | None,
+    node: str | None,
+    k: int,
+    **how: Any,
+) -> None:
+    """What `portgnn predict` does: `portgnn.cli._prediction.run` where the model is of nodes and so is the question."""
+    asks = pairs is not None or node is not None
+    if asks or tasks.of(Model.load(model, network).config).about == "pairs":
+        _run(model, dataset, read, network=network, pairs=pairs, node=node, k=k, **how)
+    else:
+        _prediction.run(model, dataset, read, network=network, **how)
+
+
+def _run(
+    model: Path,
+    dataset: str,
+    read: Mapping[str, Any],
+    *,
+    network: str | None,
+    pairs: Path | None,
+    node: str | None,
+    k: int,
+    split: str | None,
+    backend: str,
+    device: str | None,
+    dtype: str,
+    out: Path | None,
+    csv_safe: bool,
+    as_json: bool,
+) -> None:
+    """read: how to read the dataset, for `portgnn.load_graph`."""
+    if out is not None:
+        if out.suffix not in WRITERS:
+            raise ConfigError(f"--out {out} must end in {', '.join(WRITERS)}")
+        check_writable(out)
+    trained = Model.load(model, network)
+    check_task(trained)
+    if split is not None:
+        raise ConfigError("a model of links knows which edges it was trained on; leave --split out")
+    if pairs is not None and node is not None:
+        raise ConfigError("--pairs and --links-of are two questions; leave one of them out")
+    made = get_backend(backend, device=device, dtype=dtype)
+    graph = oriented(datasets.load_graph(dataset, announce=announce, **read), trained.config)[0]
+    asked = None if pairs is None else read_pairs(pairs, graph)
+    found = predict_links(trained, graph, asked, node=node, k=k, backend=made)
+    if out is not None:
+        write = partial(as_csv, safe=csv_safe) if out.suffix == ".csv" else WRITERS[out.suffix]
+        write_atomically(out, write(found))
+    for note in found.notes:
+        announce(f"{graph.name}: {note}.")
+    if not as_json:
+        _print_found(found, out)
+        return
+    print_json(
+        {
+            "model": str(model),
+            "dataset": found.graph.name,
+            "nodes": found.graph.num_nodes,
+            "backend": made.name,
+            "device": made.device,
+            "dtype": made.dtype,
+            "features": trained.config.normalize_features,
+            "held_out": found.held_out,
+            "links": [dict(zip(columns, row, strict=True)) for columns, row in _rows(found)],
+            "notes": list(found.notes),
+            "out": None if out is None else str(out),
+        }
+    )
+
+
+def _rows(found: ScoredLinks) -> list[tuple[list[str], tuple[Any, ...]]]:
+    columns = _columns(found)
+    names = list(columns)
+    return [(names, row) for row in zip(*(column.tolist() for column in columns.values()), strict=True)]
+
+
+def _print_found(found: ScoredLinks, out: Path | None) -> None:
+    for part, scores in found.held_out.items():
+        words = tasks.quantities()
+        print_line(f"{part} " + "  ".join(f"{words[name].words} {value:.4f}" for name, value in scores.items()))
+    rows = [
+        (source, target, f"{probability:.4f}", "edge" if joined else "")
+        for _, (source, target, probability, _, joined) in _rows(found)[:SHOWN]
+    ]
+    print_table(("source", "target", "probability", ""), rows)
+    if len(found.pairs) > SHOWN:
+        print_line(f"and {len(found.pairs) - SHOWN} more pairs")
+    if out is None:
+        announce("To keep every pair's score, add: --out links.csv")
+    else:
+        print_line(f"written to {out}")
+
+
+def _columns(found: ScoredLinks) -> dict[str, NDArray[Any]]:
+    """A pair a row: names of both nodes, how likely an edge is said to be, the logit, and 1 where the graph has it."""
+    graph = found.graph
+    ids = np.arange(graph.num_nodes).astype(np.str_).astype(object) if graph.node_ids is None else graph.node_ids
+    return {
+        "source": ids[found.pairs[:, 0]],
+        "target": ids[found.pairs[:, 1]],
+        "probability": found.probabilities,
+        "logit": found.scores,
+        "edge": found.joined.astype(np.int64),
+    }
+
+
+def as_csv(found: ScoredLinks, safe: bool = True) -> bytes:
+    """A line a pair. safe: names that a spreadsheet would take for formulas get a ' (`portgnn.text.inert`)."""
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, lineterminator="\n")
+    cells: dict[str, list[Any]] = {name: column.tolist() for name, column in _columns(found).items()}
+    if safe:
+        cells |= {name: [inert(text) for text in cells[name]] for name in ("source", "target")}
+    writer.writerow(cells)
+    writer.writerows(zip(*cells.values(), strict=True))
+    return file.getvalue().encode()
+
+
+def as_npz(found: ScoredLinks) -> bytes:
+    """source, target (names), probability, logit and edge, all [pairs], and pairs [pairs, 2]; no pickle."""
+    file = io.BytesIO()
+    columns: dict[str, Any] = _columns(found)
+    columns |= {name: columns[name].astype(np.str_) for name in ("source", "target")}
+    np.savez(file, pairs=found.pairs, **columns)
+    return file.getvalue()
+
+
+def as_parquet(found: ScoredLinks) -> bytes:
+    """The columns of `as_csv`. Raises ConfigError without pyarrow."""
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError:
+        raise ConfigError('a .parquet file needs pyarrow. Install it with: pip install "portgnn[data]"') from None
+    file = io.BytesIO()
+    parquet.write_table(pa.table(_columns(found)), file)
+    return file.getvalue()
+
+
+WRITERS: dict[str, Callable[[ScoredLinks], bytes]] = {".csv": as_csv, ".npz": as_npz, ".parquet": as_parquet}
