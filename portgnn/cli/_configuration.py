@@ -27,7 +27,7 @@ def train(options: dict[str, Any]) -> None:
     given = _given(options)
     values = {name: given.get(name, option.default) for name, option in OPTIONS.items()}
     # A run that goes on has these already; portgnn.train knows what they are by default in a new one.
-    values |= {name: given.get(name) for name in ("backend", "dtype", "preset", "seed")}
+    values |= {name: given.get(name) for name in ("backend", "dtype", "preset", "model", "seed")}
     values |= {name: value for name, value in given.items() if name not in OPTIONS}
     for name in options:
         values.setdefault(name, None)

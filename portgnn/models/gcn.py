@@ -35,6 +35,10 @@ class Convolution(Layer):
         return self.bias != "before"  # A (X W + 1 b) is not (A X) W + 1 b
 
     @property
+    def linear(self) -> bool:
+        return self.is_last and self.bias == "none"
+
+    @property
     def widens(self) -> bool:
         """Whether A H comes first, and W when all has been summed."""
         return self.number > 0 and self.fan_out > self.fan_in and self.bias != "before"

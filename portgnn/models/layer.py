@@ -91,6 +91,14 @@ class Layer:
         return False
 
     @property
+    def linear(self) -> bool:
+        """Whether all of the layer is linear in x: nothing is added to its output, and nothing activated.
+
+        The products with A of layers behind such ones, where they commute, are taken ahead of time as well.
+        """
+        return False
+
+    @property
     def reads_dense(self) -> bool:
         """Whether `message` takes no sparse features: it does more with them than to multiply."""
         return False

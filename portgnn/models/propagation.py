@@ -27,6 +27,10 @@ class Propagation(Layer):
     def commutes(self) -> bool:
         return not self.keeps
 
+    @property
+    def linear(self) -> bool:
+        return not self.keeps and not self.bias
+
     def parameters(self) -> Mapping[str, Parameter]:
         return {"bias": Parameter((self.fan_out,), "zeros", "bias")} if self.bias else {}
 

@@ -1,7 +1,8 @@
 """The simplified graph convolution (Wu et al. 2019, "Simplifying graph convolutional networks").
 
 Y = softmax(S^K X Theta) with S = D^-1/2 (A + I) D^-1/2 (eq. 8), and a bias as in the authors' code. Theta comes first
-here: S^K (X Theta) costs a class a column, and the product of S and X, which needs no gradient, is taken ahead of time.
+here: S^K (X Theta) costs a class a column; and S^K X, which needs no gradient, is taken ahead of time where that leaves
+less to do in a step.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ def place(
     layers = prepared.layers if layers is None else layers
     dense = prepared.config.adjacency == "dense"
     field = field_in(prepared.adjacency, _rows(prepared, nodes), layers)
-    features, numbers, multiplied = _features(prepared, field, layers[0], training, backend.dtype)
+    features, numbers, multiplied = _features(prepared, field, layers, training, backend.dtype)
     rest = placed_once(backend, layers[multiplied:], field.blocks[multiplied:], dense)
     index: tuple[Numbers | None, ...] = (None,) * len(layers)
     edge_index = index
@@ -64,18 +65,32 @@ def _rows(prepared: Prepared, nodes: Nodes | None) -> Nodes:
     return nodes
 
 
-def _features(
-    prepared: Prepared, field: Field, first: Layer, training: bool, dtype: str
-) -> tuple[Features, Numbers | None, bool]:
-    """The features that the first layer reads, the numbers of their stored values, and whether A is in them already.
-
-    A X is constant where nothing of X is dropped out, and then taken once. For sparse X it pays where its product costs
-    less than one with A and one with X.
+def foldable(layers: Sequence[Layer], training: bool) -> int:
+    """How many products with A, of the first layers, may be taken of the features ahead of time: A of the second layer
+    goes through a first one that is linear.
     """
-    block = field.blocks[0]
-    may_multiply = first.commutes and not (training and first.dropout) and prepared.config.adjacency != "dense"
-    if may_multiply and block is not None and not prepared.has_sparse_features:
-        return dense_product(block, prepared, field.levels[0], dtype), None, True
+    count = 0
+    for layer in layers:
+        if not layer.commutes or (training and layer.dropout):
+            break
+        count += 1
+        if not layer.linear:
+            break
+    return count
+
+
+def _features(
+    prepared: Prepared, field: Field, layers: Sequence[Layer], training: bool, dtype: str
+) -> tuple[Features, Numbers | None, int]:
+    """The features that the first layer reads, the numbers of their stored values, and how many layers' A is in them.
+
+    A X is constant where nothing of X is dropped out, and then taken once. Of sparse X as many products are taken as
+    leave the fewest stored values to multiply with in a step.
+    """
+    count = 0 if prepared.config.adjacency == "dense" else foldable(layers, training)
+    blocks = [block for block in field.blocks[:count] if block is not None]
+    if blocks and not prepared.has_sparse_features:
+        return dense_product(blocks, prepared, field.levels[0], dtype), None, count
     features: Any = prepared.features
     numbers = None
     if len(field.levels[0]) != prepared.graph.num_nodes:
@@ -83,11 +98,16 @@ def _features(
             ends = features.indptr
             numbers = stored_elements(ends[:-1][field.levels[0]], ends[1:][field.levels[0]]).astype(np.uint32)
         features = features[field.levels[0]]
-    if may_multiply and block is not None:
-        product = canonical_csr(block @ features)
-        if product.nnz <= block.nnz + features.nnz:
-            return product, None, True  # the numbers are those of the features, not of a product
-    return features, numbers, False
+    found, taken, product = features, 0, features
+    left = features.nnz + sum(block.nnz for block in blocks) if blocks else 0
+    for number, block in enumerate(blocks, start=1):
+        product = canonical_csr(block @ product)
+        cost = product.nnz + sum(later.nnz for later in blocks[number:])
+        if product.nnz > left:
+            break  # and further ones have more
+        if cost <= left:
+            found, taken, left = product, number, cost
+    return found, None if taken else numbers, taken  # the numbers are those of the features, not of a product
 
 
 def _targets(prepared: Prepared, nodes: Nodes | None, rows: Nodes) -> Targets:
@@ -98,8 +118,10 @@ def _targets(prepared: Prepared, nodes: Nodes | None, rows: Nodes) -> Targets:
     return prepared.task.targets(nodes, at, len(rows))
 
 
-def dense_product(block: sp.csr_array, prepared: Prepared, rows: Nodes, dtype: str) -> NDArray[Any]:
-    """A X for dense features, of which the block takes some rows. dtype: of the backend that it is for.
+def dense_product(blocks: Sequence[sp.csr_array], prepared: Prepared, rows: Nodes, dtype: str) -> NDArray[Any]:
+    """A X for dense features, of which the first block takes some rows; A A X for two blocks, and so on.
+
+    dtype: of the backend that it is for.
 
     Summed in float64 whatever is kept, a few columns at a time: the normalised features as a whole, in float64, would
     be the largest array of a run.
@@ -108,11 +130,14 @@ def dense_product(block: sp.csr_array, prepared: Prepared, rows: Nodes, dtype: s
     if isinstance(raw, sp.csr_array):  # kept dense all the same: there is one dense copy for all placements
         raw, scale, moments = prepared.features, None, None
     scale = None if scale is None else scale[rows, None]
-    product = np.empty((block.shape[0], raw.shape[1]), dtype=np.float64 if dtype == "float64" else np.float32)
+    product = np.empty((blocks[-1].shape[0], raw.shape[1]), dtype=np.float64 if dtype == "float64" else np.float32)
     for start in range(0, raw.shape[1], _COLUMNS):
         columns = slice(start, start + _COLUMNS)
         part: Any = raw[rows, columns].astype(np.float64)
         if moments is not None:
             part = moments.applied(part, columns)
-        product[:, columns] = block @ (part if scale is None else part * scale)
+        part = part if scale is None else part * scale
+        for block in blocks:
+            part = block @ part
+        product[:, columns] = part
     return product

@@ -18,7 +18,7 @@ from portgnn.cli._app import train as command
 from portgnn.configuration import LEVELS, OPTIONS, as_toml, effective, read_options
 from portgnn.errors import ConfigError
 from portgnn.loggers.tensorboard import TensorBoard
-from portgnn.presets import PRESETS
+from portgnn.presets import PRESETS, preset
 
 Streams = pytest.CaptureFixture[str]
 
@@ -266,3 +266,12 @@ def test_a_logger_that_cannot_write_is_one_line(capsys: Streams, tmp_path: Path)
     assert said == 2
     assert "error: TensorBoard cannot record the run: " in capsys.readouterr().err
     assert not kept.exists()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_command_trains_the_network_of_a_recipe(capsys: Streams, write: Any, name: str) -> None:
+    wanted = preset(name, epochs=1).model
+    shell = _json(capsys, "train", "--dataset", "karate", "--preset", name, "--epochs", "1")
+    assert shell["config"]["model"] == wanted
+    file = write(f'dataset = "karate"\npreset = "{name}"\nepochs = 1\n')
+    assert _json(capsys, "train", "--config", file)["config"] == shell["config"]

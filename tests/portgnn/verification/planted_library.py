@@ -83,8 +83,8 @@ def negative(monkeypatch: Patch) -> None:
 def other_rows(monkeypatch: Patch) -> None:
     right = placed.dense_product
 
-    def product(block: Any, prepared: Any, rows: Any, dtype: str) -> Any:
-        return right(block, prepared, np.roll(rows, 1), dtype)
+    def product(blocks: Any, prepared: Any, rows: Any, dtype: str) -> Any:
+        return right(blocks, prepared, np.roll(rows, 1), dtype)
 
     monkeypatch.setattr(placed, "dense_product", product)
 
