@@ -16,6 +16,7 @@ from bench.harness.known_peers import PEERS
 from bench.harness.progress import Progress
 from bench.harness.runner import Options, Runner
 from bench.harness.timing import Plan
+from portgnn.errors import ConfigError
 from portgnn.report import page
 from portgnn.report.documents import recognise
 
@@ -45,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     add("--report", type=Path, metavar="OUT.html", help="write a page, as `portgnn report` does")
     add("--article-compat", action="store_true", help="what each flaw of the article's protocol costs, and no more")
     add("--growth", action="store_true", help="time and memory against the number of edges, and no more")
+    add("--model", metavar="NAME", help="a network, or all, beside PyTorch Geometric's layers, and no more")
     add("--max-edges", type=float, default=1e7, metavar="N", help="largest graph of --growth")
     return made
 
@@ -95,11 +97,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.report is not None and given.article_compat:
         made.error("--article-compat makes a table and no page; leave --report out")
     try:
+        if given.model:
+            return networks(given)
         options = options_of(given)
         cases.selected(options.peers, tuple(PEERS))
         with Progress() as progress:
             run = produce(given, options, progress)
-    except ValueError as error:
+    except (ValueError, ConfigError) as error:
         made.error(str(error))
     write(run, given.json, given.report)
     print(table.markdown([run]), end="")
@@ -108,6 +112,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if any(row.get("status") in ("refused", "failed") and row.get("kind") == cases.OURS for row in run["rows"])
         else 0
     )
+
+
+def networks(given: argparse.Namespace) -> int:
+    """Milliseconds a step of networks on each dataset and device, in this interpreter, which has PyG."""
+    from bench.studies.networks import main as study
+
+    datasets, devices = given.datasets or ["cora"], given.devices or ["cpu"]
+    if given.json is not None and len(datasets) * len(devices) > 1:
+        raise ConfigError("--json takes the rows of one dataset on one device; name one with --datasets and --devices")
+    for dataset in datasets:
+        for device in devices:
+            asked = ["--networks", given.model, "--dataset", dataset, "--device", device]
+            for name in ("backends", "rounds", "epochs", "json"):
+                value = getattr(given, name)
+                asked += [] if value is None else [f"--{name}", ",".join(value) if name == "backends" else str(value)]
+            study(asked)
+    return 0
 
 
 def produce(given: argparse.Namespace, options: Options, progress: Progress) -> dict[str, Any]:

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from portgnn.api import classify, predict, train
     from portgnn.checkpoints.model import Model
     from portgnn.configuration import load_config
-    from portgnn.datasets import load_graph
+    from portgnn.datasets import load_graph, load_graphs
     from portgnn.errors import PortgnnError
     from portgnn.graphs.graph import Graph
+    from portgnn.graphs.sets import GraphSet
     from portgnn.models import Layer, Network, Parameter, Stacked
     from portgnn.prediction.links import ScoredLinks, predict_links
     from portgnn.registry import available_backends, get_backend
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Callback": "portgnn.results.callbacks",
     "Graph": "portgnn.graphs.graph",
+    "GraphSet": "portgnn.graphs.sets",
     "Layer": "portgnn.models",
     "Model": "portgnn.checkpoints.model",
     "Network": "portgnn.models",
@@ -42,6 +44,7 @@ _HOMES = {
     "get_backend": "portgnn.registry",
     "load_config": "portgnn.configuration",
     "load_graph": "portgnn.datasets",
+    "load_graphs": "portgnn.datasets",
     "predict": "portgnn.api",
     "predict_links": "portgnn.prediction.links",
     "train": "portgnn.api",
@@ -52,6 +55,7 @@ _HOMES = {
 __all__ = [
     "Callback",
     "Graph",
+    "GraphSet",
     "Layer",
     "Model",
     "Network",
@@ -67,6 +71,7 @@ __all__ = [
     "get_backend",
     "load_config",
     "load_graph",
+    "load_graphs",
     "predict",
     "predict_links",
     "train",

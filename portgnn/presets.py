@@ -20,7 +20,7 @@ from portgnn.hyperparameters import hyperparameters, meant
 from portgnn.models import NETWORKS, name_of, network_class
 from portgnn.models.network import Network
 from portgnn.recipe import Config as Config
-from portgnn.recipe import known, network_hyperparameters, networks_with
+from portgnn.recipe import alone, known, network_hyperparameters, networks_with
 
 PRESETS: dict[str, Config] = {
     "kipf": Config(),
@@ -144,7 +144,7 @@ def _check_names(kind: type[Network], overrides: dict[str, Any]) -> None:
 def checked(name: str, value: Any) -> Any:
     """The value of one hyperparameter, of whichever network, as a recipe has it. Raises ConfigError."""
     if name in hyperparameters(Config):
-        return getattr(preset("kipf", **{name: value}), name)
+        return alone(name, value)
     return known()[name].checked(value)
 
 

@@ -213,6 +213,18 @@ class Batching(Protocol):
         """
 
 
+@runtime_checkable
+class Widening(Protocol):
+    """What an adapter may have whose parameters can be bfloat16: room for an optimizer that computes in float32."""
+
+    def widened(self, inner: Optimizer) -> Optimizer:
+        """An optimizer of this instance's parameters that lets `inner` take the steps.
+
+        With bfloat16 `inner` gets float32 copies, which the state keeps, and gradients in float32, as from
+        `portgnn.parts.MasterWeights`; with a wider dtype the result is `inner` itself.
+        """
+
+
 EdgeHandle: TypeAlias = Any
 """Edges on a device, as `MessagePassing.edges` made them: opaque to all but their maker."""
 

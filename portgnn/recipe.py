@@ -13,8 +13,6 @@ from portgnn.hyperparameters import (
     LINKS,
     NETWORK,
     NOT_NEGATIVE,
-    POSITIVE,
-    RATE,
     SHARE,
     TRAINING,
     Bounds,
@@ -28,6 +26,7 @@ from portgnn.hyperparameters import (
 from portgnn.models import NETWORKS, name_of, network_class
 from portgnn.models.layer import hops_of
 from portgnn.models.network import Network
+from portgnn.optimization import Optimization, check_optimization
 from portgnn.text import shown
 
 Stopping = Literal["window", "patience"]
@@ -52,25 +51,48 @@ def _is_count(word: str) -> bool:
     return word.isascii() and word.isdecimal() and len(word) < 20 and 0 < int(word) < 2**31
 
 
+def _as_rule(given: Any) -> Any:
+    """A rule for features as a recipe has it: older files and code have True and False."""
+    plain = plain_number(given)
+    return ("row" if plain else "none") if isinstance(plain, bool) else given
+
+
 def _as_text(fanout: Any) -> Any:
-    """One number, or a list, tuple or array of numbers and "all", as a recipe keeps them; anything else as it is."""
+    """One number, or a list, tuple or array of numbers and "all", as a recipe keeps them.
+
+    Raises ConfigError for anything else.
+    """
     listed = fanout.tolist() if hasattr(fanout, "tolist") else fanout
     words = [plain_number(each) for each in (listed if isinstance(listed, list | tuple) else [listed])]
     counts = [type(each) is int and 0 < each < 2**31 for each in words]
     if words and all(count or each == "all" for count, each in zip(counts, words, strict=True)):
         return ",".join(map(str, words))
+    words = fanout.split(",") if isinstance(fanout, str) else [""]
+    if not all(word.strip() == "all" or _is_count(word.strip()) for word in words):
+        written = shown(fanout, 80)
+        raise ConfigError(f'fanout={written} must be numbers above 0 and below 2**31, or "all", as in 15,10 or all')
     return fanout
 
 
+_FORMS = {"normalize_features": _as_rule, "fanout": _as_text}
+"""What is made of some values before they are checked."""
+
+
+def alone(name: str, value: Any) -> Any:
+    """The value of a hyperparameter of training as a recipe has it, whatever the others are. Raises ConfigError."""
+    return hyperparameters(Config)[name].checked(_FORMS[name](value) if name in _FORMS else value)
+
+
 @dataclass(frozen=True)
-class Config:
+class Config(Optimization):
     """All hyperparameters of one run. Raises ConfigError for a value that cannot be used.
 
     `Config(model="gat", heads=4, epochs=100)` has the fields of that network beside those below; model is a name, or a
     class. The records of each network are a class of their own, made by `config_of`.
 
-    A field added here is an option of the command line, a key of configuration files, an argument of `portgnn.train`
-    and a parameter of the estimator; the docstring below a field says what its help has no room for.
+    Those of its optimizer are in `portgnn.optimization`. A field added here or there is an option of the command line,
+    a key of configuration files, an argument of `portgnn.train` and a parameter of the estimator; the docstring below
+    a field says what its help has no room for.
     """
 
     network_class: ClassVar[type[Network]]
@@ -93,16 +115,6 @@ class Config:
         5e-4, "Penalty l2/2 * |W0|^2 on the first layer's weight, part of the loss.", TRAINING, bounds=NOT_NEGATIVE,
         names=("l2_reg",),
     )  # fmt: skip
-    weight_decay: float = hyperparameter(
-        0.0, "L2 on every parameter, inside Adam.", TRAINING, bounds=NOT_NEGATIVE, names=("decay",)
-    )
-    """Added to every gradient as weight_decay * parameter; not part of the reported loss."""
-    learning_rate: float = hyperparameter(0.01, "Adam's step size.", TRAINING, bounds=POSITIVE, names=("step_size",))
-    beta1: float = hyperparameter(0.9, "Adam's decay of the first moment.", TRAINING, bounds=RATE)
-    beta2: float = hyperparameter(0.999, "Adam's decay of the second moment.", TRAINING, bounds=RATE)
-    eps: float = hyperparameter(
-        1e-8, "Adam's epsilon, outside the root.", TRAINING, bounds=POSITIVE, names=("epsilon",)
-    )
     epochs: int = hyperparameter(
         200, "Epochs at most.", TRAINING, bounds=_EPOCHS, names=("n_epochs", "num_epochs", "max_epochs", "max_iter")
     )
@@ -190,16 +202,12 @@ class Config:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", name_of(type(self).network_class))
-        given: Any = plain_number(self.normalize_features)
-        if isinstance(given, bool):
-            object.__setattr__(self, "normalize_features", "row" if given else "none")
-        object.__setattr__(self, "fanout", _as_text(self.fanout))
+        for name, form in _FORMS.items():
+            object.__setattr__(self, name, form(getattr(self, name)))
         check(self)
+        check_optimization(self)
         network = self.network  # whose own rules may join several values
-        words = self.fanout.split(",") if isinstance(self.fanout, str) else [""]
-        if not all(word.strip() == "all" or _is_count(word.strip()) for word in words):
-            written = shown(self.fanout, 80)
-            raise ConfigError(f'fanout={written} must be numbers above 0 and below 2**31, or "all", as in 15,10 or all')
+        words = self.fanout.split(",")
         layers = network.built(1, 1) if self.loader == "neighbor" or self.adjacency == "dense" else ()
         if self.loader == "neighbor" and len(words) not in (1, hops_of(layers)):
             raise ConfigError(

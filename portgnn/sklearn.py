@@ -79,11 +79,24 @@ class GCNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         **hyperparameters: Any,
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in ("self", "hyperparameters")}
-        unknown = [name for name in hyperparameters if name not in RECIPE]
+        names = [*RECIPE, *_of_own(model)]
+        unknown = [name for name in hyperparameters if name not in names]
         if unknown:
-            raise TypeError(f"GCNClassifier has no parameter {unknown[0]!r}.{near_matches(unknown[0], RECIPE)}")
-        for name, value in (given | dict.fromkeys(RECIPE) | hyperparameters).items():
+            raise TypeError(f"GCNClassifier has no parameter {unknown[0]!r}.{near_matches(unknown[0], names)}")
+        for name, value in (given | dict.fromkeys(names) | hyperparameters).items():
             setattr(self, name, value)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """All parameters by name, the hyperparameters of a network of one's own among them."""
+        found: dict[str, Any] = super().get_params(deep)
+        return found | {name: getattr(self, name, None) for name in _of_own(self.model)}
+
+    def set_params(self, **params: Any) -> GCNClassifier:
+        """Sets parameters by name; the network first, whose own hyperparameters may follow."""
+        if "model" in params:
+            super().set_params(model=params.pop("model"))
+        super().set_params(**params)
+        return self
 
     def fit(self, X: Any, y: Any, eval_set: tuple[Any, Any] | None = None) -> GCNClassifier:
         """Trains on the nodes X [n] with labels y [n].
@@ -172,6 +185,14 @@ class GCNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         shared = ("graph", "node_features")
         parameters = self.get_params(deep=False).items()
         return type(self)(**{name: value if name in shared else deepcopy(value) for name, value in parameters})
+
+
+def _of_own(model: Any) -> list[str]:
+    """The hyperparameters that a network of the user's own has beside all others; none for what is no network."""
+    try:
+        return [] if model is None else [name for name in known(model) if name not in RECIPE]
+    except ConfigError:
+        return []  # `fit` says what is wrong
 
 
 def _with_recipe(constructor: Any) -> inspect.Signature:

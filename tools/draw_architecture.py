@@ -59,6 +59,7 @@ FLOW = {
     "metrics": "what is measured, by name",
     "presets": "named recipes",
     "recipe": "a run's hyperparameters",
+    "optimization": "the optimizer's among them",
     "hyperparameters": "their fields, rules and help",
     "registry": "backends by name",
     "parts": "what adapters share",

@@ -147,11 +147,13 @@ class JAXBackend:
     ) -> Optimizer:
         wide = jnp.dtype("float32" if self.dtype == "bfloat16" else self.dtype)
         zeros = partial(jnp.zeros, dtype=wide, device=self._device)
-        adam = Adam(zeros, jnp.sqrt, learning_rate, beta1, beta2, eps, weight_decay)
+        return self.widened(Adam(zeros, jnp.sqrt, learning_rate, beta1, beta2, eps, weight_decay))
+
+    def widened(self, inner: Optimizer) -> Optimizer:
         if self.dtype != "bfloat16":
-            return adam
+            return inner
         bits = (lambda x: x.view(jnp.int32), lambda x: x.view(jnp.float32))
-        return MasterWeights(adam, lambda x: x.astype(wide), lambda x: x.astype(self._float), *bits)
+        return MasterWeights(inner, lambda x: x.astype(jnp.float32), lambda x: x.astype(self._float), *bits)
 
     def compile(self, step: Step) -> Run:
         loops: dict[bool, Callable[..., tuple[State, jax.Array]]] = {}

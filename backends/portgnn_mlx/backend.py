@@ -199,11 +199,15 @@ class MLXBackend:
             return HostAdam(self.dtype, learning_rate, beta1, beta2, eps, weight_decay)
         wide = mx.float32 if self._float == mx.bfloat16 else self._float
         kind = KernelAdam if self._adam_has_kernel else Adam
-        adam = kind(partial(mx.zeros, dtype=wide), mx.sqrt, learning_rate, beta1, beta2, eps, weight_decay)
-        if self._float == wide:
-            return adam
+        return self.widened(
+            kind(partial(mx.zeros, dtype=wide), mx.sqrt, learning_rate, beta1, beta2, eps, weight_decay)
+        )
+
+    def widened(self, inner: Optimizer) -> Optimizer:
+        if self._float != mx.bfloat16:
+            return inner
         bits = (lambda x: x.view(mx.int32), lambda x: x.view(mx.float32))
-        return MasterWeights(adam, lambda x: x.astype(wide), lambda x: x.astype(self._float), *bits)
+        return MasterWeights(inner, lambda x: x.astype(mx.float32), lambda x: x.astype(self._float), *bits)
 
     def compile(self, step: Step) -> Run:
         def several(state: State, keys: Any) -> tuple[State, list[mx.array]]:

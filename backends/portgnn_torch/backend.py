@@ -231,11 +231,13 @@ class TorchBackend:
         weight_decay: Mapping[str, float] | None = None,
     ) -> Optimizer:
         rates = (learning_rate, beta1, beta2, eps, weight_decay)
-        adam: Optimizer = KernelAdam(*rates) if self._form is Form.KERNEL else FusedAdam(*rates)
+        return self.widened(KernelAdam(*rates) if self._form is Form.KERNEL else FusedAdam(*rates))
+
+    def widened(self, inner: Optimizer) -> Optimizer:
         if self._float != torch.bfloat16:
-            return adam
+            return inner
         bits = (lambda x: x.view(torch.int32), lambda x: x.view(torch.float32))
-        return MasterWeights(adam, lambda x: x.float(), lambda x: x.to(self._float), *bits)
+        return MasterWeights(inner, lambda x: x.float(), lambda x: x.to(self._float), *bits)
 
     def compile(self, step: Step) -> Run:
         def fetch(metrics: list[tuple[torch.Tensor, ...]]) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
 """Milliseconds a training step of every network, beside PyTorch Geometric's own layers, in one run.
 
-python bench/studies/networks.py [--networks gat,sage] [--dataset cora|arxiv-size] [--device cuda|cpu]
+python bench/studies/networks.py [--networks all|gat,sage] [--dataset cora|arxiv-size] [--device cuda|cpu]
     [--backends torch,jax,numpy] [--peers eager,compiled,csr] [--rounds 7] [--epochs 64] [--json bench/results/...]
 
 Each network has its own recipe (`portgnn.presets`), in float32. A turn is so many epochs of training steps; turns of
@@ -17,7 +17,7 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -130,9 +130,9 @@ def measured(graph: Graph, network: str, options: Any) -> dict[str, Any]:
             "failed": failed}  # fmt: skip
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", default=",".join(NETWORKS))
+    parser.add_argument("--networks", default="all")
     parser.add_argument("--dataset", default="cora")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--backends", default="torch,torch:all")
@@ -140,7 +140,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    asked = list(NETWORKS) if options.networks == "all" else options.networks.split(",")
     warnings.filterwarnings("ignore")
     graph = graph_of(options.dataset)
     facts = machine() | {"torch": torch.__version__, "threads": torch.get_num_threads()}
@@ -148,7 +149,7 @@ def main() -> None:
         facts["gpu"] = torch.cuda.get_device_name()
     document = {"kind": "networks", "dataset": options.dataset, "device": options.device, "machine": facts,
                 "rounds": options.rounds, "epochs": options.epochs, "rows": []}  # fmt: skip
-    for network in options.networks.split(","):
+    for network in asked:
         row = measured(graph, network, options)
         document["rows"].append(row)
         said = "  ".join(f"{name} {value:.3f}" for name, value in row["ms"].items())

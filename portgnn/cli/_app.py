@@ -12,7 +12,17 @@ from portgnn.cli import _options as given
 from portgnn.cli._examples import epilog
 from portgnn.cli._grouped import OUTPUT, Grouped
 from portgnn.cli._hyperparameters import with_hyperparameters, with_options_of
-from portgnn.cli._options import AsJson, BackendName, DeviceName, DtypeName, Ignore, OwnNetwork, Unknown
+from portgnn.cli._options import (
+    AcceptChecksum,
+    AsJson,
+    BackendName,
+    DeviceName,
+    DtypeName,
+    Fetch,
+    Ignore,
+    OwnNetwork,
+    Unknown,
+)
 from portgnn.hyperparameters import DATA, EXECUTION, NETWORK, TRAINING
 from portgnn.models import NETWORKS
 from portgnn.presets import PRESETS
@@ -302,32 +312,11 @@ def backends(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def datasets(
-    fetch: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Bring the files of this one here, and check them.",
-            autocompletion=_completion.datasets,
-        ),
-    ] = None,
-    accept_checksum: Annotated[
-        bool,
-        typer.Option("--accept-checksum", help="Of --fetch: trust a file that no checksum is known of, and keep its."),
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """List the datasets that have a name, and where they are."""
-    from portgnn.cli import _listings
+def datasets(fetch: Fetch = None, accept_checksum: AcceptChecksum = False, as_json: AsJson = False) -> None:
+    """List the datasets that have a name, and where they are; or bring one here."""
+    from portgnn.cli._listings import run_datasets
 
-    if fetch is not None:
-        _listings.fetch_dataset(fetch, accept_checksum, as_json)
-    elif accept_checksum:
-        from portgnn.errors import ConfigError
-
-        raise ConfigError("--accept-checksum is of one dataset; name it with --fetch NAME")
-    else:
-        _listings.list_datasets(as_json)
+    run_datasets(fetch, accept_checksum, as_json)
 
 
 @app.command()

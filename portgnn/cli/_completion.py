@@ -19,9 +19,9 @@ def backends() -> list[str]:
 
 def datasets() -> list[str]:
     """Names; where none fits, a shell goes on with files."""
-    from portgnn.datasets import dataset_names
+    from portgnn.datasets import dataset_names, graph_set_names
 
-    return list(dataset_names())
+    return [*dataset_names(), *graph_set_names()]
 
 
 def dtypes() -> list[str]:

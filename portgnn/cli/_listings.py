@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from portgnn.cli._output import announce, print_json, print_line, print_table
+from portgnn.errors import ConfigError
 from portgnn.protocol import BackendClass
 from portgnn.registry import Registered, backend_class, registered_backends
 
@@ -67,12 +68,22 @@ def list_models(as_json: bool) -> None:
     announce("Next, train one:", "portgnn train --model NAME")
 
 
-def list_datasets(as_json: bool) -> None:
-    from portgnn.datasets import describe_datasets
+def run_datasets(fetch: str | None, accept_checksum: bool, as_json: bool) -> None:
+    """Lists the datasets, or brings the files of one here."""
+    if fetch is not None:
+        fetch_dataset(fetch, accept_checksum, as_json)
+    elif accept_checksum:
+        raise ConfigError("--accept-checksum is of one dataset; name it with --fetch NAME")
+    else:
+        list_datasets(as_json)
 
-    records = describe_datasets()
+
+def list_datasets(as_json: bool) -> None:
+    from portgnn.datasets import describe_datasets, describe_graph_sets
+
+    records, sets = describe_datasets(), describe_graph_sets()
     if as_json:
-        print_json(records)
+        print_json([*records, *sets])
         return
     sizes = ("nodes", "edges", "features", "classes")
     rows = [
@@ -85,6 +96,18 @@ def list_datasets(as_json: bool) -> None:
         for record in records
     ]
     print_table(("dataset", *sizes, "at hand", "description"), rows, give_up=("features", "classes", "edges"))
+    print_line("")
+    rows = [
+        (
+            each["name"],
+            f"{each['graphs']:,}",
+            str(each["classes"]),
+            each["at_hand"] or "to be fetched",
+            each["description"],
+        )
+        for each in sets
+    ]
+    print_table(("set of graphs", "graphs", "classes", "at hand", "description"), rows, give_up=("classes",))
     announce("Next, train on one:", "portgnn train --dataset NAME")
 
 

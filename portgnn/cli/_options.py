@@ -32,6 +32,16 @@ OwnNetwork = Annotated[
     str | None,
     typer.Option(metavar="MODULE:CLASS", help="The class of the model, where it is one of your own."),
 ]
+Fetch = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Bring the files of this one here, and check them.", autocompletion=_completion.datasets
+    ),
+]
+AcceptChecksum = Annotated[
+    bool,
+    typer.Option("--accept-checksum", help="Of --fetch: trust a file that no checksum is known of, and keep its own."),
+]
 AsJson = Annotated[
     bool, typer.Option("--json", help="One JSON document on stdout and nothing else.", rich_help_panel=OUTPUT)
 ]

@@ -13,15 +13,22 @@ import numpy as np
 from portgnn._system.files import exists, is_file, is_folder
 from portgnn._system.untrusted import memory_limit
 from portgnn.datasets._catalog import DATASETS, Dataset
+from portgnn.datasets._collections import COLLECTIONS
 from portgnn.datasets._pins import accepting
 from portgnn.datasets.download import fetch_all
 from portgnn.datasets.selection import selected, texts
+from portgnn.datasets.sets import graph_set_names as graph_set_names
+from portgnn.datasets.sets import is_graph_set as is_graph_set
+from portgnn.datasets.sets import load_graphs as load_graphs
 from portgnn.datasets.splits import with_split
 from portgnn.errors import ConfigError, DatasetError, DownloadError, near_matches
 from portgnn.graphs.graph import Graph
 from portgnn.text import shortened
 
-__all__ = ["Dataset", "dataset_names", "describe_datasets", "load_graph"]
+__all__ = [
+    "Dataset", "dataset_names", "describe_datasets", "fetch_files", "graph_set_names", "is_graph_set", "load_graph",
+    "load_graphs",
+]  # fmt: skip
 
 DEFAULT = "cora"
 STAND_IN = "csbm-cora"
@@ -82,11 +89,13 @@ def _load(
         return selected(_default_graph(announce), unknown, ignore)
     if dataset in DATASETS:
         return selected(DATASETS[dataset].load(announce=announce), unknown, ignore)
+    if is_graph_set(dataset):
+        raise DatasetError(f"{shortened(dataset)} is a set of graphs and not one graph; take portgnn.load_graphs")
     path = Path(dataset)
     if not dataset or not exists(path):
         raise DatasetError(
             f"There is no dataset {shortened(dataset)!r}, and no file or folder of that name."
-            f"{near_matches(dataset, DATASETS)}"
+            f"{near_matches(dataset, [*DATASETS, *COLLECTIONS])}"
         )
     graph = _read(path, unknown, ignore)
     if announce is not None:
@@ -152,10 +161,12 @@ def fetch_files(
 
     accept_checksum, announce: see `load_graph`. Raises DatasetError, DownloadError.
     """
-    if name not in DATASETS:
-        raise DatasetError(f"There is no dataset {shortened(name)!r}.{near_matches(name, DATASETS)}")
+    known = {each: dataset.files for each, dataset in DATASETS.items()}
+    known |= {each: (found.file,) for each, found in COLLECTIONS.items()}
+    if name not in known:
+        raise DatasetError(f"There is no dataset {shortened(name)!r}.{near_matches(name, known)}")
     with accepting(accept_checksum):
-        return fetch_all(DATASETS[name].files, announce=announce)
+        return fetch_all(known[name], announce=announce)
 
 
 def describe_datasets() -> list[dict[str, Any]]:
@@ -167,6 +178,14 @@ def describe_datasets() -> list[dict[str, Any]]:
     """
     texts = ("name", "description", "source", "paper", "licence", "nodes", "edges", "features", "classes")
     return [{key: getattr(entry, key) for key in texts} | {"at_hand": entry.at_hand()} for entry in DATASETS.values()]
+
+
+def describe_graph_sets() -> list[dict[str, Any]]:
+    """One record for each set of graphs that has a name: name, description, source, paper, licence, graphs, classes and
+    at_hand, as in `describe_datasets`.
+    """
+    keys = ("name", "description", "source", "paper", "licence", "graphs", "classes")
+    return [{key: getattr(each, key) for key in keys} | {"at_hand": each.at_hand()} for each in COLLECTIONS.values()]
 
 
 def _default_graph(announce: Callable[[str], None] | None) -> Graph:

@@ -23,7 +23,7 @@ from portgnn.graphs.labels import SPLIT_WORDS, classes_of
 NODE_TEXT = ("id", "label", "split")
 EDGE_TEXT = ("source", "target")
 
-_READERS = {".csv": read_csv, ".parquet": read_parquet}
+READERS = {".csv": read_csv, ".parquet": read_parquet}
 
 
 def read_folder(folder: Path, unknown: Collection[str] = (), ignore: Collection[str] = ()) -> Graph:
@@ -41,11 +41,11 @@ def read_folder(folder: Path, unknown: Collection[str] = (), ignore: Collection[
     Raises DatasetError naming file, line and column.
     """
     check_ignored(ignore, ignore, str(folder), needed=("id", *EDGE_TEXT))
-    nodes_path, edges_path = _path(folder, "nodes"), _path(folder, "edges")
-    nodes = _READERS[nodes_path.suffix](nodes_path, lambda name: name in NODE_TEXT, _check_nodes, ignore)
+    nodes_path, edges_path = path_of(folder, "nodes"), path_of(folder, "edges")
+    nodes = READERS[nodes_path.suffix](nodes_path, lambda name: name in NODE_TEXT, _check_nodes, ignore)
     if not nodes.rows:
         raise DatasetError(f"{nodes_path} names no node")
-    edges = _READERS[edges_path.suffix](
+    edges = READERS[edges_path.suffix](
         edges_path, lambda name: name in EDGE_TEXT, lambda path, names: _check_edges(path, names, ignore), ignore
     )
     check_ignored(ignore, [*nodes.names, *edges.names], str(folder))
@@ -96,8 +96,8 @@ def _check_edges(path: Path, names: list[str], ignore: Collection[str]) -> None:
         )
 
 
-def _path(folder: Path, name: str) -> Path:
-    found = [path for suffix in _READERS if is_file(path := folder / f"{name}{suffix}")]
+def path_of(folder: Path, name: str) -> Path:
+    found = [path for suffix in READERS if is_file(path := folder / f"{name}{suffix}")]
     if not found:
         raise DatasetError(
             f"{folder} has no {name}.csv; a graph's folder holds nodes.csv and edges.csv (or "

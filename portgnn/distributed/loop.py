@@ -17,7 +17,7 @@ from portgnn.graphs.split import Split, split
 from portgnn.loaders.source import Source
 from portgnn.parts import plain_loop
 from portgnn.protocol import Array, Backend, Collectives, Params, Run, State
-from portgnn.training import Epochs, make_loss, make_measure, make_step, validated
+from portgnn.training import Epochs, make_loss, make_measure, make_step, scheduled, validated
 from portgnn.training.memory import is_exhaustion
 
 Result = TypeVar("Result")
@@ -71,6 +71,7 @@ class Distributed:
         loss = make_loss(partitioned(backend), operands, self.problem, self._adds_penalty)
         measure = None if held_out is None else self._evaluation(held_out.nodes)
         step = validated(make_step(backend, self.problem, loss, self._summed), measure)
+        step = scheduled(backend, self.problem.config, step)
         if collectives.compiled:
             return backend.compile(step)
 

@@ -16,9 +16,8 @@ from portgnn.loaders.batch import HostBatch, Tree, as_tree, assemble, from_tree,
 from portgnn.loaders.cluster import Clusters
 from portgnn.loaders.inference import Inference
 from portgnn.loaders.source import Source
-from portgnn.parts import plain_batches
-from portgnn.protocol import Array, Backend, Batching, Params, State
-from portgnn.training import Epochs, make_loss, make_step, objective, parameters_of
+from portgnn.protocol import Array, Backend, Params, State
+from portgnn.training import BatchSteps, Epochs, make_loss, objective, parameters_of
 
 
 class Sampled:
@@ -42,8 +41,7 @@ class Sampled:
 
     def make_run(self, validate: bool) -> Epochs:
         backend = self.backend
-        step = make_step(backend, self.problem, self._loss)
-        batched = backend.compile_batches(step) if isinstance(backend, Batching) else plain_batches(backend, step)
+        step = BatchSteps(backend, self.problem, self._loss)
         held_out = HeldOut(backend, self.problem, split(self.problem.graph, "val").nodes) if validate else None
 
         def run(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
@@ -55,11 +53,14 @@ class Sampled:
                         counts.append(batch.count)
                         placed = as_tree(place_batch(backend, batch))
                         del batch  # two more are held ahead; this one need not stay while the step works
-                        state, (loss,) = batched(state, epoch, placed)
+                        state, loss = step(state, epoch, placed, counts[-1])
                         del placed
                         losses.append(loss)
+                state = step.finished(state, epoch)
                 row = [float(np.average([float(backend.to_numpy(loss)) for loss in losses], weights=counts))]
-                rows.append(row + (held_out.measure(parameters_of(state)) if held_out else []))
+                row += held_out.measure(parameters_of(state)) if held_out else []
+                state = step.scheduled(state, row)
+                rows.append(row)
             return state, np.array(rows, dtype=np.float64)
 
         return Epochs(run, self.problem.task.measures, held_out.count if held_out else 0)

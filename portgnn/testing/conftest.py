@@ -11,7 +11,7 @@ import pytest
 from portgnn.protocol import Backend, Joining
 from portgnn.testing.gradient_cases import GRADIENT_CASES, LEAST
 from portgnn.testing.gradient_ties import TIES, at_the_edge
-from portgnn.testing.plugin import BACKEND, DRAW
+from portgnn.testing.plugin import BACKEND, DRAW, NETWORKS
 from portgnn.verification import CHECKS
 from portgnn.verification.cases import Recipe
 from portgnn.verification.check import Check
@@ -45,7 +45,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     backend = metafunc.config.stash.get(BACKEND, None)
     if backend is None:
         raise pytest.UsageError("name the backend to test: --backend NAME (see `portgnn backends`)")
-    checks = [check for check in CHECKS if backend.dtype in check.dtypes]
+    checks = [check for check in (*CHECKS, *metafunc.config.stash[NETWORKS]) if backend.dtype in check.dtypes]
     if "drawn" in metafunc.fixturenames:
         metafunc.parametrize("drawn", [_param(backend, check) for check in checks if check.full is None])
     if "fixed" in metafunc.fixturenames:

@@ -8,10 +8,13 @@ import pytest
 
 if TYPE_CHECKING:
     from portgnn.protocol import Backend
+    from portgnn.verification.check import Check
     from portgnn.verification.draw import Draw
 
 BACKEND: pytest.StashKey[Backend] = pytest.StashKey()
 DRAW: pytest.StashKey[Draw] = pytest.StashKey()
+NETWORKS: pytest.StashKey[tuple[Check, ...]] = pytest.StashKey()
+"""The checks of the networks that the run is asked for."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -28,6 +31,10 @@ def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Pa
     group.addoption("--examples", type=int, default=20, help="drawn cases a check (default 20)")
     group.addoption("--draw", type=int, help="seed of all that is drawn, to repeat a run (default: a fresh one)")
     group.addoption("--epochs", type=int, default=200, help="epochs of a trajectory (default 200)")
+    group.addoption(
+        "--model", action="append", default=[], metavar="NAME",
+        help="check a network too: its name, package.module:Class or all; may be given several times",
+    )  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,6 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if name is None or not hasattr(config.option, "examples"):
         return
     from portgnn.errors import BackendError, ConfigError
+    from portgnn.verification import network_checks
     from portgnn.verification.draw import Draw, fresh_seed
     from portgnn.verification.resolve import resolve
 
@@ -43,6 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         config.stash[BACKEND] = resolve(name, config.getoption("--device"), config.getoption("--dtype"))
         config.stash[DRAW] = Draw(fresh_seed() if given is None else given, config.stash[BACKEND].dtype)
+        config.stash[NETWORKS] = network_checks(config.getoption("--model"))
     except (BackendError, ConfigError) as error:
         raise pytest.UsageError(str(error)) from None
 

@@ -9,9 +9,12 @@ from portgnn.models.initial import initial_values
 from portgnn.models.layer import Parameter
 from portgnn.placing import forward
 from portgnn.placing.operands import Operands
+from portgnn.presets import Config
 from portgnn.protocol import Array, Backend, Optimizer, Params, State, Step
 from portgnn.training import objective
 from portgnn.training.engine import Problem
+from portgnn.training.optimizers import optimizer_of
+from portgnn.training.schedules import schedule_of
 from portgnn.training.state import join_state, parameters_of, split_state
 
 Share = Callable[[Array, Params], tuple[Array, Params]]
@@ -57,10 +60,8 @@ def head_of(problem: Problem) -> Mapping[str, Parameter]:
 
 
 def make_optimizer(backend: Backend, problem: Problem) -> Optimizer:
-    """Adam with the recipe's weight decay."""
-    config = problem.config
-    decays = objective.decays(config, problem.layers, head_of(problem))
-    return backend.adam(config.learning_rate, config.beta1, config.beta2, config.eps, decays)
+    """The recipe's, with its weight decay."""
+    return optimizer_of(backend, problem.config, objective.decays(problem.config, problem.layers, head_of(problem)))
 
 
 def make_step(
@@ -94,6 +95,22 @@ def validated(step: Step, measure: Callable[[Params], tuple[Array, ...]] | None)
         return after, (*metrics, *measure(parameters_of(after)))
 
     return both
+
+
+def scheduled(backend: Backend, config: Config, epoch: Step) -> Step:
+    """An epoch, followed by the schedule's going on; the epoch itself where the rate stays as it is.
+
+    "plateau" judges by the second of the epoch's numbers, the validation loss, and where there is none by the first.
+    """
+    schedule = schedule_of(backend, config)
+    if schedule is None:
+        return epoch
+
+    def going_on(state: State, keys: Any) -> tuple[State, tuple[Array, ...]]:
+        after, measured = epoch(state, keys)
+        return schedule.advanced(after, measured[:2][-1]), measured
+
+    return going_on
 
 
 def initial_state(backend: Backend, problem: Problem, seed: int) -> State:

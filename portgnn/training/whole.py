@@ -16,7 +16,7 @@ from portgnn.placing.prepared import Prepared
 from portgnn.placing.whole import place
 from portgnn.protocol import Backend, Run
 from portgnn.training.engine import Epochs
-from portgnn.training.step import make_loss, make_measure, make_step, validated
+from portgnn.training.step import make_loss, make_measure, make_step, scheduled, validated
 
 VALIDATED = ("val_loss", "val_accuracy")
 """What `make_run` gives of the validation nodes: their loss, and how many answers are right."""
@@ -35,7 +35,8 @@ class WholeGraph:
         measure = None
         if held_out is not None:
             measure = make_measure(backend, place(backend, problem, held_out.nodes, training=False), problem)
-        run = backend.compile(validated(make_step(backend, problem, loss), measure))
+        step = validated(make_step(backend, problem, loss), measure)
+        run = backend.compile(scheduled(backend, problem.config, step))
         return Epochs(run, problem.task.measures, 0 if held_out is None else len(held_out))
 
     def agree(self, value: float) -> float:

@@ -22,16 +22,17 @@ from portgnn.verification import (
     _leaks,
     _library,
     _loop,
-    _models,
     _namespace,
     _network,
     _optimizer,
+    _optimizers,
     _randomness,
     _reductions,
     _verbs,
     _waiting,
     _whole,
 )
+from portgnn.verification._models import checks as network_checks
 from portgnn.verification.check import Check, checks_of
 from portgnn.verification.draw import Draw, fresh_seed
 from portgnn.verification.gaps import gap
@@ -39,7 +40,7 @@ from portgnn.verification.measure import Departure, Measured
 from portgnn.verification.resolve import resolve
 from portgnn.verification.tolerances import tolerance
 
-__all__ = ["CHECKS", "CheckResult", "VerifyReport", "run_check", "verify"]
+__all__ = ["CHECKS", "CheckResult", "VerifyReport", "network_checks", "run_check", "verify"]
 
 CHECKS: tuple[Check, ...] = (
     *(
@@ -53,6 +54,7 @@ CHECKS: tuple[Check, ...] = (
             _optimizer,
             _library,
             _network,
+            _optimizers,
             _loop,
             _whole,
             _batches,
@@ -158,7 +160,7 @@ def verify(
     made = resolve(backend, device, dtype)
     drawn = Draw(fresh_seed() if draw is None else draw, made.dtype)
     results: list[CheckResult] = []
-    for check in CHECKS if model is None else _models.checks(model):
+    for check in CHECKS if model is None else network_checks(model):
         cases = check.of(drawn) if only is None or only(check.name) else ()
         if not cases:
             continue

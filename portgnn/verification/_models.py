@@ -65,6 +65,10 @@ class Trial:
     seed: int
     options: tuple[tuple[str, Any], ...] = ()
 
+    def __str__(self) -> str:
+        """As a test is named."""
+        return ",".join(f"{name}={value}" for name, value in self.options) or "plain"
+
     @cached_property
     def name(self) -> str:
         return name_of(self.kind)
@@ -202,7 +206,8 @@ def checks(models: str | type[Network] | list[str | type[Network]]) -> tuple[Che
             ("parts", parts),
             ("epochs", course),
         ):
-            found.append(Check(f"model.{name_of(kind)}.{what}", function, _trials(kind, what == "parts"), None, _ALL))
+            trials = _trials(kind, what == "parts")
+            found.append(Check(f"model.{name_of(kind)}.{what}", function, trials, trials, _ALL))
     return tuple(found)
 
 

@@ -19,6 +19,8 @@ from portgnn.graphs.graph import Graph
 from portgnn.graphs.split import labels_at
 from portgnn.presets import Config
 from portgnn.verification.measure import Floats
+from portgnn.verification.oracle_optimizers import Adam as Adam
+from portgnn.verification.oracle_optimizers import Optimizer
 
 Values = dict[str, Floats]
 Words = NDArray[np.uint64]
@@ -71,40 +73,6 @@ def initial(config: Config, widths: tuple[int, ...], seed: int) -> Values:
         if config.bias != "none":
             params[f"bias{layer}"] = np.zeros(fan_out)
     return params
-
-
-@dataclass
-class Adam:
-    """Algorithm 1 and, switched on one by one, the mistakes that are made with it."""
-
-    rate: float
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
-    decay: dict[str, float] | None = None
-    corrected: bool = True
-    eps_inside: bool = False
-    decoupled: bool = False
-
-    def __post_init__(self) -> None:
-        self.m: Values = {}
-        self.v: Values = {}
-        self.t = 0
-
-    def step(self, params: Values, grads: Values) -> Values:
-        self.t += 1
-        after: Values = {}
-        for name, value in params.items():
-            decay = (self.decay or {}).get(name, 0.0)
-            g = grads[name] + (0.0 if self.decoupled else decay * value)
-            self.m[name] = self.beta1 * self.m.get(name, np.zeros_like(g)) + (1 - self.beta1) * g
-            self.v[name] = self.beta2 * self.v.get(name, np.zeros_like(g)) + (1 - self.beta2) * g * g
-            m, v = self.m[name], self.v[name]
-            if self.corrected:
-                m, v = m / (1 - self.beta1**self.t), v / (1 - self.beta2**self.t)
-            root = np.sqrt(v + self.eps) if self.eps_inside else np.sqrt(v) + self.eps
-            after[name] = value - self.rate * m / root - (self.rate * decay * value if self.decoupled else 0.0)
-        return after
 
 
 def _normalized(features: sp.csr_array, config: Config) -> sp.csr_array:
@@ -220,8 +188,7 @@ class Network:
         """Training from a seed without early stopping."""
         config, graph = self.config, self.graph
         params = initial(config, self.widths, seed)
-        optimizer = Adam(config.learning_rate, config.beta1, config.beta2, config.eps,
-                         dict.fromkeys(params, config.weight_decay))  # fmt: skip
+        optimizer = Optimizer(config, dict.fromkeys(params, config.weight_decay))
         course = Course([], [], [])
         for epoch in range(epochs):
             keys = epoch_keys(seed, epoch, config.layers)
@@ -233,6 +200,7 @@ class Network:
                 logits, _ = self.forward(params)
                 right, close = self.correct(logits, graph.val)
                 row += [self.loss(logits, params, graph.val), float(right)]
+            optimizer.observe(row[:2][-1])
             course.metrics.append(row)
             course.close.append(close)
             course.params.append(params)

@@ -18,7 +18,7 @@ import numpy as np
 import scipy.sparse as sp
 import structured
 
-from portgnn import Graph, Model, load_config, train
+from portgnn import Graph, GraphSet, Model, load_config, load_graphs, train
 from portgnn.checkpoints.runs import load_run
 from portgnn.datasets._graphml import read_markup
 from portgnn.datasets._linqs import read_linqs
@@ -26,6 +26,7 @@ from portgnn.datasets._npz import read_npz
 from portgnn.datasets._ogb import read_ogb
 from portgnn.datasets._planetoid import PARTS, read_planetoid
 from portgnn.datasets._tables import read_folder
+from portgnn.datasets._tu import read_tu
 from portgnn.disk.folder import DiskGraph, write_graph
 from portgnn.loaders.neighbor import sample
 from portgnn.loaders.on_disk import OnDisk
@@ -175,6 +176,29 @@ def _zip(members: Mapping[str, bytes]) -> bytes:
         for name, content in members.items():
             archive.writestr(name, content)
     return file.getvalue()
+
+
+_TU = {
+    "A": b"1, 2\n2, 1\n2, 3\n3, 2\n4, 5\n5, 4\n",
+    "graph_indicator": b"1\n1\n1\n2\n2\n3\n",
+    "graph_labels": b"1\n-1\n1\n",
+    "node_labels": b"0\n5\n0\n5\n0\n7\n",
+    "node_attributes": b"0.5, 1\n1, 2\n-1, 3\n2, 1\n0, 0\n1e3, 1\n",
+}
+_SET_TABLES = {
+    "nodes.csv": b"graph,id,x\na,1,1\na,2,3\nb,1,5\na,3,7\n",
+    "edges.csv": b"graph,source,target,weight\na,1,2,1\na,2,3,0.5\nb,1,1,2\n",
+    "graphs.csv": b"graph,label,split\na,yes,train\nb,no,test\n",
+}
+
+
+def _checked_set(graphs: GraphSet) -> GraphSet:
+    _checked(graphs.union)
+    assert graphs.sizes.min() >= 1
+    assert graphs.sizes.sum() == graphs.num_nodes
+    assert graphs.labels is None or (graphs.labels < max(graphs.num_classes, 1)).all()
+    assert sum(graphs[at].adjacency.nnz for at in range(len(graphs))) == graphs.union.adjacency.nnz
+    return graphs
 
 
 def _ogb() -> Files:
@@ -409,6 +433,22 @@ def readers(folder: Path) -> dict[str, Reader]:
             lambda at: _checked(read_ogb(at / "s")),
             _NUMBER_WORDS,
             {f"s/{name}.csv.gz": damage_gzip for name in _OGB},
+        ),
+        "tu": Reader(
+            {"S.zip": _zip({f"S/S_{end}.txt": text for end, text in _TU.items()})},
+            lambda at: _checked_set(read_tu(at / "S.zip")),
+            _NUMBER_WORDS,
+            {"S.zip": damage_zip},
+        ),
+        "tu, folder": Reader(
+            {f"S_{end}.txt": text for end, text in _TU.items()},
+            lambda at: _checked_set(read_tu(at)),
+            _NUMBER_WORDS,
+        ),
+        "csv, a set": Reader(
+            _SET_TABLES,
+            lambda at: _checked_set(load_graphs(at)),
+            (b",", b"\n", b'"', b"nan", b"a", b"b", b"graph", b"label", b"id", b"train", b"\xff", b"\0", b"weight"),
         ),
         "features.npz": Reader(
             {"nodes.csv": b"id,label\na,x\nb,y\nc,x\n", "edges.csv": b"source,target\na,b\n", "features.npz": _saved()},

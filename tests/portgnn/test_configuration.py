@@ -165,7 +165,7 @@ def test_a_name_that_toml_cannot_hold_is_refused() -> None:
         ("learning-rat = 0.1", "learning-rat is no option of a run. Did you mean 'learning-rate'?"),
         (
             "zzzzzz = 0.1",
-            "zzzzzz is no option of a run. Known: activation, adjacency, aggregator, alpha, attention-dropout",
+            "zzzzzz is no option of a run. Known: accumulate, activation, adjacency, aggregator, alpha",
         ),
         ("[net]\nhidden = 3", "[net] is a table; keys stand at the top level"),
         ("[model]\nhidden = 3", "must be a string"),

@@ -27,11 +27,11 @@ class Wider(GCN):
 
     edge_rate: float = hyperparameter(0.6, "Dropout rate on edges.", NETWORK, bounds=RATE, names=("edge_drop",))
     ears: int = hyperparameter(8, "Ears.", NETWORK, bounds=Bounds("at least 1", least=1))
-    schedule: Literal["constant", "cosine"] = hyperparameter("constant", "How the step size changes.", TRAINING)
+    drift: Literal["constant", "cosine"] = hyperparameter("constant", "How the edges change.", TRAINING)
     clips: bool = hyperparameter(False, "Whether gradients are clipped.", TRAINING, off="--unclipped")
 
 
-ADDED = ("edge_rate", "ears", "schedule", "clips")
+ADDED = ("edge_rate", "ears", "drift", "clips")
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def wider(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ({"ears": 0}, "ears=0 must be at least 1"),
         ({"ears": 2.0}, "ears=2.0 must be an integer"),
         ({"ears": True}, "ears=True must be an integer"),
-        ({"schedule": "cosin"}, "schedule='cosin' is not one of constant, cosine. Did you mean 'cosine'?"),
+        ({"drift": "cosin"}, "drift='cosin' is not one of constant, cosine. Did you mean 'cosine'?"),
         ({"clips": 1}, "clips=1 must be True or False"),
     ],
 )
@@ -67,7 +67,7 @@ def test_a_field_is_an_option_with_its_group_and_choices() -> None:
     made = {each.name: each for each in options.hyperparameter_options()}
     assert set(ADDED) < set(made)
     assert made["ears"].default.rich_help_panel == NETWORK
-    assert made["schedule"].default.metavar == "constant|cosine"
+    assert made["drift"].default.metavar == "constant|cosine"
     assert made["clips"].default.param_decls == ("--clips/--unclipped",)
     assert made["ears"].default.help == "Ears. Of wider (8)"
 
@@ -75,8 +75,8 @@ def test_a_field_is_an_option_with_its_group_and_choices() -> None:
 @pytest.mark.usefixtures("wider")
 def test_a_field_is_a_key_of_configuration_files(tmp_path: Any) -> None:
     file = tmp_path / "run.toml"
-    file.write_text('model = "wider"\nears = 4\nschedule = "cosine"\n')
-    assert configuration.read_options(file) == {"model": "wider", "ears": 4, "schedule": "cosine"}
+    file.write_text('model = "wider"\nears = 4\ndrift = "cosine"\n')
+    assert configuration.read_options(file) == {"model": "wider", "ears": 4, "drift": "cosine"}
     file.write_text("edge-drop = 0.1\n")
     with pytest.raises(ConfigError, match="Did you mean 'edge-rate'"):
         configuration.read_options(file)

@@ -107,6 +107,21 @@ WRONG: list[tuple[str, Any]] = [
     ("beta1", 1.0),
     ("beta2", -0.5),
     ("eps", 0.0),
+    ("optimizer", "adagrad"),
+    ("momentum", 1.0),
+    ("nesterov", 1),
+    ("rho", -0.1),
+    ("schedule", "cosin"),
+    ("schedule_factor", 1.0),
+    ("schedule_every", 0),
+    ("schedule_patience", -1),
+    ("schedule_threshold", 1.0),
+    ("min_learning_rate", -0.1),
+    ("warmup", -1),
+    ("clip_norm", -1.0),
+    ("clip_norm", float("inf")),
+    ("clip_value", float("nan")),
+    ("accumulate", 0),
     ("bias", "sometimes"),
     ("activation", "tanhh"),
     ("norm", "group"),
@@ -140,6 +155,7 @@ WRONG: list[tuple[str, Any]] = [
     ("restore_best", "yes"),
     ("undirected", 1),
     ("normalize_features", 2),
+    ("task", "clustering"),
 ]
 
 
@@ -147,6 +163,29 @@ WRONG: list[tuple[str, Any]] = [
 def test_values_that_cannot_be_used_are_refused(name: str, value: Any) -> None:
     with pytest.raises(ConfigError, match=name):
         preset("kipf", **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"momentum": 0.9}, "momentum=0.9 is nothing to optimizer=adam; leave --momentum out, or take --optimizer sgd"),
+        ({"nesterov": True}, "nesterov=True is nothing to optimizer=adam"),
+        ({"optimizer": "sgd", "nesterov": True}, "nesterov looks ahead along the momentum, and momentum=0.0"),
+        ({"optimizer": "sgd", "beta1": 0.8}, "beta1=0.8 is nothing to optimizer=sgd"),
+        ({"schedule_patience": 3}, "leave --schedule-patience out, or take --schedule plateau"),
+        ({"schedule": "step", "min_learning_rate": 1e-4}, "min_learning_rate=0.0001 is nothing to schedule=step"),
+        ({"schedule": "cosine", "min_learning_rate": 0.1}, "min_learning_rate=0.1 is above learning_rate=0.01"),
+        ({"schedule": "cosine", "warmup": 200}, "warmup=200 leaves none of epochs=200 for the full learning rate"),
+        ({"schedule": "cosine", "epochs": 2**21}, "1048576 is the most; give fewer epochs"),
+        ({"clip_norm": 1.0, "clip_value": 0.1}, "two ways to clip gradients; leave one of them out"),
+        ({"accumulate": 4}, "loader=full has one an epoch; leave --accumulate out, or take --loader neighbor"),
+    ],
+)
+def test_values_that_do_not_go_together_are_refused_in_one_line(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        preset("kipf", **given)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 import portgnn
 from portgnn import Graph, load_graph
 from portgnn.errors import ConfigError, GraphError
+from portgnn.models.sage import SAGE
 from portgnn.recipe import known
 from portgnn.sklearn import GCNClassifier
 
@@ -294,3 +296,23 @@ def test_a_scaler_before_it_is_refused() -> None:
     karate = load_graph("karate")
     with pytest.raises(GraphError, match="a scaler before the classifier is of no use"):
         make_pipeline(StandardScaler(), GCNClassifier(karate)).fit(np.arange(34)[:, None], karate.labels)
+
+
+@dataclass(frozen=True)
+class Halved(SAGE):
+    """A network of one's own with a hyperparameter that no other has."""
+
+    share: float = 0.5
+
+
+def test_a_network_of_ones_own_brings_its_hyperparameters(graph: Graph, y: np.ndarray[Any, Any]) -> None:
+    model = _quick(graph, model=Halved, share=0.25)
+    assert clone(model).get_params()["share"] == 0.25
+    assert clone(model).fit(TRAIN, y[TRAIN]).model_.config.share == 0.25
+    search = GridSearchCV(_quick(graph, model=Halved), {"share": [0.25, 0.75]}, cv=3).fit(NODES, y)
+    assert {each["share"] for each in search.cv_results_["params"]} == {0.25, 0.75}
+    assert _quick(graph).set_params(share=0.75, model=Halved).share == 0.75
+    with pytest.raises(TypeError, match="no parameter 'share'"):
+        _quick(graph, share=0.25)
+    with pytest.raises(ValueError, match="Invalid parameter 'share'"):
+        _quick(graph).set_params(share=0.25)

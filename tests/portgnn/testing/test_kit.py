@@ -77,6 +77,17 @@ def test_200_epochs_stay_together(backend: str, dtype: str, which: str, count: i
     assert f"{count} passed" in done.stdout
 
 
+def test_networks_are_checked_where_they_are_asked_for() -> None:
+    asked = ("--backend", "numpy", "--dtype", "float64", "-vv", "-k", "model.")
+    done = kit(*asked, "--model", "sgc", "--model", "mlp")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for network in ("sgc", "mlp"):
+        for what in ("forward", "gradient", "parts", "epochs"):
+            assert f"model.{network}.{what}-" in done.stdout
+    assert "model.gat" not in done.stdout
+    assert "Did you mean 'sgc'" in kit(*asked, "--model", "sgx").stderr
+
+
 def test_a_backend_that_does_not_exist_fails_the_run() -> None:
     done = kit("--backend", "nmupy")
     assert done.returncode == 4

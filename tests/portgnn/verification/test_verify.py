@@ -18,7 +18,7 @@ from portgnn.cli import main
 from portgnn.errors import BackendError
 from portgnn.testing.gradient_cases import GRADIENT_CASES
 from portgnn.testing.gradient_ties import TIES, at_the_edge
-from portgnn.verification import CHECKS, _models, gaps, run_check, tolerances, verify
+from portgnn.verification import CHECKS, gaps, network_checks, run_check, tolerances, verify
 from portgnn.verification.draw import EDGE_ROWS, Draw, shapes
 from portgnn.verification.measure import Departure, compare, distance, fetch
 from portgnn_mlx import MLXBackend
@@ -135,7 +135,7 @@ def test_bad_input_exits_with_2(options: list[str], capsys: pytest.CaptureFixtur
 
 
 def test_check_names_are_unique_and_every_row_of_data_means_one() -> None:
-    names = [check.name for check in (*CHECKS, *_models.checks("all"))]
+    names = [check.name for check in (*CHECKS, *network_checks("all"))]
     cases = (*GRADIENT_CASES, *TIES, *at_the_edge("float64"))
     names += [f"gradient.{case.name}" for case in cases] + ["gradient.slope", "gradient.convention"]
     assert len(set(names)) == len(names)

@@ -1,0 +1,105 @@
+"""Steps over batches within an epoch: one a batch, or one for several whose gradients are added up first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from portgnn.parts import plain_batches
+from portgnn.protocol import Array, Backend, Batching, BatchStep, State
+from portgnn.training.engine import Problem
+from portgnn.training.schedules import in_float32, schedule_of
+from portgnn.training.state import join_state, parameters_of, split_state
+from portgnn.training.step import make_optimizer, make_step
+
+Loss = Callable[..., tuple[Array, None]]
+"""`loss(params, keys, batch) -> (loss, None)`."""
+
+SUM, COUNT = "sum.", "sum of counts"
+"""Names in the state between batches: of the gradients' sums, and of that of the nodes that they are means over."""
+
+
+class BatchSteps:
+    """The steps of an epoch of batches. Sums of gradients are in the state only between its batches.
+
+    The state of an epoch's beginning and end is that of a run: what is left over at the end makes a step of its own.
+    """
+
+    def __init__(self, backend: Backend, problem: Problem, loss: Loss) -> None:
+        self._backend, self._accumulate, self._added = backend, problem.config.accumulate, 0  # batches since a step
+        self._schedule = schedule_of(backend, problem.config)
+        if self._accumulate == 1:
+            self._step = _compiled(backend, make_step(backend, problem, loss))
+        else:
+            self._step = _compiled(backend, _adding(backend, loss))
+            self._update = _compiled(backend, _updating(backend, problem))
+
+    def __call__(self, state: State, keys: Any, batch: Any, count: int) -> tuple[State, Array]:
+        """The state after the batch, and its loss. keys: [layers, 2] on the host. count: nodes that the loss counts."""
+        if self._accumulate == 1:
+            state, (loss,) = self._step(state, keys, batch)
+            return state, loss
+        if COUNT not in state:
+            state, self._added = state | _nothing(self._backend, state), 0
+        state, (loss,) = self._step(state, keys, (self._backend.asarray(np.array(float(count))), batch))
+        self._added += 1
+        return (self._updated(state, keys) if self._added == self._accumulate else state), loss
+
+    def finished(self, state: State, keys: Any) -> State:
+        """The state after the last batch of the epoch."""
+        if COUNT not in state:
+            return state
+        state = self._updated(state, keys) if self._added else state
+        return {name: value for name, value in state.items() if name != COUNT and not name.startswith(SUM)}
+
+    def scheduled(self, state: State, losses: list[float]) -> State:
+        """The state after the epoch. losses: the training loss and, where there is one, the validation loss."""
+        if self._schedule is None:
+            return state
+        return self._schedule.advanced(state, self._backend.asarray(np.array(losses[:2][-1])))
+
+    def _updated(self, state: State, keys: Any) -> State:
+        self._added = 0
+        return self._update(state, keys, ())[0]
+
+
+def _nothing(backend: Backend, state: State) -> State:
+    """Sums of no batch."""
+    zero = in_float32(backend, np.zeros(()))
+    return {SUM + name: backend.xp.zeros_like(value) + zero for name, value in parameters_of(state).items()} | {
+        COUNT: zero
+    }
+
+
+def _adding(backend: Backend, loss: Loss) -> BatchStep:
+    """Adds a batch's gradients, each as often as the batch has nodes, so that their mean is that of all nodes."""
+    value_and_grad = backend.value_and_grad(loss)
+
+    def step(state: State, keys: Any, batch: Any) -> tuple[State, tuple[Array, ...]]:
+        count, operands = batch
+        (value, _), grads = value_and_grad(parameters_of(state), keys, operands)
+        sums = {SUM + name: state[SUM + name] + grad * count for name, grad in grads.items()}
+        return state | sums | {COUNT: state[COUNT] + count}, (value,)
+
+    return step
+
+
+def _updating(backend: Backend, problem: Problem) -> BatchStep:
+    """A step of the optimizer along the mean of what was added, which is nothing again after it."""
+    optimizer, xp = make_optimizer(backend, problem), backend.xp
+
+    def step(state: State, keys: Any, batch: Any) -> tuple[State, tuple[Array, ...]]:
+        params, moments = split_state(state)
+        sums = {name: moments.pop(name) for name in (COUNT, *(SUM + name for name in params))}
+        grads = {name: sums[SUM + name] / sums[COUNT] for name in params}
+        params, moments = optimizer.step(params, grads, moments)
+        # As many arrays as came in, whose memory these may take.
+        return join_state(params, moments) | {name: xp.zeros_like(value) for name, value in sums.items()}, ()
+
+    return step
+
+
+def _compiled(backend: Backend, step: BatchStep) -> BatchStep:
+    return backend.compile_batches(step) if isinstance(backend, Batching) else plain_batches(backend, step)
