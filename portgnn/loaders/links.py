@@ -18,15 +18,14 @@ from portgnn.graphs.links import LinkGraph
 from portgnn.graphs.pairs import Pairs
 from portgnn.loaders.batch import Tree, as_tree, from_tree
 from portgnn.models.layer import Layer
-from portgnn.parts import plain_batches
 from portgnn.placing import forward
 from portgnn.placing.features import Moments
 from portgnn.placing.prepared import Prepared
 from portgnn.placing.whole import place
 from portgnn.presets import Config
-from portgnn.protocol import Array, Backend, Batching, Params, State
+from portgnn.protocol import Array, Backend, Params, State
 from portgnn.tasks.link import Asked, picking, signs
-from portgnn.training import Epochs, make_step, objective, parameters_of
+from portgnn.training import BatchSteps, Epochs, objective, parameters_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +80,7 @@ class Links:
 
     def make_run(self, validate: bool) -> Epochs:
         backend, problem = self.backend, self.problem
-        step = make_step(backend, problem, self._loss)
-        batched = backend.compile_batches(step) if isinstance(backend, Batching) else plain_batches(backend, step)
+        step = BatchSteps(backend, problem, self._loss)
         graph = problem.graph
         placed = as_tree(place(backend, problem.prepared, None, training=True))
         edges, counted = self._picked(graph.links.train), self._counted_in_training()
@@ -92,9 +90,10 @@ class Links:
             rows = []
             for epoch in keys:
                 negatives = self._picked(graph.links.negatives(epoch, problem.config.negatives))
-                state, (loss,) = batched(state, epoch, (placed, (edges, negatives), *counted))
-                measured = held_out.measure(parameters_of(state)) if held_out else []
-                rows.append([loss, *measured])
+                state, loss = step(state, epoch, (placed, (edges, negatives), *counted), len(graph.links.train))
+                row = [loss, *(held_out.measure(parameters_of(state)) if held_out else [])]
+                state = step.scheduled(state, row)
+                rows.append(row)
             return state, np.array([[float(backend.to_numpy(loss)), *rest] for loss, *rest in rows], dtype=np.float64)
 
         return Epochs(run, problem.task.measures, held_out.count if held_out else 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,11 +54,17 @@ class BatchSteps:
         state = self._updated(state, keys) if self._added else state
         return {name: value for name, value in state.items() if name != COUNT and not name.startswith(SUM)}
 
-    def scheduled(self, state: State, losses: list[float]) -> State:
-        """The state after the epoch. losses: the training loss and, where there is one, the validation loss."""
+    def scheduled(self, state: State, measured: Sequence[Any]) -> State:
+        """The state after the epoch. measured: the training loss and, where there is one, the validation loss and more.
+
+        Each a number or a 0-d array.
+        """
         if self._schedule is None:
             return state
-        return self._schedule.advanced(state, self._backend.asarray(np.array(losses[:2][-1])))
+        loss = measured[:2][-1]
+        return self._schedule.advanced(
+            state, self._backend.asarray(np.array(loss)) if isinstance(loss, float) else loss
+        )
 
     def _updated(self, state: State, keys: Any) -> State:
         self._added = 0

@@ -1,9 +1,11 @@
 """Kills a training run again and again at random moments, resumes it, and compares its end with an undisturbed run.
 
     python tests/soak/kill_and_resume.py --backend numpy --times 50
+    python tests/soak/kill_and_resume.py --dataset cora --times 20 -- --schedule cosine --warmup 20
 
 The parameters must be the same bit for bit (`--tolerance 0`, the default for numpy) or within a tolerance, and no
-checkpoint may ever be unreadable. Exits with 1 where one is not.
+checkpoint may ever be unreadable. Exits with 1 where one is not. Options of `portgnn train` may follow; --json FILE
+keeps what came out under `kill_and_resume` in a document that is there.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -45,9 +48,11 @@ def environment() -> dict[str, str]:
     return os.environ | {"OMP_NUM_THREADS": "1", "PORTGNN_OFFLINE": "1"}
 
 
-def run(folder: Path, backend: str, dtype: str, dataset: str, times: int, seed: int) -> Outcome:
-    """One undisturbed run, and one that is killed `times` times."""
-    options = ("--dataset", dataset, "--backend", backend, "--device", "cpu", "--dtype", dtype, *SETTINGS)
+def run(
+    folder: Path, backend: str, dtype: str, dataset: str, times: int, seed: int, more: Sequence[str] = ()
+) -> Outcome:
+    """One undisturbed run, and one that is killed `times` times. more: options of `portgnn train`."""
+    options = ("--dataset", dataset, "--backend", backend, "--device", "cpu", "--dtype", dtype, *SETTINGS, *more)
     started = time.monotonic()
     quiet = {"env": environment(), "stderr": (folder / "messages").open("ab")}
     clean = subprocess.run(
@@ -104,10 +109,12 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tolerance", type=float)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("options", nargs="*", help="of portgnn train, behind --")
     given = parser.parse_args()
     tolerance = given.tolerance if given.tolerance is not None else 0.0 if given.backend == "numpy" else 1e-5
     with tempfile.TemporaryDirectory() as folder:
-        done = run(Path(folder), given.backend, given.dtype, given.dataset, given.times, given.seed)
+        done = run(Path(folder), given.backend, given.dtype, given.dataset, given.times, given.seed, given.options)
     moments = sorted(done.resumed_from)
     print(
         f"{given.backend} {given.dtype}: {done.kills} kills, {done.unreadable} unreadable checkpoints, kept epochs "
@@ -115,6 +122,11 @@ def main() -> int:
         f"largest parameter difference {done.largest_difference:g}, histories "
         f"{'equal' if done.same_history else 'differ'}"
     )
+    if given.json:
+        document = json.loads(given.json.read_text())
+        told = asdict(done) | {"resumed_from": moments, "dataset": given.dataset, "dtype": given.dtype}
+        document["kill_and_resume"] = told | {"backend": given.backend, "options": [*SETTINGS, *given.options]}
+        given.json.write_text(json.dumps(document, indent=1) + "\n")
     return 0 if not done.unreadable and done.largest_difference <= tolerance else 1
 
 
