@@ -91,7 +91,7 @@ class Links:
             for epoch in keys:
                 negatives = self._picked(graph.links.negatives(epoch, problem.config.negatives))
                 state, loss = step(state, epoch, (placed, (edges, negatives), *counted), len(graph.links.train))
-                row = [loss, *(held_out.measure(parameters_of(state)) if held_out else [])]
+                row: list[Any] = [loss, *(held_out.measure(parameters_of(state)) if held_out else [])]
                 state = step.scheduled(state, row)
                 rows.append(row)
             return state, np.array([[float(backend.to_numpy(loss)), *rest] for loss, *rest in rows], dtype=np.float64)
