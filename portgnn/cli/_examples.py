@@ -20,6 +20,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("portgnn train --resume run.ckpt --epochs 60", "and goes on here"),
         ("portgnn train --dataset karate --json > karate.json", "every epoch's losses"),
         ("portgnn train --dataset karate --model gat --heads 4", "another network, by its own recipe"),
+        ("portgnn train --dataset karate --task link --save links.safetensors", "which nodes are joined"),
     ),
     "config": (
         ("portgnn config show --dataset karate --preset pyg > run.toml", "every option and its value"),
@@ -28,6 +29,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "predict": (
         ("portgnn predict karate.safetensors --dataset karate", "classes and scores"),
         ("portgnn predict karate.safetensors --dataset karate --out nodes.csv", "a line a node"),
+        ("portgnn predict links.safetensors --dataset karate --links-of 3 --k 5", "its likeliest new links"),
     ),
     "convert": (
         ("portgnn convert csbm-cora csbm.graph", ""),

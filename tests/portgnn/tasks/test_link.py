@@ -294,3 +294,25 @@ def test_the_recipe_of_links_is_the_paper_s() -> None:
     assert preset(model="gcn").preset == preset().preset == "kipf"
     assert preset(model="gat", task="link").task == "link"
     assert preset(model="gat", task="link").model == "gat"
+
+
+@pytest.mark.parametrize(
+    ("method", "wrong", "check"),
+    [
+        ("loss", lambda right: lambda *given: 0.5 * right(*given), "link.loss"),
+        (
+            "loss",
+            lambda right: lambda task, backend, out, counted: right(task, backend, -1 * out, counted),
+            "link.loss",
+        ),
+        ("scores", lambda right: lambda task, backend, params, a, b: right(task, backend, params, a, a), "link.scores"),
+    ],
+    ids=["half the loss", "labels turned round", "one end for both"],
+)
+def test_verify_finds_what_is_wrong(monkeypatch: pytest.MonkeyPatch, method: str, wrong: Any, check: str) -> None:
+    def only_links(name: str) -> bool:
+        return name.startswith("link.")
+
+    assert portgnn.verify("numpy", dtype="float64", only=only_links, draw=3).passed
+    monkeypatch.setattr(Link, method, wrong(getattr(Link, method)))
+    assert portgnn.verify("numpy", dtype="float64", only=only_links, draw=3).first_failure == check
