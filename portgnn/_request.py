@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,13 @@ from portgnn.distributed.loop import Distributed
 from portgnn.errors import CheckpointError, ConfigError
 from portgnn.graphs.fingerprint import fingerprints
 from portgnn.graphs.graph import Graph
+from portgnn.graphs.sets import GraphSet
 from portgnn.graphs.split import split
 from portgnn.hyperparameters import whole_number
 from portgnn.loaders.engine import Sampled
 from portgnn.loaders.links import LinkProblem, Links
 from portgnn.loaders.on_disk import OnDisk
+from portgnn.loaders.sets import GraphBatches, PreparedSet
 from portgnn.loaders.source import InMemory, Source
 from portgnn.models import Network, own_network
 from portgnn.placing.features import Moments, explained
@@ -33,7 +35,7 @@ from portgnn.training import Engine, Progress, WholeGraph
 if TYPE_CHECKING:
     from portgnn.distributed.start import ProcessGroup
 
-Dataset = str | os.PathLike[str] | Graph
+Dataset = str | os.PathLike[str] | Graph | GraphSet
 Tell = Callable[[str], None]
 
 
@@ -135,7 +137,7 @@ class Loaded:
     `portgnn.graphs.fingerprint`.
     """
 
-    graph: Graph | DiskGraph
+    graph: Graph | DiskGraph | GraphSet
     config: Config
     moments: Moments | None
     notes: tuple[str, ...]
@@ -149,7 +151,7 @@ def load(request: Request, distributed: bool, tell: Tell) -> Loaded:
     Raises DatasetError, GraphError or ConfigError for a graph that cannot be used, CheckpointError where the run that
     goes on belongs to another one.
     """
-    graph: Graph | DiskGraph
+    graph: Graph | DiskGraph | GraphSet
     if is_disk_graph(request.dataset) and (request.config.loader != "full" or distributed):
         graph = _opened(request)
         structure, fingerprint = graph.structure, graph.fingerprint
@@ -159,16 +161,33 @@ def load(request: Request, distributed: bool, tell: Tell) -> Loaded:
             tell(f"{graph.name}: {note}.")
         structure, fingerprint = fingerprints(graph)
     _check_same(request, graph, fingerprint)
-    config, moments, note = explained(graph, tasks.settled(request.config, graph, request.seed))
+    settled = tasks.settled(request.config, graph, request.seed)
+    config, moments, note = explained(_trained_on(graph), settled)
     if note:
         tell(f"{graph.name}: {note}.")
     notes = (*graph.notes, note) if note else graph.notes
     return Loaded(graph, config, moments, notes, structure, fingerprint)
 
 
+def _trained_on(graph: Graph | DiskGraph | GraphSet) -> Graph | DiskGraph:
+    """What says how features are normalised: the graph; of a set, those that are trained on, since the others are not
+    to be looked at.
+    """
+    if not isinstance(graph, GraphSet):
+        return graph
+    chosen = graph if graph.train is None else graph.taken(graph.train)
+    return replace(chosen.union, name=graph.name)
+
+
 def engine_for(backend: Backend, loaded: Loaded, group: ProcessGroup | None) -> Engine:
     """Who computes the epochs: steps over the whole graph, over batches, or one process's share of them."""
     graph, config, moments = loaded.graph, loaded.config, loaded.moments
+    if isinstance(graph, GraphSet):
+        if group is not None or tasks.of(config).about == "pairs":
+            what = "--distributed" if group is not None else f"--task {config.task}"
+            raise ConfigError(f"{graph.name} is a set of graphs, and {what} is for one graph; leave it out")
+        split(graph, "train")
+        return GraphBatches(backend, PreparedSet(graph, config, moments))
     if tasks.of(config).about == "pairs":
         return _links(backend, loaded, group is not None)
     if group is None and config.loader == "full":
@@ -205,7 +224,7 @@ def run_of(request: Request, loaded: Loaded, backend: Backend) -> runs.Run:
     The recipe is kept as it was asked for: the same graph, which a run that goes on has, leads to the same.
     """
     given, graph = request.dataset, loaded.graph
-    name = "" if isinstance(given, Graph) else os.fspath(given or graph.name)
+    name = "" if isinstance(given, Graph | GraphSet) else os.fspath(given or graph.name)
     return runs.Run(
         request.config,
         request.seed,
@@ -230,19 +249,25 @@ def _opened(request: Request) -> DiskGraph:
     return DiskGraph(path)
 
 
-def _read(request: Request, tell: Tell) -> Graph:
-    from portgnn.datasets import load_graph
+def _read(request: Request, tell: Tell) -> Graph | GraphSet:
+    from portgnn.datasets import is_graph_set, load_graph, load_graphs
     from portgnn.datasets.selection import selected
+    from portgnn.datasets.sets import selected_set
     from portgnn.datasets.splits import with_split
 
     given, split, unknown, ignore = request.dataset, request.split, request.unknown, request.ignore
     if isinstance(given, Graph):
         graph = selected(given, unknown, ignore)
         return graph if split is None else with_split(graph, split)
+    if isinstance(given, GraphSet):
+        graphs = selected_set(given, unknown, ignore)
+        return graphs if split is None else with_split(graphs, split)
+    if given is not None and is_graph_set(given):
+        return load_graphs(given, split=split, unknown=unknown, ignore=ignore, announce=tell)
     return load_graph(given, split=split, unknown=unknown, ignore=ignore, announce=tell)
 
 
-def _check_same(request: Request, graph: Graph | DiskGraph, fingerprint: str) -> None:
+def _check_same(request: Request, graph: Graph | DiskGraph | GraphSet, fingerprint: str) -> None:
     kept = request.kept
     if kept is not None and kept.fingerprint != fingerprint:
         raise CheckpointError(

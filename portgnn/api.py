@@ -14,6 +14,7 @@ from portgnn.checkpoints import runs
 from portgnn.checkpoints.model import Model
 from portgnn.errors import PeerLostError
 from portgnn.graphs.graph import Graph
+from portgnn.graphs.sets import GraphSet
 from portgnn.hyperparameters import whole_number
 from portgnn.loaders.links import LinkProblem
 from portgnn.loaders.source import InMemory
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def train(  # long: an argument is a line, and the docstring says what each is
-    dataset: str | os.PathLike[str] | Graph | None = None,
+    dataset: str | os.PathLike[str] | Graph | GraphSet | None = None,
     *,
     backend: str | Backend | None = None,
     device: str | None = None,
@@ -59,7 +60,8 @@ def train(  # long: an argument is a line, and the docstring says what each is
 ) -> TrainResult:
     """Trains a network and tests it.
 
-    dataset: a name, a path, a Graph, or None for Cora where it can be had (else a synthetic graph of its size).
+    dataset: a name, a path, a Graph, a GraphSet, whose graphs are then learned and not their nodes, or None for Cora
+        where it can be had (else a synthetic graph of its size).
     backend: a registered name (None: numpy) with `device` (None: the fastest that works) and `dtype` (None:
         float32), or a Backend.
     preset: the recipe (None: the network's own, which is kipf for gcn); epochs, patience and every other field of

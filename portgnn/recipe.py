@@ -34,6 +34,7 @@ FeatureRule = Literal["auto", "row", "standardize", "none"]
 FeatureForm = Literal["auto", "sparse", "dense"]
 AdjacencyForm = Literal["auto", "csr", "dense"]
 Rows = Literal["needed", "all"]
+Readout = Literal["auto", "none", "sum", "mean", "max", "attention"]
 Loader = Literal["full", "neighbor", "cluster"]
 TaskName = Literal["auto", "classes", "link"]
 Decoder = Literal["dot", "mlp"]
@@ -111,6 +112,11 @@ class Config(Optimization):
         "auto", "What the network is trained for (auto: what the labels are).", TRAINING, names=("objective",)
     )
     """"classes": one class a node; "link": which pairs of nodes an edge joins."""
+    readout: Readout = hyperparameter(
+        "auto", "How a graph of a set is read off its nodes (auto: their sum; of single nodes: none).", TRAINING,
+        names=("pooling", "pool"),
+    )  # fmt: skip
+    """"sum", "mean", "max" of the last layer's rows, or "attention": weighted by a softmax over one more column."""
     l2: float = hyperparameter(
         5e-4, "Penalty l2/2 * |W0|^2 on the first layer's weight, part of the loss.", TRAINING, bounds=NOT_NEGATIVE,
         names=("l2_reg",),
@@ -175,7 +181,8 @@ class Config(Optimization):
     """"full": one step an epoch over all training nodes; "neighbor": steps over sampled neighbourhoods
     (Hamilton et al. 2017); "cluster": steps over parts of the graph (Chiang et al. 2019)."""
     batch_size: int = hyperparameter(
-        512, "Training nodes of a sampled batch; nodes of a cluster batch.", EXECUTION, bounds=_BATCH,
+        512, "Training nodes of a sampled batch; nodes of a cluster batch; graphs of a batch of a set.", EXECUTION,
+        bounds=_BATCH,
         names=("batchsize",),
     )  # fmt: skip
     fanout: str = hyperparameter(

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from portgnn.graphs.graph import Graph
+from portgnn.graphs.sets import GraphSet
 
 
 def fingerprint(graph: Graph) -> str:
@@ -18,18 +19,26 @@ def fingerprint(graph: Graph) -> str:
     return fingerprints(graph)[1]
 
 
-def fingerprints(graph: Graph) -> tuple[str, str]:
-    """That of adjacency and features alone, which says that nodes are the same nodes, and that of the whole graph."""
+def fingerprints(given: Graph | GraphSet) -> tuple[str, str]:
+    """That of adjacency and features alone, which says that nodes are the same nodes, and that of the whole graph.
+
+    Of a set, the sizes of its graphs belong to the first, and their targets to the second.
+    """
     state = hashlib.sha256()
+    graph = given.union if isinstance(given, GraphSet) else given
     # In compressed form, since that is canonical and small.
     features = graph.features if isinstance(graph.features, sp.csr_array) else sp.csr_array(graph.features)
     for matrix in (graph.adjacency, features):
         state.update(np.array(matrix.shape, dtype="<i8").tobytes())
         for part, dtype in ((matrix.indptr, "<i8"), (matrix.indices, "<i8"), (matrix.data, "<f8")):
             state.update(np.ascontiguousarray(part, dtype=dtype).tobytes())
+    if isinstance(given, GraphSet):
+        state.update(b"sizes" + given.sizes.astype("<i8").tobytes())
     structure = state.hexdigest()
-    for array in (graph.labels, graph.train, graph.val, graph.test):
+    for array in (given.labels, given.train, given.val, given.test):
         state.update(b"-" if array is None else b"+" + np.array(len(array), dtype="<i8").tobytes())
         if array is not None:
             state.update(array.astype("<i8").tobytes())
+    if isinstance(given, GraphSet) and given.targets is not None:
+        state.update(b"targets" + given.targets.astype("<f8").tobytes())
     return structure, state.hexdigest()

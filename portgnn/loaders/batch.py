@@ -39,10 +39,12 @@ class HostBatch:
     index: tuple[Numbers | None, ...]
     edge_index: tuple[Numbers | None, ...]
     targets: Targets
+    members: sp.csr_array | None = None
+    """Of whole graphs: [graphs, rows], what a readout takes of each graph's rows."""
 
     @property
     def count(self) -> int:
-        """How many nodes are counted."""
+        """How many nodes, or graphs, are counted."""
         return self.targets.count
 
 
@@ -67,21 +69,20 @@ def assemble(source: Source, block: Block) -> HostBatch:
         same = sizes[-1] == first and level is block.levels[0]
         if id(matrix) not in padded:
             height = first if same else size_class(len(level) + _spare_rows(matrix.nnz, sizes[-1]))
-            padded[id(matrix)] = _padded(matrix, height, sizes[-1])
+            padded[id(matrix)] = padded(matrix, height, sizes[-1])
         adjacency.append(padded[id(matrix)])
         sizes.append(padded[id(matrix)].shape[0])
     kept = zip(picks(block.levels, [layer.keeps for layer in layers]), pairwise(sizes), strict=True)
     picked = tuple(
-        None if matrix is None else picking(_lengthened(matrix.indices, above), below)
-        for matrix, (below, above) in kept
+        None if matrix is None else picking(lengthened(matrix.indices, above), below) for matrix, (below, above) in kept
     )
     elements = layer_elements(layers, block.levels, numbers is not None)
     index = tuple(
-        None if each is None else _lengthened(each, size) for each, size in zip(elements, sizes[:-1], strict=True)
+        None if each is None else lengthened(each, size) for each, size in zip(elements, sizes[:-1], strict=True)
     )
     of_edges = layer_edge_elements(layers, block.levels[1:], block.levels[:-1], block.blocks, graph.num_nodes)
     edge_index = tuple(
-        None if each is None or matrix is None else _lengthened(each, matrix.nnz)
+        None if each is None or matrix is None else lengthened(each, matrix.nnz)
         for each, matrix in zip(of_edges, adjacency, strict=True)
     )
     targets = source.task.targets(block.nodes, block.counted, sizes[-1])
@@ -97,11 +98,11 @@ def place_batch(backend: Backend, batch: HostBatch) -> Operands:
 def as_tree(operands: Operands) -> Tree:
     """The arrays of a batch; see `from_tree`. The count stays behind: it is in the targets."""
     placed = operands.features, operands.adjacency, operands.picked, operands.index, operands.edge_index
-    return (*placed, operands.weights, operands.labels)
+    return (*placed, operands.weights, operands.labels, operands.readout)
 
 
 def from_tree(tree: Tree) -> Operands:
-    features, adjacency, picked, index, edge_index, weights, labels = tree
+    features, adjacency, picked, index, edge_index, weights, labels, readout = tree
     return Operands(
         features=features,
         adjacency=tuple(adjacency),
@@ -111,6 +112,7 @@ def from_tree(tree: Tree) -> Operands:
         weights=weights,
         labels=labels,
         count=0,
+        readout=readout,
     )
 
 
@@ -119,21 +121,23 @@ def _spare_rows(stored: int, width: int) -> int:
     return 1 + (size_class(stored) - stored) // width
 
 
-def _lengthened(rows: NDArray[Any], height: int) -> NDArray[Any]:
+def lengthened(rows: NDArray[Any], height: int) -> NDArray[Any]:
     """The rows, and zeros up to so many."""
     longer = np.zeros((height, *rows.shape[1:]), dtype=rows.dtype)
     longer[: len(rows)] = rows
     return longer
 
 
-def _padded(matrix: sp.csr_array, height: int, width: int) -> sp.csr_array:
+def padded(matrix: sp.csr_array, height: int, width: int, stored_then: int | None = None) -> sp.csr_array:
     """The matrix with zero rows and columns up to [height, width], and stored zeros in the rows that were added.
 
-    Zeros are stored in no row of the matrix itself, and no place twice: it stays canonical.
+    Zeros are stored in no row of the matrix itself, and no place twice: it stays canonical. stored_then: how many
+    values it then has, if there is room; by default their size class.
     """
     rows, stored = matrix.shape[0], matrix.nnz
     room = (height - rows) * width
-    zeros = np.arange(min(size_class(stored) - stored, room))
+    due = size_class(stored) if stored_then is None else stored_then
+    zeros = np.arange(min(due - stored, room))
     indices = np.concatenate([matrix.indices, (zeros % width).astype(matrix.indices.dtype)])
     ends = stored + np.minimum(np.arange(1, height - rows + 1) * width, len(zeros))
     indptr = np.concatenate([matrix.indptr, ends]).astype(matrix.indptr.dtype)
@@ -152,5 +156,5 @@ def _padded_features(
         return padded, None, height
     assert numbers is not None
     height = size_class(rows + _spare_rows(features.nnz, width))
-    matrix = _padded(features, height, width)
+    matrix = padded(features, height, width)
     return matrix, np.concatenate([numbers, np.zeros(matrix.nnz - len(numbers), dtype=np.uint32)]), height

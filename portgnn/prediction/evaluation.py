@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from portgnn.errors import GraphError
 from portgnn.graphs.graph import UNLABELLED, Graph
+from portgnn.graphs.sets import GraphSet
 
 if TYPE_CHECKING:
     from portgnn.training.engine import Described
@@ -82,6 +83,11 @@ class Evaluation:
         }
 
 
+def members_of(graph: Described | Graph | GraphSet) -> int:
+    """How many things have a label each: nodes, or the graphs of a set."""
+    return len(graph) if isinstance(graph, GraphSet) else graph.num_nodes
+
+
 def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
     """Probabilities [n, c] of logits [n, c]; float64, each row sums to 1."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
@@ -89,7 +95,7 @@ def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
     return share
 
 
-def labels_for(graph: Graph, class_names: Sequence[str]) -> NDArray[np.int64]:
+def labels_for(graph: Graph | GraphSet, class_names: Sequence[str]) -> NDArray[np.int64]:
     """The graph's labels [n] as numbers of a model's classes, matched by name; -1 where unlabelled.
 
     Raises GraphError for a class that the model does not have.
@@ -99,14 +105,14 @@ def labels_for(graph: Graph, class_names: Sequence[str]) -> NDArray[np.int64]:
     if unknown:
         raise GraphError(f"{graph.name} has the class {unknown[0]!r}, which the model does not know")
     if graph.labels is None:
-        return np.full(graph.num_nodes, UNLABELLED, dtype=np.int64)
+        return np.full(members_of(graph), UNLABELLED, dtype=np.int64)
     table = np.array([*(number[name] for name in graph.class_names), UNLABELLED], dtype=np.int64)
     return table[graph.labels]
 
 
 def split_codes(graph: Described) -> NDArray[np.uint8]:
     """Each node's part of the graph's split, [n]: 1 for training, 2 validation, 3 test, 0 for none."""
-    codes = np.zeros(graph.num_nodes, dtype=np.uint8)
+    codes = np.zeros(members_of(graph), dtype=np.uint8)
     for code, nodes in enumerate((graph.train, graph.val, graph.test), start=1):
         if nodes is not None:
             codes[nodes] = code

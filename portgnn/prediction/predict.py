@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from portgnn.errors import CheckpointError, ConfigError, GraphError
 from portgnn.graphs.checks import bare, checked_names
 from portgnn.graphs.fingerprint import fingerprints
 from portgnn.graphs.graph import UNLABELLED, Graph
+from portgnn.graphs.sets import GraphSet
 from portgnn.placing.prepared import Prepared
 from portgnn.prediction.evaluation import MAIN, TRAIN, Evaluation, evaluate_parts, labels_for, part_names, split_codes
 from portgnn.presets import Config
@@ -33,7 +34,8 @@ class Finished(Protocol):
 
 
 Trained = Model | Finished | str | os.PathLike[str]
-Target = Graph | str | os.PathLike[str]
+Target = Graph | GraphSet | str | os.PathLike[str]
+Subjects = TypeVar("Subjects", Graph, GraphSet)
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +222,7 @@ def check_fit(trained: Model, graph: Graph) -> None:
         )
 
 
-def oriented(graph: Graph, config: Config) -> tuple[Graph, str]:
+def oriented(graph: Subjects, config: Config) -> tuple[Subjects, str]:
     """The graph with its edges as the recipe counts them, and a note on what was done; "" where nothing was."""
     if graph.is_undirected or not config.undirected:
         return graph, ""

@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from portgnn.errors import ConfigError
+from portgnn.graphs.sets import GraphSet
 from portgnn.metrics import PARTS, Curve, Quantity
 from portgnn.tasks.classes import Classes
+from portgnn.tasks.heads import settled_readout
 from portgnn.tasks.link import Link
 from portgnn.tasks.targets import Counted, Targets
 from portgnn.tasks.task import HEAD, Subject, Task
@@ -35,8 +38,21 @@ def of(config: Config, graph: Subject | None = None) -> Task:
 
 
 def settled(config: Config, graph: Subject, seed: int | None = None) -> Config:
-    """The recipe with the task that it comes to on this graph. seed: the run's, where what depends on it is settled."""
-    config = config.with_(task=_recognised(graph)) if config.task == "auto" else config
+    """The recipe with the task and the readout that it comes to on this graph. seed: the run's, where what depends on
+    it is settled.
+
+    Raises ConfigError for a readout of nodes, and for a set of graphs without one.
+    """
+    readout = settled_readout(config, graph)
+    if (readout == "none") == isinstance(graph, GraphSet):
+        if readout == "none":
+            raise ConfigError(
+                f"{graph.name} is a set of graphs, each read off its nodes: --readout sum, mean, max or attention"
+            )
+        raise ConfigError(f"--readout {readout} is for sets of graphs, and {graph.name} is one graph; leave it out")
+    task = _recognised(graph) if config.task == "auto" else config.task
+    if (config.task, config.readout) != (task, readout):
+        config = config.with_(task=task, readout=readout)
     return config if seed is None else TASKS[config.task].seeded(config, seed)
 
 

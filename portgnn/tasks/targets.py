@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from portgnn.protocol import Array, Backend
+    from portgnn.protocol import CSR, Array, Backend, EdgeHandle
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +30,9 @@ class Targets:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Counted:
-    """The same on a device."""
+    """The same on a device. readout: the rows of each graph, for `portgnn.tasks.heads`; None where rows are counted."""
 
     weights: Array
     labels: Array
     count: int
+    readout: CSR | EdgeHandle | None = None

@@ -13,6 +13,7 @@ from portgnn.errors import ConfigError
 from portgnn.graphs.split import Labelled, Part, split
 from portgnn.metrics import LOSS, Measures, Metric, Quantity
 from portgnn.models.layer import Parameter
+from portgnn.tasks import heads
 from portgnn.tasks.targets import Counted, Targets
 
 if TYPE_CHECKING:
@@ -83,15 +84,17 @@ class Task(ABC):
 
     def width(self, outputs: int) -> int:
         """Columns of the network's last layer, for so many `Subject.num_outputs`."""
-        return outputs
+        return heads.width(self.config.readout, outputs)
 
     def parameters(self, width: int) -> Mapping[str, Parameter]:
         """The head's own, by names that begin with `HEAD`. width: the network's."""
         return {}
 
     def head(self, backend: Backend, params: Params, rows: Array, counted: Counted) -> Array:
-        """The task's outputs of rows of the network's last layer; for one that is about nodes, these rows."""
-        return rows
+        """The task's outputs of rows of the network's last layer: these rows, or what graphs of a set read of them."""
+        if self.config.readout in heads.NODES:
+            return rows
+        return heads.read_out(backend, self.config.readout, rows, counted.readout)
 
     @abstractmethod
     def targets(self, nodes: Nodes, at: Nodes, rows: int, among: Nodes | None = None) -> Targets:

@@ -1,0 +1,286 @@
+"""Batches of whole graphs: side by side as one block-diagonal graph, padded to few shapes, and trained on in steps.
+
+Rows, edges and dropout's elements have the numbers that they have in the set as a whole, so that what a batch computes
+of a graph does not depend on which others are in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from portgnn import tasks
+from portgnn.errors import ConfigError
+from portgnn.graphs.arrays import Nodes
+from portgnn.graphs.sets import GraphSet
+from portgnn.graphs.split import split
+from portgnn.loaders._prefetch import Prefetch
+from portgnn.loaders.batch import HostBatch, Tree, as_tree, from_tree, lengthened, padded, place_batch, size_class
+from portgnn.models.layer import Layer
+from portgnn.parts import plain_batches
+from portgnn.placing import forward
+from portgnn.placing.elements import layer_edge_elements, layer_elements, stored_elements
+from portgnn.placing.features import Moments
+from portgnn.placing.prepared import Prepared
+from portgnn.presets import Config
+from portgnn.protocol import Array, Backend, Batching, BatchStep, Params, State
+from portgnn.tasks.heads import placed_readout
+from portgnn.training import Epochs, make_loss, make_measure, make_step, objective, parameters_of
+
+SPREAD = 2.0
+"""Standard deviations above its mean that the smallest shape of a batch has room for: one in some forty is larger."""
+
+
+class PreparedSet:
+    """A set of graphs and a recipe, as a problem of training. whole: its graphs as one, with the edges' weights."""
+
+    def __init__(
+        self,
+        graphs: GraphSet,
+        config: Config,
+        moments: Moments | None = None,
+        layers: tuple[Layer, ...] | None = None,
+    ) -> None:
+        """moments: of the graphs that are trained on. layers: the network's, where it is for other outputs.
+
+        Raises ConfigError for a network whose rows depend on each other, and for other batches than those here.
+        """
+        config = tasks.settled(config, graphs)
+        if not config.network.prunable:
+            raise ConfigError(
+                f"rows of this {config.model} depend on each other, and graphs of a set must not; take --norm layer"
+            )
+        if config.loader != "full" or config.adjacency == "dense":
+            what = "--adjacency dense" if config.adjacency == "dense" else f"--loader {config.loader}"
+            raise ConfigError(f"{graphs.name} is a set of graphs, which has batches of its own; leave {what} out")
+        self.graph, self.whole = graphs, Prepared.of(graphs.union, config.with_(readout="none"), moments)
+        self.config, self._layers = self.whole.config.with_(readout=config.readout), layers
+
+    @cached_property
+    def task(self) -> tasks.Task:
+        """The recipe's, on these graphs."""
+        return tasks.of(self.config, self.graph)
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """The network's, for the features of these graphs and the task's outputs."""
+        if self._layers is not None:
+            return self._layers
+        return self.config.network.built(self.graph.num_features, self.task.width(self.graph.num_outputs))
+
+    def features(self, nodes: Nodes) -> NDArray[Any]:
+        """The nodes' rows, dense: sparse rows of a batch have another number of values each time."""
+        rows: Any = self.whole.features[nodes]
+        return rows.toarray() if isinstance(rows, sp.csr_array) else rows
+
+    def block(self, graphs: Nodes, nodes: Nodes) -> sp.csr_array:
+        """The edges' weights of some graphs, with numbers of rows and columns from 0."""
+        stored, counts = self.whole.adjacency, self.graph.sizes[graphs]
+        start, end = stored.indptr[nodes].astype(np.int64), stored.indptr[nodes + 1].astype(np.int64)
+        at = stored_elements(start, end)
+        moved = np.repeat(np.cumsum(counts) - counts - self.graph.starts[graphs], counts)
+        indices = stored.indices[at] + np.repeat(moved, end - start)
+        indptr = np.concatenate([[0], np.cumsum(end - start)])
+        parts = (stored.data[at], indices.astype(np.int32), indptr.astype(np.int32))
+        return sp.csr_array(parts, shape=(len(nodes), len(nodes)))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What batches are padded to: graphs, rows of nodes, stored values of the edges."""
+
+    graphs: int
+    rows: int
+    stored: int
+
+    @classmethod
+    def usual(cls, rows: NDArray[np.int64], stored: NDArray[np.int64], size: int) -> Shape:
+        """One that nearly all batches of `size` of these graphs fit into, and none needs to be smaller than.
+
+        rows, stored: those of each graph.
+        """
+        size = min(size, len(rows))
+        parts = [size * each.mean() + SPREAD * np.sqrt(size) * each.std() for each in (rows, stored)]
+        room = [size_class(int(min(part, each.sum())) + 1) for part, each in zip(parts, (rows, stored), strict=True)]
+        return cls(size, *room)
+
+    def grown(self, rows: int, stored: int) -> Shape:
+        """The first of this one and those that are ever a quarter larger with room for so many, a row of zeros, and, in
+        such rows, the zeros that make up the stored values.
+        """
+        shape = self
+        while shape.rows <= rows or shape.stored < stored or (shape.rows - rows) * shape.rows < shape.stored - stored:
+            shape = Shape(self.graphs, size_class(shape.rows * 5 // 4), size_class(shape.stored * 5 // 4))
+        return shape
+
+
+def assemble(problem: PreparedSet, graphs: Nodes, usual: Shape, among: Nodes | None = None) -> HostBatch:
+    """Some graphs (ascending), padded. among: those over which the loss is a mean, where these are a part of them.
+
+    Graphs whose target is not known are not counted.
+    """
+    whole, layers = problem.graph, problem.layers
+    nodes = whole.nodes_of(graphs)
+    block = problem.block(graphs, nodes)
+    shape = usual.grown(len(nodes), block.nnz)
+    matrix = padded(block, shape.rows, shape.rows, shape.stored)
+    level = (nodes,) * (len(layers) + 1)
+    with_edges = tuple(None if layer.along == "nothing" else block for layer in layers)
+    elements = layer_elements(layers, level, sparse_features=False)
+    of_edges = layer_edge_elements(layers, level[1:], level[:-1], with_edges, whole.num_nodes)
+    known = whole.known
+    counted = np.flatnonzero(known[graphs] >= 0) if known is not None else np.zeros(0, dtype=np.int64)
+    return HostBatch(
+        lengthened(problem.features(nodes), shape.rows),
+        None,
+        layers,
+        tuple(None if each is None else matrix for each in with_edges),
+        (None,) * len(layers),
+        tuple(None if each is None else lengthened(each, shape.rows) for each in elements),
+        tuple(None if each is None else lengthened(each, matrix.nnz) for each in of_edges),
+        problem.task.targets(graphs[counted], counted, shape.graphs + 1, among),
+        _members(problem, graphs, shape),
+    )
+
+
+def _members(problem: PreparedSet, graphs: Nodes, shape: Shape) -> sp.csr_array:
+    """[graphs + 1, rows] of a shape: 1 at the rows of each graph's nodes, for the mean 1/n of them. The last row is of
+    no graph: it has zeros, so that every batch of a shape has as many stored values.
+    """
+    counts = problem.graph.sizes[graphs]
+    values = np.ones(int(counts.sum()))
+    if problem.config.readout == "mean":
+        values = np.repeat(1.0 / counts, counts)
+    ends = np.cumsum(counts)
+    indptr = np.concatenate([[0], ends, np.full(shape.graphs - len(graphs), ends[-1])]).astype(np.int32)
+    parts = (values, np.arange(len(values), dtype=np.int32), indptr)
+    exact = sp.csr_array(parts, shape=(shape.graphs, shape.rows))
+    return padded(exact, shape.graphs + 1, shape.rows, shape.rows)
+
+
+def place(backend: Backend, problem: PreparedSet, batch: HostBatch) -> Tree:
+    """The batch on the device, as a tree."""
+    readout = placed_readout(backend, problem.config.readout, batch.members)
+    return as_tree(replace(place_batch(backend, batch), readout=readout))
+
+
+class GraphBatches:
+    """An `Engine` whose epoch is a pass over batches of graphs.
+
+    Which batches an epoch has depends on its dropout keys alone, and those on seed and epoch: a resumed run draws what
+    it would have drawn.
+    """
+
+    def __init__(self, backend: Backend, problem: PreparedSet) -> None:
+        self.backend, self.problem = backend, problem
+        per_row = np.diff(problem.whole.adjacency.indptr).astype(np.int64)
+        stored = np.add.reduceat(per_row, problem.graph.starts)
+        self._usual = Shape.usual(problem.graph.sizes, stored, problem.config.batch_size)
+
+    def agree(self, value: float) -> float:
+        return value
+
+    def any(self, flag: bool) -> bool:
+        return flag
+
+    def make_run(self, validate: bool) -> Epochs:
+        backend = self.backend
+        batched = self._compiled(make_step(backend, self.problem, self._loss))
+        held_out = HeldOut(self, split(self.problem.graph, "val").nodes) if validate else None
+
+        def run(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
+            rows = []
+            for epoch in keys:
+                losses, counts = [], []
+                with Prefetch(self._drawn(epoch)) as ahead:
+                    for batch in ahead:
+                        counts.append(batch.count)
+                        state, (loss,) = batched(state, epoch, place(backend, self.problem, batch))
+                        losses.append(loss)
+                row = [float(np.average([float(backend.to_numpy(loss)) for loss in losses], weights=counts))]
+                if held_out is not None:
+                    state, measured = held_out.measured(state)
+                    row += measured
+                rows.append(row)
+            return state, np.array(rows, dtype=np.float64)
+
+        return Epochs(run, self.problem.task.measures, held_out.count if held_out else 0)
+
+    def scores(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> dict[str, float]:
+        measures = self.problem.task.measures
+        outputs = self.outputs(params, nodes)
+        targets = self.problem.task.targets(nodes, np.arange(len(nodes)), len(nodes))
+        return {metric.name: metric.of(outputs, targets) for metric in measures.metrics}
+
+    def outputs(self, params: Mapping[str, NDArray[Any]], graphs: Nodes | None = None) -> NDArray[Any]:
+        """The task's outputs of some graphs, [graphs, k], or of all, on the host. params: on the host."""
+        backend, task = self.backend, self.problem.task
+        chosen = np.arange(len(self.problem.graph)) if graphs is None else np.asarray(graphs)
+        on_device = {name: backend.asarray(value) for name, value in params.items()}
+        found = []
+        for batch, part in self.in_order(chosen):
+            operands = from_tree(place(backend, self.problem, batch))
+            rows = forward.outputs(backend, self.problem.layers, on_device, operands)
+            found.append(backend.to_numpy(task.head(backend, on_device, rows, operands))[: len(part)])
+        return np.concatenate(found)
+
+    def in_order(self, graphs: Nodes, among: Nodes | None = None) -> Iterator[tuple[HostBatch, Nodes]]:
+        """The graphs in batches as they come, each with which graphs it has."""
+        for start in range(0, len(graphs), self._usual.graphs):
+            part = graphs[start : start + self._usual.graphs]
+            yield assemble(self.problem, part, self._usual, among), part
+
+    def _drawn(self, keys: NDArray[np.uint32]) -> Iterator[HostBatch]:
+        """The batches of the epoch with these dropout keys, on the host."""
+        draw = np.random.Generator(np.random.Philox(np.random.SeedSequence(keys.ravel().tolist())))
+        order = draw.permutation(split(self.problem.graph, "train").nodes)
+        for start in range(0, len(order), self._usual.graphs):
+            yield assemble(self.problem, np.sort(order[start : start + self._usual.graphs]), self._usual)
+
+    def _loss(self, params: Params, keys: Any, batch: Tree) -> tuple[Array, None]:
+        return make_loss(self.backend, from_tree(batch), self.problem)(params, keys)
+
+    def _compiled(self, step: BatchStep) -> BatchStep:
+        return (
+            self.backend.compile_batches(step)
+            if isinstance(self.backend, Batching)
+            else plain_batches(self.backend, step)
+        )
+
+    def compiled_measure(self) -> BatchStep:
+        """(loss without the penalty, *sums of the metrics) of a batch, as a step that leaves the state as it is."""
+
+        def measure(state: State, keys: Any, batch: Tree) -> tuple[State, tuple[Array, ...]]:
+            params = parameters_of(state)
+            return state, make_measure(self.backend, from_tree(batch), self.problem, penalised=False)(params)
+
+        return self._compiled(measure)
+
+
+class HeldOut:
+    """Loss and sums of the metrics on some graphs, whose batches stay on the device."""
+
+    def __init__(self, engine: GraphBatches, graphs: Nodes) -> None:
+        problem = engine.problem
+        self._backend, self.count = engine.backend, len(graphs)
+        self._penalties = objective.penalties(problem.config, problem.layers)
+        self._batches = [place(engine.backend, problem, batch) for batch, _ in engine.in_order(graphs, graphs)]
+        self._measure, self._keys = engine.compiled_measure(), np.zeros((len(problem.layers), 2), dtype=np.uint32)
+
+    def measured(self, state: State) -> tuple[State, list[float]]:
+        """The state, which a compiled step may have put elsewhere, and [loss, *sums of the task's metrics]."""
+        backend, total = self._backend, None
+        for batch in self._batches:
+            state, found = self._measure(state, self._keys, batch)
+            values = [float(backend.to_numpy(value)) for value in found]
+            total = values if total is None else [a + b for a, b in zip(total, values, strict=True)]
+        assert total is not None
+        if self._penalties:
+            total[0] += float(backend.to_numpy(objective.l2_penalty(backend, parameters_of(state), self._penalties)))
+        return state, total

@@ -1,0 +1,50 @@
+"""Heads: from rows of a network's last layer to what a task says something of, nodes or whole graphs.
+
+Readouts of graphs have no parameters of their own. The sum and the mean of what a last layer makes of nodes are what it
+would make of their sums, since its last product is linear; attention takes its scores from one more column of it:
+softmax over the nodes of a graph (Li et al. 2016, "Gated graph sequence neural networks", eq. 7, with one gate a node).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from portgnn.graphs.sets import GraphSet
+from portgnn.parts import message_passing
+
+if TYPE_CHECKING:
+    from portgnn.protocol import CSR, Array, Backend, EdgeHandle
+    from portgnn.recipe import Config, Readout
+
+NODES = ("auto", "none")
+"""Readouts that leave nodes as they are."""
+ALONG_EDGES = ("max", "attention")
+"""Readouts that look at the nodes of a graph one by one."""
+
+
+def settled_readout(config: Config, graph: object) -> Readout:
+    """What `auto` comes to: the sum for a set of graphs (Xu et al. 2019, section 4.2), none for nodes."""
+    if config.readout != "auto":
+        return cast("Readout", config.readout)
+    return "sum" if isinstance(graph, GraphSet) else "none"
+
+
+def width(readout: Readout, outputs: int) -> int:
+    """Columns of the network's last layer for so many outputs."""
+    return outputs + 1 if readout == "attention" else outputs
+
+
+def placed_readout(backend: Backend, readout: Readout, members: Any) -> CSR | EdgeHandle:
+    """members: CSR [graphs, rows], 1 at the rows of each graph's nodes (1/n of them for the mean), on the device."""
+    return message_passing(backend).edges(members) if readout in ALONG_EDGES else backend.csr(members)
+
+
+def read_out(backend: Backend, readout: Readout, rows: Array, members: Any) -> Array:
+    """[graphs, outputs] of the network's rows [rows, width]. members: what `placed_readout` gave."""
+    if readout in ("sum", "mean"):
+        return backend.matmul(members, rows)
+    passing = message_passing(backend)
+    if readout == "max":
+        return passing.segment_max(members, passing.gather(members, rows, "source"))
+    scores = passing.gather(members, rows[:, -1:], "source")
+    return passing.edge_spmm(members, passing.edge_softmax(members, scores), rows[:, :-1])
