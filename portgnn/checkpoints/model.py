@@ -90,7 +90,7 @@ class Model:
         if self.moments is not None:
             tensors |= {SCALE: self.moments.scale}
             tensors |= {} if self.moments.mean is None else {MEAN: self.moments.mean}
-        content = save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, header)
+        content = save({name: np.asarray(value, order="C") for name, value in tensors.items()}, header)
         write_atomically(target, content)
         return target
 

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn import datasets
 from portgnn._system.files import check_writable, write_atomically
 from portgnn._system.untrusted import ALWAYS_ADMITTED, readable
 from portgnn.checkpoints.model import Model
 from portgnn.cli._output import announce, print_json, print_line, print_table
 from portgnn.errors import ConfigError
 from portgnn.graphs.graph import Graph
-from portgnn.prediction.evaluation import WORDS, Evaluation, softmax
-from portgnn.prediction.predict import Classified, classify
+from portgnn.graphs.sets import GraphSet
+from portgnn.prediction.evaluation import WORDS, Evaluation, members_of, noun_of, softmax
+from portgnn.prediction.predict import Classified, classify, subject_of
 from portgnn.protocol import Backend
 from portgnn.registry import get_backend
 from portgnn.text import inert
@@ -47,7 +47,7 @@ def run(
         check_writable(out)
     trained = Model.load(model, network)
     made = get_backend(backend, device=device, dtype=dtype)
-    graph = datasets.load_graph(dataset, announce=announce, **read)
+    graph = subject_of(trained, dataset, announce, **read)
     if out is not None and out.suffix == ".npz":
         check_padding(trained, graph)
     found = classify(trained, graph, split=split, backend=made, announce=announce)
@@ -62,6 +62,7 @@ def run(
             "model": str(model),
             "dataset": found.graph.name,
             "nodes": found.graph.num_nodes,
+            f"{_noun(found)}s": members_of(found.graph),
             "backend": made.name,
             "device": made.device,
             "dtype": made.dtype,
@@ -74,15 +75,15 @@ def run(
 
 def _print_found(found: Classified, backend: Backend, out: Path | None) -> None:
     where = f"{backend.name} ({backend.device}, {backend.dtype})"
-    print_line(f"{found.graph.name}: {found.graph.num_nodes} nodes on {where}")
+    print_line(f"{found.graph.name}: {members_of(found.graph)} {_noun(found)}s on {where}")
     for name, count in _counts(found):
-        print_line(f"class {name}: {count} nodes")
+        print_line(f"class {name}: {count} {_noun(found)}s")
     for scores in found.evaluations.values():
-        _print_scores(scores)
+        _print_scores(scores, _noun(found))
     if found.main is not None:
-        _print_classes(found.main)
+        _print_classes(found.main, _noun(found))
     if out is None:
-        announce("To keep every node's class and probabilities, add: --out nodes.csv")
+        announce(f"To keep every {_noun(found)}'s class and probabilities, add: --out {_noun(found)}s.csv")
     else:
         print_line(f"written to {out}")
 
@@ -106,21 +107,25 @@ def _scores_of(found: Classified) -> dict[str, Any]:
     }
 
 
-def _print_scores(scores: Evaluation) -> None:
+def _noun(found: Classified) -> str:
+    return noun_of(found.graph)
+
+
+def _print_scores(scores: Evaluation, noun: str) -> None:
     print_line(
         f"{WORDS[scores.part]} accuracy {scores.accuracy:.4f}  macro F1 {scores.macro_f1:.4f}  expected calibration "
-        f"error {scores.calibration_error:.4f}  ({scores.nodes} nodes)"
+        f"error {scores.calibration_error:.4f}  ({scores.nodes} {noun}s)"
     )
 
 
-def _print_classes(scores: Evaluation) -> None:
+def _print_classes(scores: Evaluation, noun: str) -> None:
     rows = [
         (s.name, f"{s.precision:.4f}", f"{s.recall:.4f}", f"{s.f1:.4f}", str(s.support), *map(str, line.tolist()))
         for s, line in zip(scores.classes, scores.confusion, strict=True)
     ]
     said = [f"said {s.name}" for s in scores.classes]
-    print_line(f"of the {scores.nodes} {WORDS[scores.part]} nodes:")
-    print_table(("class", "precision", "recall", "F1", "nodes", *said), rows)
+    print_line(f"of the {scores.nodes} {WORDS[scores.part]} {noun}s:")
+    print_table(("class", "precision", "recall", "F1", f"{noun}s", *said), rows)
 
 
 def as_npz(found: Classified) -> bytes:
@@ -142,7 +147,7 @@ def as_npz(found: Classified) -> bytes:
     return file.getvalue()
 
 
-def check_padding(trained: Model, graph: Graph) -> None:
+def check_padding(trained: Model, graph: Graph | GraphSet) -> None:
     """Raises ConfigError where names are so uneven that NumPy's text, which pads, would fill the memory."""
     for what, names in (("node's name", _node_ids(graph)), ("class's name", trained.class_names)):
         longest, letters = max(map(len, names), default=0), sum(map(len, names))
@@ -164,7 +169,7 @@ def as_csv(found: Classified, safe: bool = True) -> bytes:
     writer = csv.writer(file, lineterminator="\n")
     cells: dict[str, list[Any]] = {name: column.tolist() for name, column in _columns(found).items()}
     if safe:
-        cells |= {name: [inert(text) for text in cells[name]] for name in ("node", "predicted", "label")}
+        cells |= {name: [inert(text) for text in cells[name]] for name in (_noun(found), "predicted", "label")}
     writer.writerow(inert(name) if safe else name for name in cells)
     writer.writerows(zip(*cells.values(), strict=True))
     return file.getvalue().encode()
@@ -185,7 +190,7 @@ def as_parquet(found: Classified) -> bytes:
 def _columns(found: Classified) -> dict[str, NDArray[Any]]:
     names, logits, shares = found.class_names, found.logits, softmax(found.logits)
     columns: dict[str, NDArray[Any]] = {
-        "node": _node_ids(found.graph),
+        _noun(found): _node_ids(found.graph),
         "predicted": np.array(names, dtype=object)[found.predicted],
         "probability": shares.max(axis=1),
         "label": np.array([*names, ""], dtype=object)[found.labels],  # -1 is the last
@@ -202,5 +207,5 @@ WRITERS: dict[str, Callable[[Classified], bytes]] = {
 }
 
 
-def _node_ids(graph: Graph) -> NDArray[np.object_]:
+def _node_ids(graph: Graph | GraphSet) -> NDArray[np.object_]:
     return np.arange(graph.num_nodes).astype(np.str_).astype(object) if graph.node_ids is None else graph.node_ids

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ FORMS = (
 )
 
 
-Splittable = TypeVar("Splittable", Graph, GraphSet)
+Splittable = TypeVar("Splittable", bound=Graph | GraphSet)
 
 
 def with_split(graph: Splittable, split: str) -> Splittable:
@@ -53,7 +53,7 @@ def with_split(graph: Splittable, split: str) -> Splittable:
     if kind == "stored" and rest:
         number = _whole(split, rest)
         if isinstance(graph, Graph):
-            return graph.with_stored_split(number)
+            return cast(Splittable, graph.with_stored_split(number))
         raise GraphError(f"{graph.name} is a set of graphs and has no stored splits; ask for folds:10:{number}")
     numbers = rest.split(":")
     if kind not in _PARTS or len(numbers) not in (2, 3):
@@ -66,8 +66,8 @@ def with_split(graph: Splittable, split: str) -> Splittable:
         f"{len(train)}/{len(val)}/{len(test)} {members.noun} train/validate/test"
     )
     # An empty validation or test part is no split to the rest of portgnn.
-    parts = {"train": train, "val": val if len(val) else None, "test": test if len(test) else None}
-    return replace(graph, **parts, notes=(*graph.notes, note))  # type: ignore[arg-type]
+    parts: dict[str, Any] = {"train": train, "val": val if len(val) else None, "test": test if len(test) else None}
+    return replace(graph, **parts, notes=(*graph.notes, note))
 
 
 @dataclass(frozen=True, eq=False)

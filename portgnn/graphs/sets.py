@@ -141,6 +141,13 @@ class GraphSet:
         return np.where(np.isfinite(self.targets).any(axis=1), 0, UNLABELLED)
 
     @property
+    def node_ids(self) -> Any:
+        """[g] of Python's texts: the names of the graphs, of which a set says something as a graph does of nodes."""
+        names = np.empty(len(self), dtype=object)
+        names[:] = self.graph_ids or [str(number) for number in range(len(self))]
+        return names
+
+    @property
     def num_nodes(self) -> int:
         """Of all graphs together."""
         return self.union.num_nodes

@@ -69,7 +69,7 @@ def assemble(source: Source, block: Block) -> HostBatch:
         same = sizes[-1] == first and level is block.levels[0]
         if id(matrix) not in padded:
             height = first if same else size_class(len(level) + _spare_rows(matrix.nnz, sizes[-1]))
-            padded[id(matrix)] = padded(matrix, height, sizes[-1])
+            padded[id(matrix)] = zero_padded(matrix, height, sizes[-1])
         adjacency.append(padded[id(matrix)])
         sizes.append(padded[id(matrix)].shape[0])
     kept = zip(picks(block.levels, [layer.keeps for layer in layers]), pairwise(sizes), strict=True)
@@ -128,7 +128,7 @@ def lengthened(rows: NDArray[Any], height: int) -> NDArray[Any]:
     return longer
 
 
-def padded(matrix: sp.csr_array, height: int, width: int, stored_then: int | None = None) -> sp.csr_array:
+def zero_padded(matrix: sp.csr_array, height: int, width: int, stored_then: int | None = None) -> sp.csr_array:
     """The matrix with zero rows and columns up to [height, width], and stored zeros in the rows that were added.
 
     Zeros are stored in no row of the matrix itself, and no place twice: it stays canonical. stored_then: how many
@@ -156,5 +156,5 @@ def _padded_features(
         return padded, None, height
     assert numbers is not None
     height = size_class(rows + _spare_rows(features.nnz, width))
-    matrix = padded(features, height, width)
+    matrix = zero_padded(features, height, width)
     return matrix, np.concatenate([numbers, np.zeros(matrix.nnz - len(numbers), dtype=np.uint32)]), height

@@ -21,7 +21,7 @@ from portgnn.graphs.arrays import Nodes
 from portgnn.graphs.sets import GraphSet
 from portgnn.graphs.split import split
 from portgnn.loaders._prefetch import Prefetch
-from portgnn.loaders.batch import HostBatch, Tree, as_tree, from_tree, lengthened, padded, place_batch, size_class
+from portgnn.loaders.batch import HostBatch, Tree, as_tree, from_tree, lengthened, place_batch, size_class, zero_padded
 from portgnn.models.layer import Layer
 from portgnn.parts import plain_batches
 from portgnn.placing import forward
@@ -77,7 +77,8 @@ class PreparedSet:
     def features(self, nodes: Nodes) -> NDArray[Any]:
         """The nodes' rows, dense: sparse rows of a batch have another number of values each time."""
         rows: Any = self.whole.features[nodes]
-        return rows.toarray() if isinstance(rows, sp.csr_array) else rows
+        dense: NDArray[Any] = rows.toarray() if isinstance(rows, sp.csr_array) else rows
+        return dense
 
     def block(self, graphs: Nodes, nodes: Nodes) -> sp.csr_array:
         """The edges' weights of some graphs, with numbers of rows and columns from 0."""
@@ -129,7 +130,7 @@ def assemble(problem: PreparedSet, graphs: Nodes, usual: Shape, among: Nodes | N
     nodes = whole.nodes_of(graphs)
     block = problem.block(graphs, nodes)
     shape = usual.grown(len(nodes), block.nnz)
-    matrix = padded(block, shape.rows, shape.rows, shape.stored)
+    matrix = zero_padded(block, shape.rows, shape.rows, shape.stored)
     level = (nodes,) * (len(layers) + 1)
     with_edges = tuple(None if layer.along == "nothing" else block for layer in layers)
     elements = layer_elements(layers, level, sparse_features=False)
@@ -161,7 +162,7 @@ def _members(problem: PreparedSet, graphs: Nodes, shape: Shape) -> sp.csr_array:
     indptr = np.concatenate([[0], ends, np.full(shape.graphs - len(graphs), ends[-1])]).astype(np.int32)
     parts = (values, np.arange(len(values), dtype=np.int32), indptr)
     exact = sp.csr_array(parts, shape=(shape.graphs, shape.rows))
-    return padded(exact, shape.graphs + 1, shape.rows, shape.rows)
+    return zero_padded(exact, shape.graphs + 1, shape.rows, shape.rows)
 
 
 def place(backend: Backend, problem: PreparedSet, batch: HostBatch) -> Tree:

@@ -88,6 +88,11 @@ def members_of(graph: Described | Graph | GraphSet) -> int:
     return len(graph) if isinstance(graph, GraphSet) else graph.num_nodes
 
 
+def noun_of(graph: Described | Graph | GraphSet) -> str:
+    """What one of them is called."""
+    return "graph" if isinstance(graph, GraphSet) else "node"
+
+
 def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
     """Probabilities [n, c] of logits [n, c]; float64, each row sums to 1."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))

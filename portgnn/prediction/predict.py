@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,23 @@ from portgnn.graphs.checks import bare, checked_names
 from portgnn.graphs.fingerprint import fingerprints
 from portgnn.graphs.graph import UNLABELLED, Graph
 from portgnn.graphs.sets import GraphSet
+from portgnn.loaders.sets import GraphBatches, PreparedSet
 from portgnn.placing.prepared import Prepared
-from portgnn.prediction.evaluation import MAIN, TRAIN, Evaluation, evaluate_parts, labels_for, part_names, split_codes
+from portgnn.prediction.evaluation import (
+    MAIN,
+    TRAIN,
+    Evaluation,
+    evaluate_parts,
+    labels_for,
+    members_of,
+    noun_of,
+    part_names,
+    split_codes,
+)
 from portgnn.presets import Config
 from portgnn.protocol import Backend
 from portgnn.registry import backend_of
+from portgnn.tasks.heads import NODES
 from portgnn.training import logits, memory
 
 
@@ -35,7 +47,7 @@ class Finished(Protocol):
 
 Trained = Model | Finished | str | os.PathLike[str]
 Target = Graph | GraphSet | str | os.PathLike[str]
-Subjects = TypeVar("Subjects", Graph, GraphSet)
+Subjects = TypeVar("Subjects", bound=Graph | GraphSet)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +66,7 @@ class Classified:
 
     logits: NDArray[Any]
     class_names: tuple[str, ...]
-    graph: Graph
+    graph: Graph | GraphSet
     labels: NDArray[np.int64]
     codes: NDArray[np.uint8]
     split: str
@@ -99,7 +111,8 @@ def predict(
     unknown: str | Sequence[str] = (),
     ignore: str | Sequence[str] = (),
 ) -> NDArray[Any]:
-    """Logits [nodes, classes] of a trained model, on any backend, for the graph it was trained on or another.
+    """Logits [nodes, classes] of a trained model, on any backend, for the graph it was trained on or another; of a
+    model of whole graphs, [graphs, classes] for a set, and [1, classes] for one graph.
 
     Column j is of the model's class j (`Model.class_names`), while `graph.labels` counts in the graph's own order of
     classes: the same where the graph is the one trained on, not elsewhere. To compare, give
@@ -114,7 +127,8 @@ def predict(
     """
     trained = trained_model(model_or_path)
     columns = None if class_names is None else _columns(trained.class_names, class_names)
-    logits = _logits_of(trained, target_of(graph, None, unknown, ignore), backend_of(backend, device, dtype))
+    target = subject_of(trained, graph, None, unknown, ignore)
+    logits = _logits_of(trained, target, backend_of(backend, device, dtype))
     return logits if columns is None else logits[:, columns]
 
 
@@ -145,7 +159,7 @@ def classify(
             "the model scores pairs of nodes and knows no classes; take portgnn.predict_links, in the shell "
             "portgnn predict with --pairs or --links-of"
         )
-    target = target_of(graph, announce, unknown, ignore)
+    target = subject_of(trained, graph, announce, unknown, ignore)
     # Before the work: a split that cannot be made is no reason to wait.
     check_fit(trained, target)
     labels = labels_for(target, trained.class_names)
@@ -158,19 +172,23 @@ def classify(
     return Classified(logits, trained.class_names, target, labels, codes, source, notes)
 
 
-def split_of(trained: Model, graph: Graph, split: str | None = None) -> tuple[NDArray[np.uint8], str, tuple[str, ...]]:
+def split_of(
+    trained: Model, graph: Graph | GraphSet, split: str | None = None
+) -> tuple[NDArray[np.uint8], str, tuple[str, ...]]:
     """Each node's part of the split, as codes [n], where that comes from, and what to say about it.
 
     See `Classified`. Raises ConfigError or GraphError for a split that cannot be made.
     """
     from portgnn.datasets.splits import with_split
 
-    asked = graph if split is None else with_split(graph, split)
+    asked: Graph | GraphSet = graph if split is None else with_split(graph, split)
     structure, whole = fingerprints(oriented(asked, trained.config)[0])
     same = trained.structure == structure or trained.fingerprint == whole
     kept = trained.split if same else None
-    if kept is not None and len(kept) != graph.num_nodes:
-        raise CheckpointError(f"the model keeps a split of {len(kept)} nodes for a graph of {graph.num_nodes}")
+    if kept is not None and len(kept) != members_of(graph):
+        raise CheckpointError(
+            f"the model keeps a split of {len(kept)} {noun_of(graph)}s for {members_of(graph)} of them"
+        )
     codes = split_codes(asked)
     if kept is not None and split is None:
         return kept, "model", ()
@@ -191,7 +209,7 @@ def split_of(trained: Model, graph: Graph, split: str | None = None) -> tuple[ND
     return codes, source, (note,) if note else ()
 
 
-def check_fit(trained: Model, graph: Graph) -> None:
+def check_fit(trained: Model, graph: Graph | GraphSet) -> None:
     """Raises GraphError, naming the features or classes at fault, where a model cannot be used on a graph."""
     of = f"the model was trained on {trained.dataset or 'a graph'}"
     if trained.feature_names and graph.feature_names and trained.feature_names != graph.feature_names:
@@ -222,12 +240,42 @@ def check_fit(trained: Model, graph: Graph) -> None:
         )
 
 
+def subject_of(
+    trained: Model,
+    graph: Target,
+    announce: Callable[[str], None] | None = None,
+    unknown: str | Sequence[str] = (),
+    ignore: str | Sequence[str] = (),
+) -> Graph | GraphSet:
+    """What a model says something of, read where it is a name or a path: a graph, whose nodes it knows, or a set. For a
+    model of whole graphs, one graph is a set of one.
+
+    Raises ConfigError for a set and a model of nodes.
+    """
+    from portgnn.datasets import is_graph_set, load_graphs
+    from portgnn.datasets.selection import texts
+    from portgnn.datasets.sets import selected_set
+
+    of_nodes = trained.config.readout in NODES
+    if isinstance(graph, GraphSet):
+        graph = selected_set(graph, texts(unknown, "unknown"), texts(ignore, "ignore"))
+    elif is_graph_set(graph):
+        graph = load_graphs(cast(str, graph), unknown=unknown, ignore=ignore, announce=announce)
+    else:
+        single = target_of(graph, announce, unknown, ignore)
+        bare = replace(single, labels=None, class_names=(), train=None, val=None, test=None, stored_splits=())
+        return single if of_nodes else GraphSet.of([bare], name=single.name)
+    if of_nodes:
+        raise ConfigError(f"the model says something of nodes, and {graph.name} is a set of graphs; give one of them")
+    return graph
+
+
 def oriented(graph: Subjects, config: Config) -> tuple[Subjects, str]:
     """The graph with its edges as the recipe counts them, and a note on what was done; "" where nothing was."""
     if graph.is_undirected or not config.undirected:
         return graph, ""
     note = f"directed edges symmetrised, as the {config.preset} recipe has it; --directed keeps them as they are"
-    return replace(graph.symmetrized(), notes=(*graph.notes, note)), note
+    return cast(Subjects, replace(graph.symmetrized(), notes=(*graph.notes, note))), note
 
 
 def trained_model(given: Trained) -> Model:
@@ -238,8 +286,12 @@ def trained_model(given: Trained) -> Model:
     return held if isinstance(held, Model) else Model.load(given)  # type: ignore[arg-type]
 
 
-def _logits_of(trained: Model, graph: Graph, backend: Backend) -> NDArray[Any]:
+def _logits_of(trained: Model, graph: Graph | GraphSet, backend: Backend) -> NDArray[Any]:
     check_fit(trained, graph)
+    if isinstance(graph, GraphSet):
+        problem = PreparedSet(oriented(graph, trained.config)[0], trained.config, trained.moments, trained.layers)
+        with memory.told(problem, backend):
+            return GraphBatches(backend, problem).outputs(trained.params)
     prepared = Prepared.of(oriented(graph, trained.config)[0], trained.config, trained.moments)
     with memory.told(prepared, backend):
         return logits(backend, prepared, trained.params, trained.layers)
@@ -268,10 +320,12 @@ def _names(names: Sequence[str]) -> str:
 def target_of(
     graph: Target, announce: Callable[[str], None] | None, unknown: str | Sequence[str], ignore: str | Sequence[str]
 ) -> Graph:
-    """The graph that is asked about, read where it is a name or a path."""
+    """The graph that is asked about, read where it is a name or a path. Raises DatasetError for a set of graphs."""
     from portgnn.datasets import load_graph
     from portgnn.datasets.selection import selected, texts
 
+    if isinstance(graph, GraphSet):
+        raise ConfigError(f"{graph.name} is a set of graphs, and this is of one graph; give one of them")
     if isinstance(graph, Graph):
         return selected(graph, texts(unknown, "unknown"), texts(ignore, "ignore"))
     return load_graph(graph, unknown=unknown, ignore=ignore, announce=announce)
