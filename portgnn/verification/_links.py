@@ -115,7 +115,7 @@ def _placed(backend: Backend, one: Scored) -> tuple[dict[str, Any], dict[str, Fl
     return placed, {name: backend.to_numpy(value).astype(np.float64) for name, value in placed.items()}
 
 
-@check("link.scores", cases=_scored, dtypes=EXACT)
+@check("link.scores", cases=_scored, full=_scored, dtypes=EXACT)
 def scores(backend: Backend, one: Scored) -> Measured:
     """Of pairs, by either decoder."""
     placed, values = _placed(backend, one)
@@ -125,7 +125,7 @@ def scores(backend: Backend, one: Scored) -> Measured:
     return compare("the scores", got, want, max(float(np.abs(want).max()), 1.0), turned)
 
 
-@check("link.loss", cases=_scored, dtypes=EXACT)
+@check("link.loss", cases=_scored, full=_scored, dtypes=EXACT)
 def loss(backend: Backend, one: Scored) -> Measured:
     """The mean binary cross-entropy of edges and other pairs, and its gradient in embeddings and decoder."""
     placed, values = _placed(backend, one)
