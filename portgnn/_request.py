@@ -163,10 +163,14 @@ def load(request: Request, distributed: bool, tell: Tell) -> Loaded:
     _check_same(request, graph, fingerprint)
     settled = tasks.settled(request.config, graph, request.seed)
     config, moments, note = explained(_trained_on(graph), settled)
-    if note:
-        tell(f"{graph.name}: {note}.")
-    notes = (*graph.notes, note) if note else graph.notes
-    return Loaded(graph, config, moments, notes, structure, fingerprint)
+    task = tasks.of(config, graph)
+    if task.about == "nodes":
+        task.check()
+    notes = [each for each in (note, task.said if request.config.task == "auto" else "") if each]
+    for each in notes:
+        tell(f"{graph.name}: {each}.")
+    _check_names(request, graph.name, task)
+    return Loaded(graph, config, moments, (*graph.notes, *notes), structure, fingerprint)
 
 
 def _trained_on(graph: Graph | DiskGraph | GraphSet) -> Graph | DiskGraph:
@@ -221,19 +225,21 @@ def _links(backend: Backend, loaded: Loaded, distributed: bool) -> Engine:
 def run_of(request: Request, loaded: Loaded, backend: Backend) -> runs.Run:
     """What a file keeps of the run, apart from where it stands.
 
-    The recipe is kept as it was asked for: the same graph, which a run that goes on has, leads to the same.
+    The recipe is kept as it was asked for, but for the task: the same graph, which a run that goes on has, leads to the
+    same.
     """
     given, graph = request.dataset, loaded.graph
     name = "" if isinstance(given, Graph | GraphSet) else os.fspath(given or graph.name)
+    task = tasks.of(loaded.config, graph)
     return runs.Run(
-        request.config,
+        request.config.with_(task=loaded.config.task),
         request.seed,
         backend.name,
         backend.dtype,
         name,
         request.split or "",
         loaded.fingerprint,
-        graph.class_names,
+        task.names,
         graph.num_features,
         request.unknown,
         request.ignore,
@@ -274,7 +280,10 @@ def _check_same(request: Request, graph: Graph | DiskGraph | GraphSet, fingerpri
             f"{request.resume} belongs to another graph: {graph.name} has changed since, or it is not the "
             f"one that the run was trained on ({kept.dataset or 'a Graph'})"
         )
-    if kept is not None and kept.class_names != graph.class_names:
+
+
+def _check_names(request: Request, name: str, task: tasks.Task) -> None:
+    if request.kept is not None and request.kept.class_names != task.names:
         raise CheckpointError(
-            f"{request.resume} was trained with other names of the classes, or in another order, than {graph.name} has"
+            f"{request.resume} was trained with other names of the {task.things}, or in another order, than {name} has"
         )

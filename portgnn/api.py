@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from portgnn import logs
+from portgnn import logs, tasks
 from portgnn._request import Loaded, Request, engine_for, load, run_of, settle
 from portgnn.checkpoints import runs
 from portgnn.checkpoints.model import Model
@@ -19,6 +19,7 @@ from portgnn.hyperparameters import whole_number
 from portgnn.loaders.links import LinkProblem
 from portgnn.loaders.source import InMemory
 from portgnn.models.network import Network
+from portgnn.prediction.estimate import estimate as estimate
 from portgnn.prediction.evaluation import split_codes
 from portgnn.prediction.predict import classify as classify
 from portgnn.prediction.predict import predict as predict
@@ -129,7 +130,7 @@ def _run(
             scores = {} if test is None else engine.scores(done.params, test)
             if group is not None:
                 group.close()
-        result = _result(done, scores, request, loaded, backend, group)
+        result = _result(done, scores, request, loaded, backend, group, engine.problem.task)
         watchers.end(result)
     return result
 
@@ -176,13 +177,19 @@ def _fitted(
 
 
 def _result(
-    done: Fit, scores: dict[str, float], request: Request, loaded: Loaded, backend: Backend, group: ProcessGroup | None
+    done: Fit,
+    scores: dict[str, float],
+    request: Request,
+    loaded: Loaded,
+    backend: Backend,
+    group: ProcessGroup | None,
+    task: tasks.Task,
 ) -> TrainResult:
     graph = loaded.graph
     trained = Model(
         done.params,
         loaded.config,
-        graph.class_names,
+        task.names,
         graph.num_features,
         graph.name,
         loaded.fingerprint,
@@ -190,6 +197,7 @@ def _result(
         loaded.moments,
         split_codes(graph),
         loaded.structure,
+        task.constants(),
     )
     return TrainResult(
         model=trained,

@@ -61,6 +61,18 @@ class Metric(Quantity):
         return float(self.value([float(np.asarray(each)) for each in self.sums(np, outputs, targets)], targets.count))
 
 
+@dataclass(frozen=True)
+class Score(Quantity):
+    """A quantity that needs all outputs at once, such as one of their order: no sum over rows gives it."""
+
+    def of(self, outputs: Any, targets: Any) -> float:
+        """The quantity of outputs [rows, k] on the host, with what `portgnn.tasks.targets` says of these rows.
+
+        NaN where it is not defined.
+        """
+        raise NotImplementedError
+
+
 class Accuracy(Metric):
     """Share of the nodes of which the first of the largest outputs is at the label."""
 
@@ -80,17 +92,18 @@ class Measures:
     """What the runs of a task are measured by.
 
     metrics: of held-out nodes, each epoch, and of the test nodes at the end. loss: what is minimised. monitor: the
-    curve that says which epoch is the best and when a run stops.
+    curve that says which epoch is the best and when a run stops. scores: those that are taken each epoch, too.
     """
 
     metrics: tuple[Metric, ...]
     loss: Quantity = LOSS
     monitor: str = "val_loss"
+    scores: tuple[Score, ...] = ()
 
     @property
     def curves(self) -> tuple[str, ...]:
         """The columns of a history, in their order."""
-        return "train_loss", "val_loss", *(f"val_{metric.name}" for metric in self.metrics), EPOCH_MS
+        return "train_loss", "val_loss", *(f"val_{each.name}" for each in (*self.metrics, *self.scores)), EPOCH_MS
 
     def named(self, rows: Floats, count: int) -> dict[str, Floats]:
         """Curves out of what steps gave: [epochs, 1] with the training loss; or [epochs, 2 + sums], count > 0, with the

@@ -6,6 +6,7 @@ from dataclasses import MISSING, Field, asdict, dataclass, field, fields, make_d
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_type_hints
 
+from portgnn import _weights
 from portgnn.errors import ConfigError
 from portgnn.hyperparameters import (
     DATA,
@@ -13,6 +14,8 @@ from portgnn.hyperparameters import (
     LINKS,
     NETWORK,
     NOT_NEGATIVE,
+    POSITIVE,
+    RATE,
     SHARE,
     TRAINING,
     Bounds,
@@ -36,8 +39,9 @@ AdjacencyForm = Literal["auto", "csr", "dense"]
 Rows = Literal["needed", "all"]
 Readout = Literal["auto", "none", "sum", "mean", "max", "attention"]
 Loader = Literal["full", "neighbor", "cluster"]
-TaskName = Literal["auto", "classes", "link"]
+TaskName = Literal["auto", "classes", "link", "labels", "regression"]
 Decoder = Literal["dot", "mlp"]
+ErrorLoss = Literal["squared", "absolute", "huber"]
 
 _EPOCHS = (Bounds("at least 1", least=1), Bounds("below 2**32: dropout counts epochs in 32 bits", below=2**32))
 _PATIENCE = (Bounds("0 (never stop early) or more", least=0), Bounds("below 2**32", below=2**32))
@@ -75,7 +79,18 @@ def _as_text(fanout: Any) -> Any:
     return fanout
 
 
-_FORMS = {"normalize_features": _as_rule, "fanout": _as_text}
+def _as_monitor(name: Any) -> Any:
+    if not isinstance(name, str) or not name.startswith("val_"):
+        raise ConfigError(f"monitor={shown(name, 80)} must be val_loss, or val_ and a metric: val_accuracy")
+    return name
+
+
+_FORMS = {
+    "normalize_features": _as_rule,
+    "fanout": _as_text,
+    "class_weights": _weights.as_text,
+    "monitor": _as_monitor,
+}
 """What is made of some values before they are checked."""
 
 
@@ -111,7 +126,28 @@ class Config(Optimization):
     task: TaskName = hyperparameter(
         "auto", "What the network is trained for (auto: what the labels are).", TRAINING, names=("objective",)
     )
-    """"classes": one class a node; "link": which pairs of nodes an edge joins."""
+    """"classes": one class a node; "labels": several labels a node, each 0 or 1; "regression": values; "link": which
+    pairs of nodes an edge joins."""
+    loss: ErrorLoss = hyperparameter(
+        "squared", "What a regression minimises: the square, the size, or Huber's function of the error.", TRAINING,
+        names=("criterion",),
+    )  # fmt: skip
+    huber_delta: float = hyperparameter(
+        1.0, "From which error on Huber's function is a line, in units of the standardized targets.", TRAINING,
+        bounds=POSITIVE, names=("delta",),
+    )  # fmt: skip
+    standardize_targets: bool = hyperparameter(
+        True, "Learn values by their distance from the training nodes' mean, in deviations.", TRAINING
+    )
+    class_weights: str = hyperparameter(
+        "none", "What classes weigh in the loss: none, balanced, or NAME=WEIGHT,NAME=WEIGHT.", TRAINING,
+        names=("class_weight",),
+    )  # fmt: skip
+    """"balanced": each class as much as any other; of several labels, having one as much as not having it. A dictionary
+    of names and weights in Python; what is not named weighs 1."""
+    label_smoothing: float = hyperparameter(
+        0.0, "Share of the truth that is spread evenly over all classes.", TRAINING, bounds=RATE
+    )
     readout: Readout = hyperparameter(
         "auto", "How a graph of a set is read off its nodes (auto: their sum; of single nodes: none).", TRAINING,
         names=("pooling", "pool"),
@@ -138,7 +174,10 @@ class Config(Optimization):
     stop_after: float = hyperparameter(
         0.0, "Share of the epochs before which training does not stop.", TRAINING, bounds=SHARE
     )
-    restore_best: bool = hyperparameter(False, "Return the parameters of the lowest validation loss.", TRAINING)
+    monitor: str = hyperparameter(
+        "val_loss", "What stops training and says which epoch is the best: val_loss, or val_ and a metric.", TRAINING
+    )
+    restore_best: bool = hyperparameter(False, "Return the parameters of the best epoch.", TRAINING)
     undirected: bool = hyperparameter(
         True, "Let every edge count in both directions, or keep the directions of the data.", DATA, off="--directed"
     )

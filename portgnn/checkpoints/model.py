@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ class Model:
     fingerprint that graph's (see `portgnn.graphs.fingerprint`). feature_names: of its columns, where they have names.
     moments: what its columns were standardised by, where they were. split: uint8 [nodes of that graph], the part of
     each in training (see `portgnn.prediction.evaluation.split_codes`), and structure the fingerprint of adjacency and
-    features alone, by which that graph is known again; None and "" in files of version 0.1.
+    features alone, by which that graph is known again; None and "" in files of version 0.1. class_names: of all that
+    the model says of a node, classes or labels or values; constants: what its task keeps of that graph beside.
     """
 
     params: dict[str, NDArray[Any]]
@@ -55,17 +57,33 @@ class Model:
     moments: Moments | None = None
     split: NDArray[np.uint8] | None = None
     structure: str = ""
+    constants: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """One line: the arrays have too many."""
         shapes = ", ".join(f"{name} {'x'.join(map(str, value.shape))}" for name, value in self.params.items())
+        things = tasks.of(self.config).things
         trained = f", trained on {printable(shortened(self.dataset, 40))!r}" if self.dataset else ""
-        return f"Model: {self.config.preset}, {shortened(shapes, 200)}, {len(self.class_names)} classes{trained}"
+        return f"Model: {self.config.preset}, {shortened(shapes, 200)}, {len(self.class_names)} {things}{trained}"
 
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The network's, for the model's features and classes."""
         return self.config.network.built(self.num_features, tasks.of(self.config).width(len(self.class_names)))
+
+    def task(self, graph: tasks.Subject | None = None) -> tasks.Task:
+        """What it was trained for, on another graph."""
+        return tasks.of(self.config, graph, self.constants)
+
+    def _check_constants(self) -> None:
+        names, k = tasks.of(self.config).constant_names, len(self.class_names)
+        if set(self.constants) != set(names):
+            raise CheckpointError(f"the task {self.config.task} needs {', '.join(names) or 'no constants'}")
+        for name, values in self.constants.items():
+            if values.dtype != np.float64 or values.shape != (k,) or not np.isfinite(values).all():
+                raise CheckpointError(f"{name} is not {k} finite numbers in float64")
+            if name.endswith("scale") and not (values > 0).all():
+                raise CheckpointError(f"{name} is not above 0")
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Writes the model to a temporary file beside `path` and renames it: never half a checkpoint.
@@ -90,6 +108,7 @@ class Model:
         if self.moments is not None:
             tensors |= {SCALE: self.moments.scale}
             tensors |= {} if self.moments.mean is None else {MEAN: self.moments.mean}
+        tensors |= dict(self.constants)
         content = save({name: np.asarray(value, order="C") for name, value in tensors.items()}, header)
         write_atomically(target, content)
         return target
@@ -105,9 +124,11 @@ class Model:
         header, params = read_safetensors(source, FORMAT, VERSIONS, "model")
         split, mean, scale = (params.pop(name, None) for name in (SPLIT, MEAN, SCALE))
         try:
+            config = read_config(json.loads(header["config"]), network)
+            kept = {name: params.pop(name) for name in tasks.of(config).constant_names if name in params}
             model = cls(
                 params,
-                read_config(json.loads(header["config"]), network),
+                config,
                 bare_names(read_names(json.loads(header["class_names"]))),
                 int(header["num_features"]),
                 header.get("dataset", ""),
@@ -116,6 +137,7 @@ class Model:
                 None if scale is None else Moments(mean, scale),
                 split,
                 header.get("structure", ""),
+                kept,
             )
             model.check()
         except CheckpointError as error:
@@ -139,6 +161,7 @@ class Model:
                 continue
             if values.dtype != np.float64 or values.shape != (self.num_features,) or not np.isfinite(values).all():
                 raise CheckpointError(f"the columns' moments are not {self.num_features} finite numbers in float64")
+        self._check_constants()
         if moments is not None and not (moments.scale > 0).all():
             raise CheckpointError("a column's deviation is not above 0")
         if split is not None and (split.dtype != np.uint8 or split.ndim != 1 or (split > 3).any()):
@@ -173,7 +196,7 @@ def read_config(document: Any, network: str | type[Network] | None = None) -> Co
         raise CheckpointError(str(error)) from None
     if network is not None and name_of(kind) != model:
         raise CheckpointError(f"the file is of the network {shown(model, 80)}, and not of {name_of(kind)}")
-    fitting = {field.name for field in fields(config_of(kind))}
+    fitting = {each.name for each in fields(config_of(kind))}
     if set(document) - fitting:
         more = ", ".join(sorted(set(document) - fitting))[:80]
         raise CheckpointError(

@@ -128,12 +128,17 @@ def _print_result(result: TrainResult) -> None:
         f"{result.backend} ({result.device}, {result.dtype}), seed {result.seed}"
     )
     ended = "stopped early after" if result.stopped_early else "ran"
-    best = f", lowest validation loss in epoch {result.best_epoch + 1}" if result.history.val_loss else ""
+    watched = tasks.curve(result.config.monitor)
+    best = ""
+    if result.history.val_loss and watched is not None:
+        way = "highest" if watched.quantity.higher_is_better else "lowest"
+        best = f", {way} {watched.words} in epoch {result.best_epoch + 1}"
     print_line(f"{ended} {result.epochs_run} epochs{best}")
     print_line(
         f"{result.median_train_ms:.2f} ms/epoch (median; training step and validation), first epoch "
         f"{result.first_epoch_ms:.1f} ms"
     )
-    for metric in tasks.of(result.config).measures.metrics:
-        score = f"{result.scores[metric.name]:.4f}" if result.scores else "none: the graph has no test split"
+    for metric in tasks.of(result.config).headlines:
+        undefined = "undefined on these nodes" if result.scores else "none: the graph has no test split"
+        score = f"{result.scores[metric.name]:.4f}" if metric.name in result.scores else undefined
         print_line(f"test {metric.words} {score}")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.errors import ConfigError, GraphError
+from portgnn.graphs.checks import labelled
 from portgnn.graphs.graph import UNLABELLED, Graph
 from portgnn.graphs.sets import GraphSet
 
@@ -82,7 +83,7 @@ class _Members:
     @classmethod
     def of(cls, graph: Graph | GraphSet) -> _Members:
         """Raises GraphError where nothing is known of any. What has targets is of one class."""
-        labels = graph.known if isinstance(graph, GraphSet) else graph.labels
+        labels = graph.known if isinstance(graph, GraphSet) else labelled(graph.labels, graph.targets)
         noun = "graphs" if isinstance(graph, GraphSet) else "nodes"
         if labels is None or (labels == UNLABELLED).all():
             raise GraphError(f"{graph.name} has no labels to split by")

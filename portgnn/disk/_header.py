@@ -87,6 +87,9 @@ def _check_header(header: Any) -> None:
     for name in ("class_names", "feature_names", "notes"):
         if not all(type(text) is str for text in header[name]):
             raise ValueError(f"its header's {name} is not a list of texts")
+    named = header.setdefault("target_names", [])  # there since graphs have targets
+    if type(named) is not list or not all(type(text) is str for text in named):
+        raise ValueError("its header's target_names is not a list of texts")
     header["class_names"] = list(checked_classes(header["class_names"]))
     if not (0 < header["nodes"] < MAX_NODES and 0 < header["features"] < MAX_NODES and header["edges"] >= 0):
         raise ValueError("its header counts no nodes, no features or a negative number of edges")

@@ -30,7 +30,7 @@ from portgnn.disk._header import FORMAT, VERSION, padded_ids, read_header, save_
 from portgnn.disk._mapped import Mapped, Shape
 from portgnn.errors import DatasetError, GraphError
 from portgnn.graphs.arrays import Nodes
-from portgnn.graphs.checks import checked_splits
+from portgnn.graphs.checks import checked_splits, labelled
 from portgnn.graphs.fingerprint import fingerprints
 from portgnn.graphs.graph import UNLABELLED, Features, Graph
 from portgnn.placing.edges import Looped
@@ -56,17 +56,17 @@ class DiskGraph:
         self.num_nodes, self.num_features = header["nodes"], header["features"]
         self.num_edges, self.is_undirected = header["edges"], header["undirected"]
         self.class_names, self.feature_names = tuple(header["class_names"]), tuple(header["feature_names"])
-        self.notes = tuple(header["notes"])
+        self.notes, self.target_names = tuple(header["notes"]), tuple(header.get("target_names", ()))
         self.weighted, self.sparse_features = header["weighted"], header["sparse_features"]
         self.checksums: dict[str, str] | None = header.get("checksums")
         self._maps = {name: self.map(name) for name in self._names()}
         if self.feature_names and len(self.feature_names) != self.num_features:
             raise DatasetError(f"{self.path} has {len(self.feature_names)} names for {self.num_features} features")
         self._check_matrices()
-        self.labels = self._checked_labels()
+        self.labels, self.targets = self._checked_labels(), self._checked_targets()
         splits = {name: self._maps[name].array.copy() if name in self._maps else None for name in _SPLITS}
         try:
-            checked = checked_splits(splits, self.num_nodes, self.labels)
+            checked = checked_splits(splits, self.num_nodes, labelled(self.labels, self.targets))
         except GraphError as error:
             raise DatasetError(f"{self.path}: {error}; convert the graph again") from None
         self.train, self.val, self.test = (checked[name] for name in _SPLITS)
@@ -78,7 +78,7 @@ class DiskGraph:
     @property
     def num_outputs(self) -> int:
         """How many things a model says of a node."""
-        return self.num_classes
+        return self.num_classes if self.targets is None else len(self.target_names)
 
     @property
     def bytes(self) -> int:
@@ -93,6 +93,7 @@ class DiskGraph:
             "loops": (("i4",), (n,)), "own_loops": (("i8",), (None,)), "sums": (("f8",), (n, 2)),
             "features": (("f4", "f8"), (n, f)), "feature_indptr": (("i8",), (n + 1,)),
             "feature_indices": (("i4", "i8"), (None,)), "feature_data": (("f8",), (None,)), "labels": (("i8",), (n,)),
+            "targets": (("f8",), (n, len(self.target_names))),
             "node_id_text": (("u1",), (None,)), "node_id_ends": (("i8",), (n,)),
         }  # fmt: skip
         dtypes, shape = wanted.get(name, (("i8",), (None,)))
@@ -160,6 +161,8 @@ class DiskGraph:
                 node_ids=self._node_ids(),
                 notes=self.notes,
                 feature_names=self.feature_names,
+                targets=self.targets,
+                target_names=self.target_names,
             )
         except GraphError as error:
             raise DatasetError(f"{self.path}: {error}; convert the graph again") from None
@@ -169,7 +172,7 @@ class DiskGraph:
         needed = ["indptr", "indices", "loops", "own_loops"] + ["weights"] * self.weighted
         needed += ["sums"] * (self.weighted and self.checksums is not None)
         needed += ["feature_indptr", "feature_indices", "feature_data"] if self.sparse_features else ["features"]
-        more = ["labels", *_SPLITS, "node_id_text", "node_id_ends"]
+        more = ["labels", "targets", *_SPLITS, "node_id_text", "node_id_ends"]
         if self.checksums is None:
             return needed + [name for name in more if is_file(self.path / f"{name}.npy")]
         missing, unknown = set(needed) - set(self.checksums), set(self.checksums) - {*needed, *more}
@@ -197,6 +200,14 @@ class DiskGraph:
         for window in labels.windows():
             labels.within(window, UNLABELLED, self.num_classes)
         return labels.array
+
+    def _checked_targets(self) -> NDArray[np.float64] | None:
+        targets = self._maps.get("targets")
+        if targets is None:
+            return None
+        if np.isinf(targets.array).any():
+            targets.damaged("it holds infinity")
+        return targets.array
 
     def _checked_rows(self, name: str, indptr: NDArray[Any], stored: int) -> None:
         if (indptr[1:] < indptr[:-1]).any() or indptr[0] != 0 or indptr[-1] != stored:
@@ -248,7 +259,8 @@ def _header(graph: Graph) -> dict[str, Any]:
         "format": FORMAT, "version": VERSION, "name": graph.name, "nodes": graph.num_nodes,
         "features": graph.num_features, "edges": graph.num_edges, "undirected": graph.is_undirected,
         "class_names": list(graph.class_names), "feature_names": list(graph.feature_names),
-        "notes": list(graph.notes), "structure": structure, "fingerprint": whole,
+        "notes": list(graph.notes), "target_names": list(graph.target_names),
+        "structure": structure, "fingerprint": whole,
         "weighted": bool((graph.adjacency.data != 1.0).any()),
         "sparse_features": isinstance(in_form(graph.features, "auto"), sp.csr_array),
     }  # fmt: skip
@@ -277,8 +289,9 @@ def _arrays(graph: Graph) -> dict[str, NDArray[Any]]:
         }
     else:
         arrays["features"] = features
-    small = {
+    small: dict[str, NDArray[Any] | None] = {
         "labels": graph.labels,
+        "targets": graph.targets,
         "train": graph.train,
         "val": graph.val,
         "test": graph.test,

@@ -16,8 +16,11 @@ from portgnn.graphs.arrays import Nodes
 from portgnn.graphs.split import Split, split
 from portgnn.loaders.source import Source
 from portgnn.parts import plain_loop
+from portgnn.placing import forward
+from portgnn.placing.field import computes_all
 from portgnn.protocol import Array, Backend, Collectives, Params, Run, State
-from portgnn.training import Epochs, make_loss, make_measure, make_step, scheduled, validated
+from portgnn.training import Epochs, make_loss, make_measure, make_step, parameters_of, scheduled, validated
+from portgnn.training.engine import scores_of
 from portgnn.training.memory import is_exhaustion
 
 Result = TypeVar("Result")
@@ -56,14 +59,44 @@ class Distributed:
         def guarded(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
             return self._together(lambda: run(state, keys))
 
-        return Epochs(guarded, self.problem.task.measures, 0 if held_out is None else len(held_out))
+        task, none = self.problem.task, np.zeros(0, dtype=np.int64)
+        nodes = none if held_out is None else np.sort(held_out.nodes)
+        gathered = self._gathering(nodes) if task.measures.scores and len(nodes) else None
+
+        def scored(state: State) -> dict[str, float]:
+            assert gathered is not None
+            found = self._together(lambda: gathered(parameters_of(state)))
+            return scores_of(task, found, nodes, task.measures.scores)
+
+        count = task.targets(nodes, np.arange(len(nodes)), len(nodes)).count if len(nodes) else 0
+        return Epochs(guarded, task.measures, count, scored)
 
     def scores(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> dict[str, float]:
-        def sums() -> list[float]:
-            on_device = {name: self.backend.asarray(value) for name, value in params.items()}
-            return [float(self.backend.to_numpy(each)) for each in self._evaluation(nodes)(on_device)[1:]]
+        task, ordered = self.problem.task, np.sort(nodes)
+        on_device = {name: self.backend.asarray(value) for name, value in params.items()}
+        found = self._together(lambda: self._gathering(ordered)(on_device))
+        return scores_of(task, found, ordered, task.scored)
 
-        return self.problem.task.measures.values(self._together(sums), len(nodes))
+    def _gathering(self, nodes: Nodes) -> Callable[[Params], NDArray[Any]]:
+        """What gives each process the task's outputs of all of these nodes, ascending, [len(nodes), k] on the host."""
+        backend, rank = partitioned(self.backend), self._collectives.rank
+        operands, task = self._place(nodes, training=False), self.problem.task
+        is_mine = self._partition.owner_of(nodes) == rank
+        top = nodes[is_mine]
+        if computes_all(self.problem.config):
+            everything = np.arange(self.problem.graph.num_nodes)
+            top = everything[self._partition.owner_of(everything) == rank]
+        at = np.searchsorted(top, nodes[is_mine])
+
+        def gathered(params: Params) -> NDArray[Any]:
+            rows = forward.outputs(backend, self.problem.layers, params, operands)
+            own = self.backend.to_numpy(task.head(backend, params, rows, operands))
+            found = np.zeros((len(nodes), own.shape[1]), dtype=own.dtype)
+            found[is_mine] = own[at]
+            # Each row is of one process, and 0 on all others: the sum is the row itself.
+            return self.backend.to_numpy(self._collectives.all_reduce(self.backend.asarray(found)))
+
+        return gathered
 
     def _make_run(self, held_out: Split | None) -> Run:
         backend, collectives = self.backend, self._collectives

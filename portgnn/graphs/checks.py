@@ -179,6 +179,73 @@ def is_missing(value: Any) -> bool:
     return isinstance(value, float | np.floating | np.datetime64 | np.timedelta64) and bool(value != value)
 
 
+def one_or_many(labels: Any, targets: Any) -> tuple[Any, Any]:
+    """Labels [n] of one class a node, and targets [n, k], of what was given as labels and as targets.
+
+    Labels of two axes are targets, unless they are one column of integers. Raises GraphError where both are given.
+    """
+    if labels is not None and not sp.issparse(labels):
+        given = host(labels, "labels")
+        if len(given.shape) == 2:
+            whole = given.shape[1] == 1 and given.dtype.kind in "iu"
+            labels, targets = (given[:, 0], targets) if whole else (None, _sole(given, targets))
+    if labels is not None and targets is not None:
+        raise GraphError("a graph has labels or targets, and both were given; leave one of them out")
+    return labels, targets
+
+
+def _sole(given: Any, targets: Any) -> Any:
+    if targets is not None:
+        raise GraphError("a graph has labels or targets, and both were given; leave one of them out")
+    return given
+
+
+def checked_targets(targets: Any, num_nodes: int) -> NDArray[np.float64] | None:
+    """float64 [n, k] of finite numbers, NaN where a value is not known; of [n], one column. None if none is known."""
+    if targets is None:
+        return None
+    given = host(targets, "targets")
+    if sp.issparse(given):
+        given = given.toarray()
+    missing = np.ma.getmaskarray(given).copy()
+    array = np.asarray(given)
+    if array.dtype.kind == "O":
+        gone = np.fromiter(map(is_missing, array.ravel()), dtype=np.bool_, count=array.size).reshape(array.shape)
+        missing, array = missing | gone, np.where(gone, np.nan, array)
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError):
+            raise GraphError("targets must be numbers; names of classes are labels, one a node") from None
+    array = (array.astype(np.uint8) if array.dtype.kind == "b" else as_float64(real(array, "targets"))).astype(
+        np.float64
+    )
+    if array.ndim == 1:
+        array, missing = array[:, None], missing[:, None]
+    if array.ndim != 2 or array.shape[0] != num_nodes or not array.shape[1]:
+        raise GraphError(f"targets have shape {list(given.shape)}; the graph needs [{num_nodes}, targets]")
+    array = np.where(missing, np.nan, array)
+    wrong = np.argwhere(np.isinf(array))
+    if len(wrong):
+        node, column = wrong[0].tolist()
+        raise GraphError(
+            f"target {column} of node {node} is {array[node, column]}; targets are finite, or NaN if unknown"
+        )
+    return None if np.isnan(array).all() else array
+
+
+def checked_target_names(names: tuple[str, ...], targets: NDArray[np.float64] | None) -> tuple[str, ...]:
+    """A name for each column of the targets, each once; by default "0", "1", …."""
+    if targets is None:
+        return ()
+    if not names:
+        return tuple(map(str, range(targets.shape[1])))
+    check_text("target_names", names)
+    check_distinct("target_names", names)
+    if len(names) != targets.shape[1]:
+        raise GraphError(f"target_names holds {len(names)} names for {targets.shape[1]} targets")
+    return names
+
+
 def checked_labels(labels: Any, num_nodes: int, num_classes: int) -> NDArray[np.int64] | None:
     """int64 [n], UNLABELLED where a label is -1, NaN, None or masked; whole floats count as integers."""
     if labels is None:
@@ -225,7 +292,7 @@ def _known_integers(given: NDArray[Any]) -> NDArray[Any]:
         if len(broken):
             raise GraphError(
                 f"labels must be integers, not {array.dtype}: label {array[broken[0]]} of node {broken[0]} is no "
-                "whole number"
+                "whole number; values to estimate are targets, given as targets="
             )
         return array.astype(np.int64)
     if not missing.any():
@@ -233,6 +300,11 @@ def _known_integers(given: NDArray[Any]) -> NDArray[Any]:
     if array.dtype.kind == "u" and len(array) and int(array[~missing].max(initial=0)) >= 2**63:
         raise GraphError("labels must be integers below 2**63")
     return np.where(missing, UNLABELLED, array.astype(np.int64))
+
+
+def labelled(labels: NDArray[np.int64] | None, targets: NDArray[np.float64] | None) -> NDArray[np.int64] | None:
+    """[n], UNLABELLED where nothing is known of a node: the labels or, where there are targets, 0 where one is."""
+    return labels if targets is None else np.where(np.isnan(targets).all(axis=1), UNLABELLED, 0)
 
 
 def checked_splits(

@@ -12,7 +12,7 @@ from portgnn.graphs.sets import GraphSet
 
 
 def fingerprint(graph: Graph) -> str:
-    """SHA-256 of adjacency, features, labels and splits; names and notes do not count.
+    """SHA-256 of adjacency, features, labels, splits and targets; names and notes do not count.
 
     Dense and sparse features with the same values have the same fingerprint, whatever their dtype holds.
     """
@@ -39,6 +39,7 @@ def fingerprints(given: Graph | GraphSet) -> tuple[str, str]:
         state.update(b"-" if array is None else b"+" + np.array(len(array), dtype="<i8").tobytes())
         if array is not None:
             state.update(array.astype("<i8").tobytes())
-    if isinstance(given, GraphSet) and given.targets is not None:
-        state.update(b"targets" + given.targets.astype("<f8").tobytes())
+    if given.targets is not None:
+        state.update(b"targets" + np.array(given.targets.shape, dtype="<i8").tobytes())
+        state.update(given.targets.astype("<f8").tobytes())
     return structure, state.hexdigest()

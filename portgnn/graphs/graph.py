@@ -35,6 +35,10 @@ from portgnn.graphs.checks import (
     checked_size,
     checked_splits,
     checked_stored,
+    checked_target_names,
+    checked_targets,
+    labelled,
+    one_or_many,
 )
 from portgnn.text import printable, shortened
 
@@ -48,12 +52,13 @@ def _is_stored(note: str) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A graph with n nodes, f features a node and c classes. Valid and canonical once made.
+    """A graph with n nodes, f features a node, and c classes or k targets. Valid and canonical once made.
 
     adjacency: [n, n], anything SciPy makes CSR of; weights must be finite and not negative. Row i holds the
         neighbours that node i sums over. Self-loops belong to the normalisation and are best left out.
     features: [n, f], dense or sparse, finite.
     labels: [n] integers in [0, c), or floats that are whole; -1, NaN, None or masked where unknown; None if all are.
+        Of shape [n, k] they are targets, but for one column of integers.
     train, val, test: node numbers, without repetition and disjoint, or masks [n]; None where there is no such split.
     class_names: c names, each once, without the space around them; by default "0", "1", ….
     node_ids: n names of nodes, each once, an array of Python's own texts; by default their numbers. (NumPy's texts are
@@ -62,6 +67,9 @@ class Graph:
     feature_names: f names of features; empty where they have none.
     stored_splits: further splits that the data come with, each a mapping with train, val and test (or masks); see
         `with_stored_split`.
+    targets: [n, k] numbers in place of labels: values to estimate, or 0 and 1 for each of several labels; NaN, None or
+        masked where unknown. Of shape [n], one column.
+    target_names: k names, each once; by default "0", "1", ….
 
     Raises GraphError naming the first fault.
     """
@@ -78,24 +86,30 @@ class Graph:
     notes: tuple[str, ...] = field(default=())
     feature_names: tuple[str, ...] = ()
     stored_splits: tuple[Mapping[str, Any], ...] = ()
+    targets: NDArray[np.float64] | None = None
+    target_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         def put(name: str, value: Any) -> None:
             object.__setattr__(self, name, value)
 
-        for name in ("class_names", "feature_names", "notes"):
+        for name in ("class_names", "feature_names", "target_names", "notes"):
             put(name, checked_names(getattr(self, name), name))
         put("name", str(self.name))
         put("adjacency", checked_adjacency(self.adjacency))
         put("features", checked_features(self.features, self.num_nodes))
-        labels = checked_labels(self.labels, self.num_nodes, len(self.class_names))
+        labels, targets = one_or_many(self.labels, self.targets)
+        labels = checked_labels(labels, self.num_nodes, len(self.class_names))
+        targets = checked_targets(targets, self.num_nodes)
         put("labels", labels)
+        put("targets", targets)
+        put("target_names", checked_target_names(self.target_names, targets))
         if not self.class_names and labels is not None:
             put("class_names", tuple(str(c) for c in range(int(labels.max(initial=-1)) + 1)))
         splits = {name: getattr(self, name) for name in ("train", "val", "test")}
-        for name, index in checked_splits(splits, self.num_nodes, labels).items():
+        for name, index in checked_splits(splits, self.num_nodes, labelled(labels, targets)).items():
             put(name, index)
-        put("stored_splits", checked_stored(self.stored_splits, self.num_nodes, labels))
+        put("stored_splits", checked_stored(self.stored_splits, self.num_nodes, labelled(labels, targets)))
         if self.node_ids is not None:
             put("node_ids", checked_ids(self.node_ids, self.num_nodes))
         check_text("class_names", self.class_names)
@@ -111,8 +125,13 @@ class Graph:
         sizes = f"{self.num_nodes:,} nodes, {self.num_edges:,} {'' if self.is_undirected else 'directed '}edges"
         return (
             f"Graph {printable(shortened(self.name, 40))!r}: {sizes}, {self.num_features:,} features, "
-            f"{self.num_classes:,} classes; {self.splits_in_words}"
+            f"{self._said}; {self.splits_in_words}"
         )
+
+    @property
+    def _said(self) -> str:
+        """How much there is to say of a node, for people to read."""
+        return f"{self.num_classes:,} classes" if self.targets is None else f"{len(self.target_names):,} targets"
 
     @property
     def splits_in_words(self) -> str:
@@ -122,13 +141,15 @@ class Graph:
 
     def _repr_html_(self) -> str:
         """The graph as a notebook shows it."""
-        kind, more = "" if self.is_undirected else "directed ", ", …" if self.num_classes > _SHOWN else ""
+        kind = "" if self.is_undirected else "directed "
+        what, names = ("classes", self.class_names) if self.targets is None else ("targets", self.target_names)
+        more = ", …" if len(names) > _SHOWN else ""
         facts = [
             ("graph", self.name),
             ("nodes", f"{self.num_nodes:,}"),
             (f"{kind}edges", f"{self.num_edges:,}"),
             ("features", f"{self.num_features:,}"),
-            ("classes", f"{self.num_classes:,}: {', '.join(self.class_names[:_SHOWN])}{more}"),
+            (what, f"{len(names):,}: {', '.join(names[:_SHOWN])}{more}"),
             ("splits", self.splits_in_words),
             *(("note", note) for note in self.notes[:_SHOWN]),
         ]
@@ -149,7 +170,7 @@ class Graph:
     @property
     def num_outputs(self) -> int:
         """How many things a model says of a node."""
-        return self.num_classes
+        return self.num_classes if self.targets is None else len(self.target_names)
 
     @property
     def is_undirected(self) -> bool:

@@ -165,6 +165,18 @@ class LinkGraph:
         return 2
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def targets(self) -> None:
+        return None
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        return ()
+
+    @property
     def num_outputs(self) -> int:
         """A score."""
         return 1

@@ -23,6 +23,12 @@ class Labelled(Protocol):
     @property
     def labels(self) -> NDArray[np.int64] | None: ...
     @property
+    def class_names(self) -> tuple[str, ...]: ...
+    @property
+    def targets(self) -> NDArray[np.float64] | None: ...
+    @property
+    def target_names(self) -> tuple[str, ...]: ...
+    @property
     def train(self) -> Nodes | None: ...
     @property
     def val(self) -> Nodes | None: ...
@@ -32,10 +38,9 @@ class Labelled(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """nodes: their numbers, [m]. labels: int64 [m], the number of each one's class."""
+    """nodes: their numbers, [m]."""
 
     nodes: Nodes
-    labels: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.nodes)
@@ -48,7 +53,7 @@ def split(graph: Labelled, part: Part) -> Split:
         raise ConfigError(
             f"{graph.name} has no {_WORDS[part]} split; give one with --split, in Python split= or Graph.with_splits"
         )
-    return Split(nodes, labels_at(graph, nodes))
+    return Split(nodes)
 
 
 def labels_at(graph: Labelled, nodes: Nodes) -> NDArray[np.int64]:

@@ -43,9 +43,9 @@ class HostBatch:
     """Of whole graphs: [graphs, rows], what a readout takes of each graph's rows."""
 
     @property
-    def count(self) -> int:
-        """How many nodes, or graphs, are counted."""
-        return self.targets.count
+    def count(self) -> float:
+        """How many nodes, or graphs, are counted, or for how much."""
+        return self.targets.size
 
 
 def size_class(size: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,10 @@ from portgnn.loaders.batch import HostBatch, Tree, as_tree, assemble, from_tree,
 from portgnn.loaders.cluster import Clusters
 from portgnn.loaders.inference import Inference
 from portgnn.loaders.source import Source
+from portgnn.metrics import Metric, Score
 from portgnn.protocol import Array, Backend, Params, State
 from portgnn.training import BatchSteps, Epochs, make_loss, objective, parameters_of
+from portgnn.training.engine import scores_of
 
 
 class Sampled:
@@ -63,12 +65,14 @@ class Sampled:
                 rows.append(row)
             return state, np.array(rows, dtype=np.float64)
 
-        return Epochs(run, self.problem.task.measures, held_out.count if held_out else 0)
+        return Epochs(
+            run, self.problem.task.measures, held_out.count if held_out else 0, held_out.scored if held_out else None
+        )
 
     def scores(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> dict[str, float]:
         on_device = {name: self.backend.asarray(value) for name, value in params.items()}
-        _, *sums = HeldOut(self.backend, self.problem, nodes).measure(on_device)
-        return self.problem.task.measures.values(sums, len(nodes))
+        task, held_out = self.problem.task, HeldOut(self.backend, self.problem, nodes)
+        return held_out.scores(on_device, task.scored)
 
     def batches(self, keys: NDArray[np.uint32]) -> Iterator[HostBatch]:
         """The batches of the epoch with these dropout keys, on the host."""
@@ -88,16 +92,27 @@ class HeldOut:
 
     def __init__(self, backend: Backend, source: Source, nodes: Nodes) -> None:
         self._backend, self._penalties = backend, objective.penalties(source.config, source.layers)
-        self._task, self.count = source.task, len(nodes)
-        ordered = np.sort(nodes)
-        self._inference = Inference(backend, source, ordered)
-        self._counted = source.task.targets(ordered, np.arange(len(nodes)), len(nodes)).placed(backend)
+        self._task, self._nodes = source.task, np.sort(nodes)
+        self._inference = Inference(backend, source, self._nodes)
+        self._counted = source.task.targets(self._nodes, np.arange(len(nodes)), len(nodes)).placed(backend)
+        self.count = self._counted.count
 
     def measure(self, params: Params) -> list[float]:
         """[loss, *sums of the task's metrics]."""
         backend = self._backend
-        rows = backend.asarray(self._inference.logits(params))
-        outputs = self._task.head(backend, params, rows, self._counted)
+        outputs = self._outputs(params)
         loss = objective.loss(backend, self._task, outputs, self._counted, params, self._penalties)
         sums = self._task.measures.sums(backend.xp, outputs, self._counted)
         return [float(backend.to_numpy(value)) for value in (loss, *sums)]
+
+    def scored(self, state: State) -> dict[str, float]:
+        """What the task monitors that needs all outputs at once, by name."""
+        return self.scores(parameters_of(state), self._task.measures.scores)
+
+    def scores(self, params: Params, scores: Sequence[Metric | Score]) -> dict[str, float]:
+        """Metrics by name; those that are defined. params: on the device."""
+        return scores_of(self._task, self._backend.to_numpy(self._outputs(params)), self._nodes, scores)
+
+    def _outputs(self, params: Params) -> Array:
+        rows = self._backend.asarray(self._inference.logits(params))
+        return self._task.head(self._backend, params, rows, self._counted)

@@ -48,7 +48,7 @@ class Source(ABC):
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """The network's, for this graph's features and the task's outputs."""
-        return self.config.network.built(self.graph.num_features, self.task.width(self.graph.num_outputs))
+        return self.config.network.built(self.graph.num_features, self.task.width(self.task.outputs))
 
     @abstractmethod
     def bounds(self, nodes: Nodes) -> tuple[Nodes, Nodes]:

@@ -43,7 +43,7 @@ class Prepared:
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """The network's, for this graph's features and the task's outputs."""
-        return self.config.network.built(self.graph.num_features, self.task.width(self.graph.num_outputs))
+        return self.config.network.built(self.graph.num_features, self.task.width(self.task.outputs))
 
     @property
     def dimensions(self) -> tuple[int, ...]:

@@ -60,9 +60,12 @@ def _draw_metric(axes: Axes, run: dict[str, Any], metric: Quantity, of: str, loo
 
 
 def metrics_of(runs: Sequence[dict[str, Any]]) -> list[Quantity]:
-    """What is known of validation or test nodes in some of the runs, beside the loss."""
-    found = curves_among({name for run in runs for name in run}, "val", "test")
-    return list(dict.fromkeys(each.quantity for each in found if each.quantity != LOSS))
+    """What has a curve in some of the runs, beside the loss; where nothing has, what is known of test nodes."""
+    names = {name for run in runs for name in run}
+    drawn, tested = (
+        [each.quantity for each in curves_among(names, part) if each.quantity != LOSS] for part in ("val", "test")
+    )
+    return list(dict.fromkeys(drawn or tested))
 
 
 def draw_comparison(axes: Sequence[Axes], runs: Sequence[dict[str, Any]]) -> None:

@@ -112,7 +112,8 @@ def predict(
     ignore: str | Sequence[str] = (),
 ) -> NDArray[Any]:
     """Logits [nodes, classes] of a trained model, on any backend, for the graph it was trained on or another; of a
-    model of whole graphs, [graphs, classes] for a set, and [1, classes] for one graph.
+    model of whole graphs, [graphs, classes] for a set, and [1, classes] for one graph. Of a model of several labels,
+    logits [nodes, labels]; of a regression, values [nodes, targets] in the targets' units.
 
     Column j is of the model's class j (`Model.class_names`), while `graph.labels` counts in the graph's own order of
     classes: the same where the graph is the one trained on, not elsewhere. To compare, give
@@ -128,8 +129,8 @@ def predict(
     trained = trained_model(model_or_path)
     columns = None if class_names is None else _columns(trained.class_names, class_names)
     target = subject_of(trained, graph, None, unknown, ignore)
-    logits = _logits_of(trained, target, backend_of(backend, device, dtype))
-    return logits if columns is None else logits[:, columns]
+    found = trained.task().answers(outputs_of(trained, target, backend_of(backend, device, dtype)))
+    return found if columns is None else found[:, columns]
 
 
 def classify(
@@ -159,12 +160,13 @@ def classify(
             "the model scores pairs of nodes and knows no classes; take portgnn.predict_links, in the shell "
             "portgnn predict with --pairs or --links-of"
         )
+    _check_classes(trained)
     target = subject_of(trained, graph, announce, unknown, ignore)
     # Before the work: a split that cannot be made is no reason to wait.
     check_fit(trained, target)
     labels = labels_for(target, trained.class_names)
     codes, source, notes = split_of(trained, target, split)
-    logits = _logits_of(trained, target, backend_of(backend, device, dtype))
+    logits = outputs_of(trained, target, backend_of(backend, device, dtype))
     notes = notes if (labels != UNLABELLED).any() else ()
     if announce is not None:
         for note in notes:
@@ -232,10 +234,11 @@ def check_fit(trained: Model, graph: Graph | GraphSet) -> None:
         raise GraphError(f"the features of {graph.name} are not those that {of} with: {'; '.join(faults)}")
     if graph.num_features != trained.num_features:
         raise GraphError(f"{graph.name} has {graph.num_features} features a node; {of} with {trained.num_features}")
-    unknown = [name for name in graph.class_names if name not in set(trained.class_names)]
+    task = trained.task(graph)
+    unknown = [name for name in task.given if name not in set(trained.class_names)]
     if unknown:
         raise GraphError(
-            f"{graph.name} has classes that the model does not know: {_names(unknown)}; it knows "
+            f"{graph.name} has {task.things} that the model does not know: {_names(unknown)}; it knows "
             f"{_names(trained.class_names)}. Leave the labels out to predict without comparing."
         )
 
@@ -286,7 +289,7 @@ def trained_model(given: Trained) -> Model:
     return held if isinstance(held, Model) else Model.load(given)  # type: ignore[arg-type]
 
 
-def _logits_of(trained: Model, graph: Graph | GraphSet, backend: Backend) -> NDArray[Any]:
+def outputs_of(trained: Model, graph: Graph | GraphSet, backend: Backend) -> NDArray[Any]:
     check_fit(trained, graph)
     if isinstance(graph, GraphSet):
         problem = PreparedSet(oriented(graph, trained.config)[0], trained.config, trained.moments, trained.layers)
@@ -295,6 +298,14 @@ def _logits_of(trained: Model, graph: Graph | GraphSet, backend: Backend) -> NDA
     prepared = Prepared.of(oriented(graph, trained.config)[0], trained.config, trained.moments)
     with memory.told(prepared, backend):
         return logits(backend, prepared, trained.params, trained.layers)
+
+
+def _check_classes(trained: Model) -> None:
+    if trained.config.task != "classes":
+        raise ConfigError(
+            f"the model says {trained.task().things} of nodes, and no class of each; take portgnn.predict or "
+            "portgnn.estimate"
+        )
 
 
 def _columns(own: Sequence[str], wanted: Sequence[str]) -> list[int]:

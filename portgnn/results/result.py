@@ -54,8 +54,8 @@ class TrainResult:
 
     def __repr__(self) -> str:
         """One screen: the histories have a value an epoch."""
-        words = tasks.quantities()
-        scores = ", ".join(f"test {words[name].words} {value:.4f}" for name, value in self.scores.items())
+        said = [each for each in tasks.of(self.config).headlines if each.name in self.scores]
+        scores = ", ".join(f"test {each.words} {self.scores[each.name]:.4f}" for each in said)
         return (
             f"TrainResult: {self.model.config.preset} on {printable(shortened(self.dataset, 40))!r} "
             f"({self.nodes:,} nodes, {self.edges:,} edges), {self.backend} {self.device} {self.dtype}, "
@@ -65,7 +65,7 @@ class TrainResult:
 
     @property
     def test_accuracy(self) -> float | None:
-        """Share of the test nodes that are classified as labelled; None without a test split."""
+        """Share of the test nodes that are classified as labelled; None without a test split, and of other tasks."""
         return self.scores.get("accuracy")
 
     @property
@@ -97,9 +97,9 @@ class TrainResult:
     def to_dict(self) -> dict[str, Any]:
         """The run as one JSON document."""
         named = {name: values for name, values in self.history.curves.items() if name != EPOCH_MS}
-        scores = {f"test_{each.name}": self.scores.get(each.name) for each in tasks.of(self.config).measures.metrics}
+        scores = {f"test_{each.name}": self.scores.get(each.name) for each in tasks.of(self.config).headlines}
         before, after = ({each.name: _plain(getattr(self, each.name)) for each in part} for part in (RUN, RUN_OUTCOME))
-        return before | named | scores | after
+        return before | named | scores | {"scores": dict(self.scores)} | after
 
     def plot(
         self,

@@ -13,7 +13,9 @@ from portgnn.graphs.sets import GraphSet
 from portgnn.metrics import PARTS, Curve, Quantity
 from portgnn.tasks.classes import Classes
 from portgnn.tasks.heads import settled_readout
+from portgnn.tasks.labels import Labels
 from portgnn.tasks.link import Link
+from portgnn.tasks.regression import Regression
 from portgnn.tasks.targets import Counted, Targets
 from portgnn.tasks.task import HEAD, Subject, Task
 
@@ -28,13 +30,15 @@ __all__ = [
 TASKS: dict[str, type[Task]] = {
     "classes": Classes,
     "link": Link,
+    "labels": Labels,
+    "regression": Regression,
 }
 """Every task, by its name; the first that fits a graph's labels is what they are taken for."""
 
 
-def of(config: Config, graph: Subject | None = None) -> Task:
-    """The recipe's task on a graph. graph: None where only names are asked for."""
-    return TASKS[_recognised(graph) if config.task == "auto" else config.task](config, graph)
+def of(config: Config, graph: Subject | None = None, constants: Mapping[str, Any] | None = None) -> Task:
+    """The recipe's task on a graph. graph: None where only names are asked for. constants: of a trained model."""
+    return TASKS[_recognised(graph) if config.task == "auto" else config.task](config, graph, constants)
 
 
 def settled(config: Config, graph: Subject, seed: int | None = None) -> Config:
@@ -63,8 +67,9 @@ def _recognised(graph: Subject | None) -> str:
 
 def quantities() -> dict[str, Quantity]:
     """All that any task measures, by name; the losses first."""
-    losses, metrics = (kind.quantity for kind in TASKS.values()), (m for kind in TASKS.values() for m in kind.metrics)
-    return {each.name: each for each in (*losses, *metrics)}
+    losses = [kind.quantity for kind in reversed(TASKS.values())]  # of one name, that of the first task
+    measured = [each for kind in TASKS.values() for each in (*kind.metrics, *kind.final)]
+    return {each.name: each for each in (*losses, *measured)}
 
 
 def curve(name: str) -> Curve | None:

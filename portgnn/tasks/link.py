@@ -122,7 +122,19 @@ class Link(Task):
     @property
     def measures(self) -> Measures:
         *others, hits = self.metrics
-        return Measures((*others, replace(hits, k=self.config.hits_k)), self.quantity)
+        return Measures((*others, replace(hits, k=self.config.hits_k)), self.quantity, self.config.monitor)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def outputs(self) -> int:
+        return int(self.config.embedding)
 
     def width(self, outputs: int) -> int:
         return self.config.embedding

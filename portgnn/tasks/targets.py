@@ -17,12 +17,19 @@ class Targets:
     """On the host. weights: float64 [rows, k], what each output's term weighs in the loss, 0 where it is not counted.
 
     labels: [rows] or [rows, k], what is true, in the task's own form; at rows that are not counted, of no meaning but
-    for the loss to stay finite. count: how many are counted, over which the loss is a mean.
+    for the loss to stay finite. count: how many are counted. total: over what the loss is a mean, the sum of their
+    weights; None for their number.
     """
 
     weights: NDArray[np.float64]
     labels: NDArray[Any]
     count: int
+    total: float | None = None
+
+    @property
+    def size(self) -> float:
+        """What the loss counts for beside those of other batches."""
+        return self.count if self.total is None else self.total
 
     def placed(self, backend: Backend) -> Counted:
         return Counted(weights=backend.asarray(self.weights), labels=backend.asarray(self.labels), count=self.count)
@@ -36,3 +43,9 @@ class Counted:
     labels: Array
     count: int
     readout: CSR | EdgeHandle | None = None
+
+
+def rows_of(targets: NDArray[np.float64], nodes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The nodes' rows, [m, k]."""
+    rows: NDArray[np.float64] = targets[nodes]
+    return rows

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
 
 from portgnn.errors import ConfigError
 from portgnn.graphs.split import Labelled, Part, split
-from portgnn.metrics import LOSS, Measures, Metric, Quantity
+from portgnn.metrics import LOSS, Measures, Metric, Quantity, Score
 from portgnn.models.layer import Parameter
 from portgnn.tasks import heads
 from portgnn.tasks.targets import Counted, Targets
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from portgnn.graphs.arrays import Nodes
     from portgnn.protocol import Array, Backend, Params
     from portgnn.recipe import Config
@@ -27,27 +30,39 @@ HEAD = "head."
 """What the names of a head's parameters begin with, beside those of the layers."""
 
 
+Floats: TypeAlias = "NDArray[np.float64]"
+
+
 class Subject(Labelled, Protocol):
     """What a task reads of a graph."""
 
-    @property
-    def num_outputs(self) -> int:
-        """How many things are said of a node: classes, labels, or values."""
-
 
 class Task(ABC):
-    """A recipe's task on a graph. graph: None where only names are asked for, as of what is measured."""
+    """A recipe's task on a graph. graph: None where only names are asked for, as of what is measured.
+
+    constants: those of a trained model; None where they are to be taken of the graph.
+    """
 
     quantity: ClassVar[Quantity] = LOSS
     """What the loss is."""
     metrics: ClassVar[tuple[Metric, ...]] = ()
     """What is measured each epoch of the validation nodes, and of the test nodes at the end."""
+    final: ClassVar[tuple[Score, ...]] = ()
+    """What is measured of all outputs at once: at the end and, where it is monitored, each epoch."""
+    things: ClassVar[str] = "classes"
+    """What is said of a node, for people to read."""
+    saying: ClassVar[str] = ""
+    """What to say of a task that was recognised; "" where that is plain."""
 
     about: ClassVar[About] = "nodes"
     """What the outputs and the parts of a split are of."""
+    constant_names: ClassVar[tuple[str, ...]] = ()
+    """Of what a trained model keeps of its graph beside parameters, each [outputs]."""
 
-    def __init__(self, config: Config, graph: Subject | None = None) -> None:
-        self.config, self._graph = config, graph
+    def __init__(
+        self, config: Config, graph: Subject | None = None, constants: Mapping[str, Floats] | None = None
+    ) -> None:
+        self.config, self._graph, self._constants = config, graph, constants or {}
 
     @classmethod
     @abstractmethod
@@ -61,7 +76,39 @@ class Task(ABC):
 
     @property
     def measures(self) -> Measures:
-        return Measures(self.metrics, self.quantity)
+        monitored = tuple(each for each in self.final if f"val_{each.name}" == self.config.monitor)
+        return Measures(self.metrics, self.quantity, self.config.monitor, monitored)
+
+    @property
+    def scored(self) -> tuple[Metric | Score, ...]:
+        """What is measured at the end."""
+        return *self.measures.metrics, *self.final
+
+    @property
+    def headlines(self) -> tuple[Metric | Score, ...]:
+        """What is said of a run in few words."""
+        return *self.metrics, *self.final
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of what is said of a node: classes, labels or values."""
+        return self.graph.class_names
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Those that the graph knows something of."""
+        return self.graph.class_names
+
+    @property
+    def outputs(self) -> int:
+        """How many they are."""
+        return len(self.names)
+
+    @property
+    def said(self) -> str:
+        """In one line, what the labels were taken for; "" where that is plain."""
+        k, loss = self.outputs, getattr(self.config, "loss", "")
+        return self.saying.format(count=k, s="" if k == 1 else "s", loss=f"{loss} error")
 
     @property
     def graph(self) -> Subject:
@@ -79,11 +126,16 @@ class Task(ABC):
         split(graph, "train")
         if self.config.restore_best and self.part("val") is None:
             raise ConfigError(f"restore_best needs a validation split, and {graph.name} has none")
-        if graph.num_outputs < 1:
+        if self.outputs < 1:
             raise ConfigError(f"{graph.name} has no classes to learn")
+        if self.config.monitor != "val_loss" and self.part("val") is None:
+            raise ConfigError(f"--monitor {self.config.monitor} needs a validation split, and {graph.name} has none")
+        known = [f"val_{each.name}" for each in (self.quantity, *self.metrics, *self.final)]
+        if self.config.monitor not in known:
+            raise ConfigError(f"--monitor {self.config.monitor} is not measured here; known: {', '.join(known)}")
 
     def width(self, outputs: int) -> int:
-        """Columns of the network's last layer, for so many `Subject.num_outputs`."""
+        """Columns of the network's last layer, for so many `outputs`."""
         return heads.width(self.config.readout, outputs)
 
     def parameters(self, width: int) -> Mapping[str, Parameter]:
@@ -106,3 +158,11 @@ class Task(ABC):
     @abstractmethod
     def loss(self, backend: Backend, outputs: Array, counted: Counted) -> Array:
         """The mean over what is counted, 0-d."""
+
+    def constants(self) -> dict[str, Floats]:
+        """What a model keeps of this graph, by `constant_names`."""
+        return {}
+
+    def answers(self, outputs: Floats) -> Floats:
+        """What outputs [n, k] on the host say: logits as they are, values in the units of the targets."""
+        return outputs

@@ -36,8 +36,8 @@ class BatchSteps:
             self._step = _compiled(backend, _adding(backend, loss))
             self._update = _compiled(backend, _updating(backend, problem))
 
-    def __call__(self, state: State, keys: Any, batch: Any, count: int) -> tuple[State, Array]:
-        """The state after the batch, and its loss. keys: [layers, 2] on the host. count: nodes that the loss counts."""
+    def __call__(self, state: State, keys: Any, batch: Any, count: float) -> tuple[State, Array]:
+        """The state after the batch, and its loss. keys: [layers, 2] on the host. count: what the loss counts for."""
         if self._accumulate == 1:
             state, (loss,) = self._step(state, keys, batch)
             return state, loss

@@ -140,7 +140,9 @@ class Course:
                 return
 
     def _check_losses(self, start: int) -> None:
-        losses = [each for each in curves_among(self.history.curves) if each.quantity == self._run.measures.loss]
+        losses = [
+            each for each in curves_among(self.history.curves) if each.quantity.name == self._run.measures.loss.name
+        ]
         for epoch in range(start, len(self.history)):
             for each in losses:
                 values = self.history.curves[each.name]

@@ -6,14 +6,15 @@ among several processes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.graphs.arrays import Nodes
-from portgnn.metrics import Measures
+from portgnn.metrics import Measures, Metric, Score
 from portgnn.models.layer import Layer
 from portgnn.presets import Config
 from portgnn.protocol import Backend, Run, State
@@ -47,17 +48,28 @@ class Problem(Protocol):
 class Epochs:
     """Compiled epochs whose numbers have names, and which are called as `Run` is, for them.
 
-    run: what `Backend.compile` gave of steps that give what `measures.named` takes. count: validation nodes, 0 where
-    nothing is validated.
+    run: what `Backend.compile` gave of steps that give what `measures.named` takes. count: what is validated of, 0
+    where nothing is. scored: what to measure after each epoch of its state on the device, beside that; by name.
     """
 
-    def __init__(self, run: Run, measures: Measures, count: int) -> None:
+    def __init__(
+        self, run: Run, measures: Measures, count: int, scored: Callable[[State], dict[str, float]] | None = None
+    ) -> None:
         self.run, self.measures, self._count = run, measures, count
+        self._scored = scored if count and measures.scores else None
 
     def __call__(self, state: State, keys: NDArray[np.uint32]) -> tuple[State, dict[str, NDArray[np.float64]]]:
         """The state after these epochs, and the curves that were measured, a value an epoch."""
-        state, rows = self.run(state, keys)
-        return state, self.measures.named(rows, self._count)
+        if self._scored is None:
+            state, rows = self.run(state, keys)
+            return state, self.measures.named(rows, self._count)
+        each, scores = [], []
+        for epoch in range(len(keys)):
+            state, row = self.run(state, keys[epoch : epoch + 1])
+            each.append(row)
+            scores.append(self._scored(state))
+        found = self.measures.named(np.concatenate(each), self._count)
+        return state, found | {f"val_{name}": np.array([one[name] for one in scores]) for name in scores[0]}
 
     def only(self, *names: str) -> Run:
         """Some curves alone, as a step gives them: losses, and of metrics the sums."""
@@ -91,4 +103,11 @@ class Engine(Protocol):
         """Whether a flag is set on one process of the run at least."""
 
     def scores(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> dict[str, float]:
-        """The task's metrics on labelled nodes, by name. params: on the host."""
+        """The task's metrics on labelled nodes, by name; those that are defined. params: on the host."""
+
+
+def scores_of(task: Task, found: NDArray[Any], nodes: Nodes, scores: Sequence[Metric | Score]) -> dict[str, float]:
+    """Metrics of the task's outputs [len(nodes), k] on the host, by name; those that are defined."""
+    targets = task.targets(nodes, np.arange(len(nodes)), len(nodes))
+    values = {each.name: each.of(found, targets) for each in scores}
+    return {name: value for name, value in values.items() if math.isfinite(value)}

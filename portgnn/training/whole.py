@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.graphs.arrays import Nodes
 from portgnn.graphs.split import split
 from portgnn.models.layer import Layer
 from portgnn.placing import forward
+from portgnn.placing.operands import Operands
 from portgnn.placing.prepared import Prepared
 from portgnn.placing.whole import place
-from portgnn.protocol import Backend, Run
-from portgnn.training.engine import Epochs
+from portgnn.protocol import Backend, Params, Run, State
+from portgnn.training.engine import Epochs, scores_of
+from portgnn.training.state import parameters_of
 from portgnn.training.step import make_loss, make_measure, make_step, scheduled, validated
 
 VALIDATED = ("val_loss", "val_accuracy")
@@ -32,12 +33,20 @@ class WholeGraph:
         backend, problem = self.backend, self.problem
         loss = make_loss(backend, place(backend, problem, split(problem.graph, "train").nodes, training=True), problem)
         held_out = split(problem.graph, "val") if validate else None
-        measure = None
-        if held_out is not None:
-            measure = make_measure(backend, place(backend, problem, held_out.nodes, training=False), problem)
-        step = validated(make_step(backend, problem, loss), measure)
-        run = backend.compile(scheduled(backend, problem.config, step))
-        return Epochs(run, problem.task.measures, 0 if held_out is None else len(held_out))
+        step, config = make_step(backend, problem, loss), problem.config
+        if held_out is None:
+            return Epochs(backend.compile(scheduled(backend, config, step)), problem.task.measures, 0)
+        operands = place(backend, problem, held_out.nodes, training=False)
+        step = validated(step, make_measure(backend, operands, problem))
+        run = backend.compile(scheduled(backend, config, step))
+        measures, nodes = problem.task.measures, held_out.nodes
+
+        def scored(state: State) -> dict[str, float]:
+            found = placed_outputs(backend, problem, parameters_of(state), operands)
+            rows = found if len(found) == len(nodes) else found[nodes]
+            return scores_of(problem.task, rows, nodes, measures.scores)
+
+        return Epochs(run, measures, operands.count, scored)
 
     def agree(self, value: float) -> float:
         return value
@@ -47,8 +56,7 @@ class WholeGraph:
 
     def scores(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> dict[str, float]:
         found, task = logits(self.backend, self.problem, params)[nodes], self.problem.task
-        targets = task.targets(nodes, np.arange(len(nodes)), len(nodes))
-        return {metric.name: metric.of(found, targets) for metric in task.measures.metrics}
+        return scores_of(task, found, nodes, task.scored)
 
 
 def logits(
@@ -61,8 +69,15 @@ def logits(
     layers = layers or problem.layers
     operands = place(backend, problem, None, training=False, layers=layers)
     on_device = {name: backend.asarray(value) for name, value in params.items()}
-    rows = forward.outputs(backend, layers, on_device, operands)
-    return backend.to_numpy(problem.task.head(backend, on_device, rows, operands))
+    return placed_outputs(backend, problem, on_device, operands, layers)
+
+
+def placed_outputs(
+    backend: Backend, problem: Prepared, params: Params, operands: Operands, layers: tuple[Layer, ...] | None = None
+) -> NDArray[Any]:
+    """The task's outputs of the operands' rows, on the host. params: on the device."""
+    rows = forward.outputs(backend, layers or problem.layers, params, operands)
+    return backend.to_numpy(problem.task.head(backend, params, rows, operands))
 
 
 def make_run(backend: Backend, problem: Prepared, *, validate: bool) -> Run:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.graphs.split import split
+from portgnn.graphs.split import labels_at, split
 from portgnn.presets import Config
 from portgnn.verification.kinks import ROUNDOFF, Following
 from portgnn.verification.measure import Floats
@@ -143,7 +143,7 @@ class Stepping(Following):
         # The backward pass once more, with every number's size; what relu or dropout zeroed stays out.
         size = np.zeros_like(self._logits)
         size[nodes] = np.exp(log_softmax(self._logits[nodes]))
-        size[nodes, train.labels] += 1.0
+        size[nodes, labels_at(self.graph, nodes)] += 1.0
         size /= len(nodes)
         terms: Values = {}
         for layer in reversed(range(config.layers)):
