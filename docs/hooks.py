@@ -144,6 +144,23 @@ def networks() -> str:
     return "\n".join(lines)
 
 
+def optimizers() -> str:
+    """The largest differences of each optimizer, schedule and clip: between backends, and from torch.optim."""
+    document = json.loads((RESULTS / "optimizers.json").read_text())
+    lines = ["| optimizer | losses beside NumPy's | parameters beside `torch.optim` |", "|---|---:|---:|"]
+    for row in document["rows"]:
+        apart = (max(row[key].values()) for key in ("curves", "beside_torch"))
+        lines.append(f"| {row['row']} | {' | '.join(f'{each:.1e}' for each in apart)} |")
+    kills = document["kill_and_resume"]
+    options = " ".join(kills["options"])
+    said = (
+        f"{kills['kills']} times killed at random moments and resumed, a run on {kills['dataset'].capitalize()} with "
+    )
+    return "\n".join(
+        [*lines, "", f"{said}`{options}` ended {kills['largest_difference']:g} apart from an undisturbed one."]
+    )
+
+
 def pyg_layers() -> str:
     """The largest difference from each of PyG's layers over all graphs and seeds."""
     document = json.loads((RESULTS / "pyg-layers.json").read_text())
@@ -237,6 +254,7 @@ def _runs(kind: str | None) -> list[tuple[str, dict[str, Any]]]:
 
 
 FIGURES: dict[str, Callable[[], str]] = {
+    "optimizers": optimizers,
     "array-api": array_api.passed,
     "array-api-gaps": array_api.gaps,
     "article-flaws": article_flaws,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from portgnn.training import Fit, Progress, WholeGraph, fit, initial_state, loop
 from portgnn.training.optimizers import optimizer_of
 from portgnn.training.schedules import PLACE, rates, schedule_of
 
+RECORD = Path(__file__).parents[3] / "bench" / "results" / "optimizers.json"
 # A recipe whose validation loss turns, so that "plateau" has something to do.
 TURNS = Config(hidden=8, dropout=0.2, input_dropout=0.0, learning_rate=0.2, l2=0.0, epochs=60, patience=0)
 PLATEAU: dict[str, Any] = {"schedule": "plateau", "schedule_patience": 2, "warmup": 5}
@@ -45,6 +48,23 @@ def test_steps_are_those_of_torch_optim(row: str) -> None:
 
     options = optimizers.rows()[row]
     assert optimizers.apart(optimizers.ours("numpy", 120, options), optimizers.theirs(120, options)) < 1e-13
+
+
+def test_the_record_holds_every_optimizer_schedule_and_clip_within_what_is_claimed() -> None:
+    pytest.importorskip("torch")
+    from bench.studies import optimizers
+
+    record = json.loads(RECORD.read_text())
+    assert {row["row"]: row["options"] for row in record["rows"]} == optimizers.rows()
+    assert (record["dataset"], record["epochs"], record["steps"]) == ("cora", 200, 3000)
+    for row in record["rows"]:
+        assert set(row["curves"]) == {"torch", "mlx", "jax"}
+        assert max(row["curves"].values()) < 1e-12, row
+        assert set(row["beside_torch"]) == {"numpy", "torch", "mlx", "jax"}
+        assert max(row["beside_torch"].values()) < 1e-13, row
+    kills = record["kill_and_resume"]
+    assert (kills["kills"], kills["unreadable"], kills["largest_difference"]) == (20, 0, 0.0)
+    assert kills["same_history"]
 
 
 def test_adam_at_a_constant_rate_is_the_adapters_own() -> None:

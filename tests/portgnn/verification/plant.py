@@ -38,9 +38,9 @@ def adapter(name: str, first: str, hint: str = "", dtype: str = "float32") -> Ca
     return add
 
 
-def library(name: str, first: str, hint: str = "") -> Callable[[Patch], Patch]:
+def library(name: str, first: str, hint: str = "", dtype: str = "float32") -> Callable[[Patch], Patch]:
     def add(patch: Patch) -> Patch:
-        PLANTED.append(Planted(name, first, patch=patch, hint=hint))
+        PLANTED.append(Planted(name, first, patch=patch, hint=hint, dtype=dtype))
         return patch
 
     return add

@@ -11,6 +11,7 @@ from typing import Any
 import planted_gradients  # noqa: F401
 import planted_library  # noqa: F401
 import planted_numbers  # noqa: F401
+import planted_optimizers  # noqa: F401
 import planted_training  # noqa: F401
 
 # Importing these fills the table, in this order.
