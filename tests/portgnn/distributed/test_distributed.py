@@ -85,7 +85,8 @@ def test_gloo_processes_compute_what_one_computes(
 
 def test_rules_and_other_networks_compute_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Moments of all nodes; attention, which asks for scores of the other process's nodes; what is carried from the
-    first layer, which stays with its nodes; and the network of docs/write-a-network.md.
+    first layer, which stays with its nodes; the network of docs/write-a-network.md; and gradients that are clipped
+    when all processes' are there, at a rate that falls with the loss of all of them.
     """
     monkeypatch.chdir(OWN_NETWORK)  # where a network of one's own is looked for
     recipes: list[tuple[str, dict[str, Any]]] = [
@@ -93,7 +94,9 @@ def test_rules_and_other_networks_compute_the_same(tmp_path: Path, monkeypatch: 
         ("gat-velickovic", {"heads": 3, "epochs": 5}),
         ("gcn2-chen", {"layers": 5, "epochs": 5}),
         ("pyg", {"model": "mynet:MyNet", "mix": 0.3, "epochs": 5}),
-    ]
+        ("pyg", {"optimizer": "sgd", "learning_rate": 2.0, "momentum": 0.5, "clip_norm": 0.05, "schedule": "plateau",
+                 "schedule_patience": 0, "warmup": 2}),
+    ]  # fmt: skip
     found = _trained(tmp_path, _torchrun(2), 2, "torch", "float64", "random", recipes)
     for each, (recipe, options) in zip(found, recipes, strict=True):
         _compare(each, "torch", "float64", recipe, **options)
