@@ -24,6 +24,7 @@ from portgnn.loaders.on_disk import OnDisk
 from portgnn.loaders.sets import GraphBatches, PreparedSet
 from portgnn.loaders.source import InMemory, Source
 from portgnn.models import Network, own_network
+from portgnn.optimization import check_has_batches
 from portgnn.placing.features import Moments, explained
 from portgnn.placing.prepared import Prepared
 from portgnn.prediction.predict import oriented
@@ -192,6 +193,8 @@ def engine_for(backend: Backend, loaded: Loaded, group: ProcessGroup | None) -> 
             raise ConfigError(f"{graph.name} is a set of graphs, and {what} is for one graph; leave it out")
         split(graph, "train")
         return GraphBatches(backend, PreparedSet(graph, config, moments))
+    if config.loader == "full":
+        check_has_batches(config)
     if tasks.of(config).about == "pairs":
         return _links(backend, loaded, group is not None)
     if group is None and config.loader == "full":

@@ -131,6 +131,15 @@ def check_optimization(config: Any) -> None:
             raise ConfigError(message)
 
 
+def check_has_batches(config: Any) -> None:
+    """Of a recipe under which an epoch is one step. Raises ConfigError where gradients of several are to be added up."""
+    if config.accumulate > 1:
+        raise ConfigError(
+            f"accumulate={config.accumulate} adds up gradients of batches, and an epoch of loader={config.loader} is one "
+            "step here; leave --accumulate out, or take --loader neighbor or --loader cluster"
+        )
+
+
 def _rules(config: Any) -> tuple[tuple[Any, str], ...]:
     """What may be wrong with several values together, and what to say of it."""
     places = config.epochs if config.schedule in ("step", "exponential", "cosine") else config.warmup
@@ -158,11 +167,6 @@ def _rules(config: Any) -> tuple[tuple[Any, str], ...]:
             places > MOST_RATES,
             f"schedule={config.schedule} with warmup={config.warmup} keeps a rate for each of {places} epochs, and "
             f"{MOST_RATES} is the most; give fewer epochs",
-        ),
-        (
-            config.accumulate > 1 and config.loader == "full",
-            f"accumulate={config.accumulate} adds up gradients of batches, and loader=full has one an epoch; leave "
-            "--accumulate out, or take --loader neighbor or --loader cluster",
         ),
     )
 

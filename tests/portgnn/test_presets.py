@@ -189,7 +189,6 @@ def test_values_that_cannot_be_used_are_refused(name: str, value: Any) -> None:
         ({"schedule": "cosine", "warmup": 200}, "warmup=200 leaves none of epochs=200 for the full learning rate"),
         ({"schedule": "cosine", "epochs": 2**21}, "1048576 is the most; give fewer epochs"),
         ({"clip_norm": 1.0, "clip_value": 0.1}, "two ways to clip gradients; leave one of them out"),
-        ({"accumulate": 4}, "loader=full has one an epoch; leave --accumulate out, or take --loader neighbor"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused_in_one_line(given: dict[str, Any], message: str) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import portgnn
 from portgnn import Graph, get_backend, load_graph
+from portgnn.errors import ConfigError
 from portgnn.loaders.engine import Sampled
 from portgnn.loaders.links import LinkProblem, Links
 from portgnn.loaders.source import InMemory
@@ -187,6 +189,11 @@ def test_batches_follow_the_schedule_of_epochs(make_graph: Callable[..., Graph])
     run, state = Sampled(backend, source).make_run(True), initial_state(backend, source, 0)
     state, _ = run(state, dropout_keys(0, range(4), 2))
     assert int(state[PLACE]) == 4
+
+
+def test_accumulation_without_batches_is_refused_in_one_line() -> None:
+    with pytest.raises(ConfigError, match="accumulate=4 adds up gradients of batches, .* leave --accumulate out"):
+        portgnn.train("karate", accumulate=4)
 
 
 @pytest.mark.parametrize("validate", [True, False])
