@@ -132,11 +132,11 @@ def check_optimization(config: Any) -> None:
 
 
 def check_has_batches(config: Any) -> None:
-    """Of a recipe under which an epoch is one step. Raises ConfigError where gradients of several are to be added up."""
+    """Of a recipe whose epoch is one step. Raises ConfigError where gradients of several are to be added up."""
     if config.accumulate > 1:
         raise ConfigError(
-            f"accumulate={config.accumulate} adds up gradients of batches, and an epoch of loader={config.loader} is one "
-            "step here; leave --accumulate out, or take --loader neighbor or --loader cluster"
+            f"accumulate={config.accumulate} adds up gradients of batches, and an epoch of loader={config.loader} is "
+            "one step here; leave --accumulate out, or take --loader neighbor or --loader cluster"
         )
 
 

@@ -192,7 +192,7 @@ def test_batches_follow_the_schedule_of_epochs(make_graph: Callable[..., Graph])
 
 
 def test_accumulation_without_batches_is_refused_in_one_line() -> None:
-    with pytest.raises(ConfigError, match="accumulate=4 adds up gradients of batches, .* leave --accumulate out"):
+    with pytest.raises(ConfigError, match=r"accumulate=4 adds up gradients of batches, .* leave --accumulate out"):
         portgnn.train("karate", accumulate=4)
 
 
