@@ -31,7 +31,7 @@ from portgnn.placing.prepared import Prepared
 from portgnn.presets import Config
 from portgnn.protocol import Array, Backend, Batching, BatchStep, Params, State
 from portgnn.tasks.heads import placed_readout
-from portgnn.training import Epochs, make_loss, make_measure, make_step, objective, parameters_of
+from portgnn.training import BatchSteps, Epochs, make_loss, make_measure, objective, parameters_of
 
 SPREAD = 2.0
 """Standard deviations above its mean that the smallest shape of a batch has room for: one in some forty is larger."""
@@ -192,7 +192,7 @@ class GraphBatches:
 
     def make_run(self, validate: bool) -> Epochs:
         backend = self.backend
-        batched = self._compiled(make_step(backend, self.problem, self._loss))
+        step = BatchSteps(backend, self.problem, self._loss)
         held_out = HeldOut(self, split(self.problem.graph, "val").nodes) if validate else None
 
         def run(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
@@ -202,12 +202,14 @@ class GraphBatches:
                 with Prefetch(self._drawn(epoch)) as ahead:
                     for batch in ahead:
                         counts.append(batch.count)
-                        state, (loss,) = batched(state, epoch, place(backend, self.problem, batch))
+                        state, loss = step(state, epoch, place(backend, self.problem, batch), batch.count)
                         losses.append(loss)
+                state = step.finished(state, epoch)
                 row = [float(np.average([float(backend.to_numpy(loss)) for loss in losses], weights=counts))]
                 if held_out is not None:
                     state, measured = held_out.measured(state)
                     row += measured
+                state = step.scheduled(state, row)
                 rows.append(row)
             return state, np.array(rows, dtype=np.float64)
 

@@ -83,6 +83,20 @@ def test_backends_agree(model: str, readout: str) -> None:
         assert other.scores == known.scores
 
 
+def test_batches_accumulate_and_follow_the_schedule() -> None:
+    """Gradients of all batches make the step of one batch of all graphs, at the rate of the epoch."""
+    more = {"optimizer": "sgd", "momentum": 0.5, "schedule": "cosine", "warmup": 1, "epochs": 6, "patience": 0}
+    more |= {"dropout": 0.0, "input_dropout": 0.0, "learning_rate": 0.02}
+    graphs = small(40, split="folds:4:0")
+    whole = train(graphs, **RECIPE | more | {"batch_size": 1000})
+    parts = train(graphs, **RECIPE | more | {"batch_size": 7, "accumulate": 100})
+    for curve in ("train_loss", "val_loss"):
+        np.testing.assert_allclose(parts.history.curves[curve], whole.history.curves[curve], rtol=1e-10)
+    constant = train(graphs, **RECIPE | more | {"batch_size": 1000, "schedule": "constant"})
+    assert constant.history.train_loss[:3] == whole.history.train_loss[:3]  # the warm-up, and the full rate
+    assert constant.history.train_loss[3] != whole.history.train_loss[3]
+
+
 def test_batches_have_few_shapes_and_all_graphs() -> None:
     graphs = small(200)
     problem = PreparedSet(graphs, preset(model="gin", batch_size=16))
