@@ -107,11 +107,14 @@ class Links:
         return self.backend.csr(picking(pairs, self.problem.graph.num_nodes))
 
     def _counted_in_training(self) -> tuple[Array, Array]:
-        """Weights and labels of the edges asked for, and of the negatives behind them."""
-        edges = len(self.problem.graph.links.train)
-        pairs = edges * (1 + self.problem.config.negatives)
-        joined = np.arange(pairs) < edges
-        return self.backend.asarray(np.full(pairs, 1.0 / pairs)), self.backend.asarray(signs(joined))
+        """Weights and labels of the edges asked for, and of the negatives behind them: half of the loss each.
+
+        Their numbers are weighed out so in tkipf/gae (train.py: pos_weight, norm), where all pairs are negatives.
+        """
+        edges, each = len(self.problem.graph.links.train), self.problem.config.negatives
+        joined = np.arange(edges * (1 + each)) < edges
+        weights = np.where(joined, 0.5 / edges, 0.5 / (edges * each))
+        return self.backend.asarray(weights), self.backend.asarray(signs(joined))
 
     def _loss(self, params: Params, keys: Any, batch: Tree) -> tuple[Array, None]:
         placed, picked, weights, labels = batch

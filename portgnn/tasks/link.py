@@ -7,8 +7,9 @@ a logit: the sigmoid of it is the probability of an edge. Both decoders are symm
 `mlp`  W1^T relu(W0^T (z_i * z_j) + b0) + b1, of the product number by number (as the examples of Hu et al. 2020, Open
        Graph Benchmark, decode)
 
-The loss is the mean over edges and negative pairs of the binary cross-entropy, log(1 + exp(s)) for a negative's score s
-and log(1 + exp(-s)) for an edge's, which the standard's logaddexp(±s, 0) is without overflow.
+The loss is the binary cross-entropy, half of it a mean over edges and half a mean over negative pairs (as weighed out
+in Kipf & Welling's tkipf/gae, however many negatives there are): log(1 + exp(s)) for a negative's score s and log(1 +
+exp(-s)) for an edge's, which the standard's logaddexp(±s, 0) is without overflow.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from portgnn import tasks
 from portgnn.datasets import load_graph
 from portgnn.errors import ConfigError, PortgnnError
 from portgnn.graphs.graph import Graph
@@ -148,6 +149,11 @@ def verify_seeds(
     made = resolve(backend, device, dtype)
     recipe: dict[str, Any] = {"patience": 0, "restore_best": False, "loader": "full"} | hyperparameters
     config = named_preset(preset, epochs=epochs, **recipe)
+    if tasks.of(config).about != "nodes":
+        raise ConfigError(
+            f"whole trainings are followed for tasks about nodes, and {preset} is of {tasks.of(config).about}; leave "
+            "--seeds out to check the task's loss"
+        )
     graph = dataset if isinstance(dataset, Graph) else load_graph(dataset, announce=announce)
     if graph.train is None or graph.num_classes < 1:
         raise ConfigError(f"{graph.name} has no training split to learn from; name another dataset")

@@ -118,9 +118,9 @@ def test_an_epoch_is_one_step_on_the_dense_graph(recipe: dict[str, Any]) -> None
     negatives = problem.graph.links.negatives(keys[0], config.negatives)
     assert len(negatives) == config.negatives * len(edges)
     head = params if config.decoder == "mlp" else None
-    entropy = [np.logaddexp(0, -s) for s in _dense_scores(rows, edges, head)]
-    entropy += [np.logaddexp(0, s) for s in _dense_scores(rows, negatives, head)]
-    assert curves["train_loss"][0] == pytest.approx(np.mean(entropy), abs=1e-13)
+    joined = np.mean([np.logaddexp(0, -s) for s in _dense_scores(rows, edges, head)])
+    apart = np.mean([np.logaddexp(0, s) for s in _dense_scores(rows, negatives, head)])
+    assert curves["train_loss"][0] == pytest.approx((joined + apart) / 2, abs=1e-13)
 
 
 def test_negatives_are_other_ones_each_epoch_and_never_edges() -> None:
@@ -316,3 +316,8 @@ def test_verify_finds_what_is_wrong(monkeypatch: pytest.MonkeyPatch, method: str
     assert portgnn.verify("numpy", dtype="float64", only=only_links, draw=3).passed
     monkeypatch.setattr(Link, method, wrong(getattr(Link, method)))
     assert portgnn.verify("numpy", dtype="float64", only=only_links, draw=3).first_failure == check
+
+
+def test_whole_trainings_are_not_followed_for_links() -> None:
+    with pytest.raises(ConfigError, match="about nodes, and gae is of pairs"):
+        portgnn.verify_seeds("numpy", 1, dataset="karate", preset="gae")
