@@ -320,4 +320,4 @@ def test_verify_finds_what_is_wrong(monkeypatch: pytest.MonkeyPatch, method: str
 
 def test_whole_trainings_are_not_followed_for_links() -> None:
     with pytest.raises(ConfigError, match="about nodes, and gae is of pairs"):
-        portgnn.verify_seeds("numpy", 1, dataset="karate", preset="gae")
+        portgnn.verify_seeds("numpy", seeds=1, dataset="karate", preset="gae")
