@@ -10,7 +10,7 @@ import numpy as np
 
 from portgnn.graphs.split import labels_at, split
 from portgnn.loaders import neighbor
-from portgnn.loaders.batch import as_tree, assemble, place_batch
+from portgnn.loaders.batch import as_tree, assemble, from_tree, place_batch
 from portgnn.loaders.cluster import Clusters
 from portgnn.loaders.engine import Sampled
 from portgnn.loaders.inference import Inference
@@ -76,7 +76,8 @@ def compiled_step(backend: Backend, recipe: Recipe) -> Measured:
     engine = Sampled(backend, source)
 
     def step(state: Any, keys: Any, batch: Any) -> Any:
-        features, adjacency, *_, targets, _ = batch
+        operands = from_tree(batch)
+        features, adjacency, targets = operands.features, operands.adjacency, operands.weights
         x = backend.matmul(backend.dropout(features, 0.5, keys[0]), state["w"])
         total = state["total"] + backend.xp.sum(backend.matmul(adjacency[-1], _square(x, adjacency)) * targets)
         return {"w": state["w"], "total": total}, (total,)
