@@ -76,7 +76,7 @@ def compiled_step(backend: Backend, recipe: Recipe) -> Measured:
     engine = Sampled(backend, source)
 
     def step(state: Any, keys: Any, batch: Any) -> Any:
-        operands = from_tree(batch)
+        operands: Any = from_tree(batch)
         features, adjacency, targets = operands.features, operands.adjacency, operands.weights
         x = backend.matmul(backend.dropout(features, 0.5, keys[0]), state["w"])
         total = state["total"] + backend.xp.sum(backend.matmul(adjacency[-1], _square(x, adjacency)) * targets)
