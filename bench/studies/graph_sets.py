@@ -1,0 +1,310 @@
+"""Sets of graphs: backends beside each other, GIN over folds beside PyG's, graphs a second, killed and resumed runs.
+
+python bench/studies/graph_sets.py curves [--epochs 200]           losses of 200 epochs on every backend, float64
+python bench/studies/graph_sets.py folds [--datasets MUTAG,PROTEINS] [--sides portgnn,pyg]   the fair protocol
+python bench/studies/graph_sets.py speed [--dataset PROTEINS]      training beside PyG's DataLoader, in turns
+python bench/studies/graph_sets.py kills [--times 20]              killed at random and resumed, bit for bit
+
+Each adds its part to bench/results/graph-sets.json (--json). Data come from PORTGNN_DATA. PyG's GIN has the layers,
+widths, readout, optimizer, batches' size, stopping and folds of portgnn's; its initial values are its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import numpy as np
+
+from portgnn import GraphSet, Model, available_backends, load_graphs, train
+from portgnn.loaders.sets import GraphBatches, PreparedSet
+from portgnn.presets import preset
+from portgnn.random import dropout_keys
+from portgnn.registry import backend_of
+from portgnn.results.environment import machine
+from portgnn.training import initial_state
+
+RESULTS = Path(__file__).parents[1] / "results" / "graph-sets.json"
+BACKENDS = ("numpy", "torch", "mlx", "jax")
+GIN: dict[str, Any] = {
+    "model": "gin", "hidden": 32, "layers": 3, "dropout": 0.0, "l2": 0.0, "weight_decay": 0.0, "learning_rate": 0.01,
+    "batch_size": 32, "normalize_features": "standardize",
+}  # fmt: skip
+GRID = tuple({"hidden": hidden, "learning_rate": rate} for hidden in (16, 32) for rate in (0.01, 0.003))
+"""What the inner selection of the fair protocol chooses from."""
+
+
+def curves(options: argparse.Namespace) -> dict[str, Any]:
+    """The largest relative difference of a loss from NumPy's, over all epochs, by readout and backend."""
+    rows = []
+    for model, readout in (("gin", "sum"), ("gcn", "mean"), ("gat", "max"), ("sage", "attention")):
+        recipe = GIN | {"model": model, "readout": readout, "dropout": 0.2, "epochs": options.epochs, "patience": 0}
+        if model in ("gat",):
+            del recipe["layers"]
+        known: Any = None
+        for name in (each for each in BACKENDS if each in available_backends()):
+            run = train("MUTAG", backend=name, device="cpu", dtype="float64", split="folds:10:0", **recipe)
+            found = {curve: np.array(run.history.curves[curve]) for curve in ("train_loss", "val_loss")}
+            known = known or found
+            apart = max(float(np.abs(found[each] / known[each] - 1).max()) for each in found)
+            rows.append({"model": model, "readout": readout, "backend": name, "epochs": options.epochs, "apart": apart})
+            print(f"{model} {readout} {name}: {apart:.2e}", flush=True)
+    return {"curves": rows}
+
+
+def _pyg_data(graphs: GraphSet, recipe: Any) -> list[Any]:
+    """The set as PyG's records, with features as portgnn's recipe makes them."""
+    import torch
+    from torch_geometric.data import Data
+
+    problem = PreparedSet(graphs, recipe, _moments(graphs, recipe))
+    found = []
+    for number in range(len(graphs)):
+        one, nodes = graphs[number], graphs.nodes_of(np.array([number]))
+        target, source = one.adjacency.nonzero()
+        edges = torch.tensor(np.stack([source, target]).astype(np.int64))
+        x = torch.tensor(problem.features(nodes).astype(np.float32))
+        found.append(Data(x=x, edge_index=edges, y=torch.tensor([int(graphs.labels[number])])))
+    return found
+
+
+def _moments(graphs: GraphSet, recipe: Any) -> Any:
+    from portgnn.placing.features import settled
+
+    chosen = graphs if graphs.train is None else graphs.taken(graphs.train)
+    return settled(chosen.union, recipe.with_(readout="none"))[1]
+
+
+def _pyg_model(features: int, classes: int, recipe: Any) -> Any:
+    import torch
+    from torch_geometric.nn import GINConv, global_add_pool
+
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            widths = [features, *[recipe.hidden] * (recipe.layers - 1)]
+            outs = [*[recipe.hidden] * (recipe.layers - 1), classes]
+            self.convs = torch.nn.ModuleList(
+                GINConv(
+                    torch.nn.Sequential(
+                        torch.nn.Linear(i, recipe.hidden), torch.nn.ReLU(), torch.nn.Linear(recipe.hidden, o)
+                    ),
+                    train_eps=True,
+                )
+                for i, o in zip(widths, outs, strict=True)
+            )
+
+        def forward(self, data: Any) -> Any:
+            x = data.x
+            for number, conv in enumerate(self.convs):
+                x = conv(x, data.edge_index)
+                x = x if number == len(self.convs) - 1 else x.relu()
+            return global_add_pool(x, data.batch)
+
+    return Net()
+
+
+def _pyg_epoch(model: Any, optimizer: Any, loader: Any) -> None:
+    import torch
+
+    for batch in loader:
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(batch), batch.y).backward()
+        optimizer.step()
+
+
+def _pyg_scores(model: Any, loader: Any) -> tuple[float, float]:
+    """(loss, accuracy)."""
+    import torch
+
+    loss, right, count = 0.0, 0, 0
+    with torch.no_grad():
+        for batch in loader:
+            out = model(batch)
+            loss += float(torch.nn.functional.cross_entropy(out, batch.y, reduction="sum"))
+            right, count = right + int((out.argmax(dim=1) == batch.y).sum()), count + len(batch.y)
+    return loss / count, right / count
+
+
+def _pyg_run(data: list[Any], graphs: GraphSet, recipe: Any, seed: int) -> tuple[float, float]:
+    """(best validation accuracy, test accuracy at the epoch of the lowest validation loss)."""
+    import torch
+    from torch_geometric.loader import DataLoader
+
+    torch.manual_seed(seed)
+    parts = [[data[at] for at in part] for part in (graphs.train, graphs.val, graphs.test)]
+    loaders = [DataLoader(part, batch_size=recipe.batch_size, shuffle=not at) for at, part in enumerate(parts)]
+    model = _pyg_model(graphs.num_features, graphs.num_classes, recipe)
+    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
+    best, since = (float("inf"), 0.0, 0.0), 0
+    for _ in range(recipe.epochs):
+        _pyg_epoch(model, optimizer, loaders[0])
+        loss, accuracy = _pyg_scores(model, loaders[1])
+        if loss < best[0]:
+            best, since = (loss, accuracy, _pyg_scores(model, loaders[2])[1]), 0
+        else:
+            since += 1
+        if since >= recipe.patience:
+            break
+    return best[1], best[2]
+
+
+def _portgnn_run(graphs: GraphSet, recipe: Any, seed: int, backend: str) -> tuple[float, float]:
+    values = {name: getattr(recipe, name) for name in (*GIN, "epochs", "patience", "stopping", "restore_best")}
+    run = train(graphs, backend=backend, device="cpu", seed=seed, **values)
+    return run.history.val_accuracy[run.best_epoch], run.scores["accuracy"]
+
+
+def folds(options: argparse.Namespace) -> dict[str, Any]:
+    """The fair protocol: in each outer fold, the grid's best by validation accuracy, then `--runs` runs of it."""
+    rows = []
+    for dataset in options.datasets.split(","):
+        for side in options.sides.split(","):
+            outer = []
+            for fold in range(options.folds):
+                graphs = load_graphs(dataset, split=f"fair:{options.folds}:{fold}")
+                recipes = [
+                    preset(**GIN | point, epochs=options.epochs, stopping="patience", patience=25, restore_best=True)
+                    for point in GRID
+                ]
+                data = _pyg_data(graphs, recipes[0]) if side == "pyg" else []
+
+                def one(recipe: Any, seed: int, of: Any = (side, graphs, data)) -> tuple[float, float]:
+                    if of[0] == "pyg":
+                        return _pyg_run(of[2], of[1], recipe, seed)
+                    return _portgnn_run(of[1], recipe, seed, options.backend)
+
+                inner = [one(recipe, 0)[0] for recipe in recipes]
+                chosen = recipes[int(np.argmax(inner))]
+                outer.append(statistics.mean(one(chosen, seed)[1] for seed in range(1, options.runs + 1)))
+                print(f"{dataset} {side} fold {fold}: {inner} -> {outer[-1]:.4f}", flush=True)
+            mean, spread = statistics.mean(outer), statistics.stdev(outer)
+            row = {"dataset": dataset, "side": side, "mean": mean, "stdev": spread, "folds": outer}
+            rows.append(row | {"runs": options.runs, "epochs": options.epochs, "grid": GRID})
+            print(f"{dataset} {side}: {100 * mean:.1f} ± {100 * spread:.1f}", flush=True)
+    return {"folds": rows}
+
+
+def _portgnn_timer(graphs: GraphSet, backend: str, recipe: Any) -> Callable[[], float]:
+    """Trains one epoch a call; seconds of it."""
+    made = backend_of(backend, "cpu", "float32")
+    engine = GraphBatches(made, PreparedSet(graphs, recipe, _moments(graphs, recipe)))
+    run, state, epoch = engine.make_run(False), initial_state(made, engine.problem, 0), 0
+
+    def once() -> float:
+        nonlocal state, epoch
+        started = time.perf_counter()
+        state, _ = run(state, dropout_keys(0, range(epoch, epoch + 1), recipe.layers))
+        made.synchronize(*state.values())
+        epoch += 1
+        return time.perf_counter() - started
+
+    return once
+
+
+def _pyg_timer(graphs: GraphSet, recipe: Any) -> Callable[[], float]:
+    import torch
+    from torch_geometric.loader import DataLoader
+
+    data = _pyg_data(graphs, recipe)
+    loader = DataLoader([data[at] for at in graphs.train], batch_size=recipe.batch_size, shuffle=True)
+    model = _pyg_model(graphs.num_features, graphs.num_classes, recipe)
+    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
+
+    def once() -> float:
+        started = time.perf_counter()
+        _pyg_epoch(model, optimizer, loader)
+        return time.perf_counter() - started
+
+    return once
+
+
+def speed(options: argparse.Namespace) -> dict[str, Any]:
+    """Graphs a second in training, the median of epochs that come in turns, after some that warm up."""
+    graphs = load_graphs(options.dataset, split="folds:10:0")
+    recipe = preset(**GIN | {"batch_size": options.batch_size})
+    timers: dict[str, Callable[[], float]] = {}
+    for name in options.sides.split(","):
+        timers[name] = _pyg_timer(graphs, recipe) if name == "pyg" else _portgnn_timer(graphs, name, recipe)
+    seconds: dict[str, list[float]] = {name: [] for name in timers}
+    for turn in range(options.rounds + 3):
+        for name, once in timers.items():
+            taken = once()
+            if turn >= 3:
+                seconds[name].append(taken)
+    rates = {name: len(graphs.train) / statistics.median(each) for name, each in seconds.items()}
+    for name, rate in rates.items():
+        print(f"{name}: {rate:,.0f} graphs/s", flush=True)
+    row = {"dataset": options.dataset, "batch_size": options.batch_size, "graphs_a_second": rates, "seconds": seconds}
+    return {f"speed {options.dataset} {options.batch_size}": row | {"load": os.getloadavg()}}
+
+
+def kills(options: argparse.Namespace) -> dict[str, Any]:
+    """Kills a run of the command at random times and resumes it until it ends; compares with one that nobody killed."""
+    draw, done = random.Random(0), 0
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        common = ["--backend", "numpy", "--epochs", "60", "--json"]
+        recipe = ["--dataset", "MUTAG", "--model", "gin", "--split", "folds:10:0", "--batch-size", "32"]
+        recipe += ["--patience", "0", "--dropout", "0.3"]
+        begin = [*recipe, "--checkpoint", str(folder / "run"), "--every", "2", *common]
+        _command([*recipe, *common, "--save", str(folder / "whole.safetensors")]).wait()
+        ended = False
+        while not ended:
+            there = (folder / "run").exists()
+            kept = ["--resume", str(folder / "run"), *common] if there else begin
+            process = _command([*kept, "--save", str(folder / "killed.safetensors")])
+            try:
+                process.wait(draw.uniform(2.0, 4.0) if done < options.times else None)
+                ended = True
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                done += 1
+        whole, killed = (Model.load(folder / f"{name}.safetensors").params for name in ("whole", "killed"))
+    same = all(whole[name].tobytes() == killed[name].tobytes() for name in whole)
+    print(f"{done} kills, the same bits: {same}")
+    return {"kills": {"kills": done, "same": same}}
+
+
+def _command(options: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "portgnn", "train", *options], stdout=subprocess.DEVNULL,
+                            stderr=subprocess.DEVNULL)  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("curves", "folds", "speed", "kills"))
+    parser.add_argument("--json", type=Path, default=RESULTS)
+    parser.add_argument("--epochs", type=int, default=200)
+    parser.add_argument("--datasets", default="MUTAG")
+    parser.add_argument("--dataset", default="PROTEINS")
+    parser.add_argument("--sides", default="portgnn,pyg")
+    parser.add_argument("--backend", default="torch")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--folds", type=int, default=10)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--times", type=int, default=20)
+    options = parser.parse_args()
+    found = {"curves": curves, "folds": folds, "speed": speed, "kills": kills}[options.part](options)
+    known = json.loads(options.json.read_text()) if options.json.exists() else {}
+    known |= found | {"machine": machine()}
+    options.json.write_text(json.dumps(known, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
