@@ -21,7 +21,7 @@ from portgnn.graphs.arrays import Nodes
 from portgnn.graphs.sets import GraphSet
 from portgnn.graphs.split import split
 from portgnn.loaders._prefetch import Prefetch
-from portgnn.loaders.batch import HostBatch, Tree, as_tree, from_tree, lengthened, place_batch, size_class, zero_padded
+from portgnn.loaders.batch import HostBatch, Tree, as_tree, from_tree, lengthened, place_batch, zero_padded
 from portgnn.models.layer import Layer
 from portgnn.parts import plain_batches
 from portgnn.placing import forward
@@ -33,8 +33,10 @@ from portgnn.protocol import Array, Backend, Batching, BatchStep, Params, State
 from portgnn.tasks.heads import placed_readout
 from portgnn.training import BatchSteps, Epochs, make_loss, make_measure, objective, parameters_of
 
-SPREAD = 2.0
-"""Standard deviations above its mean that the smallest shape of a batch has room for: one in some forty is larger."""
+SPREAD = 0.5
+"""Standard deviations above its mean that the smallest shape of a batch has room for: one in three is larger."""
+MULTIPLE = 32
+"""What rows and stored values of a shape are multiples of."""
 
 
 class PreparedSet:
@@ -108,17 +110,21 @@ class Shape:
         """
         size = min(size, len(rows))
         parts = [size * each.mean() + SPREAD * np.sqrt(size) * each.std() for each in (rows, stored)]
-        room = [size_class(int(min(part, each.sum())) + 1) for part, each in zip(parts, (rows, stored), strict=True)]
+        room = [_rounded(min(part, each.sum()) + 1) for part, each in zip(parts, (rows, stored), strict=True)]
         return cls(size, *room)
 
     def grown(self, rows: int, stored: int) -> Shape:
-        """The first of this one and those that are ever a quarter larger with room for so many, a row of zeros, and, in
+        """The first of this one and those that are ever a seventh larger with room for so many, a row of zeros, and, in
         such rows, the zeros that make up the stored values.
         """
         shape = self
         while shape.rows <= rows or shape.stored < stored or (shape.rows - rows) * shape.rows < shape.stored - stored:
-            shape = Shape(self.graphs, size_class(shape.rows * 5 // 4), size_class(shape.stored * 5 // 4))
+            shape = Shape(self.graphs, _rounded(shape.rows * 8 / 7), _rounded(shape.stored * 8 / 7))
         return shape
+
+
+def _rounded(size: float) -> int:
+    return -(-int(size + 1) // MULTIPLE) * MULTIPLE
 
 
 def assemble(problem: PreparedSet, graphs: Nodes, usual: Shape, among: Nodes | None = None) -> HostBatch:
