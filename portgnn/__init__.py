@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from portgnn.graphs.graph import Graph
     from portgnn.graphs.sets import GraphSet
     from portgnn.models import Layer, Network, Parameter, Stacked
+    from portgnn.prediction.estimate import estimate
     from portgnn.prediction.links import ScoredLinks, predict_links
     from portgnn.registry import available_backends, get_backend
     from portgnn.results.callbacks import Callback
