@@ -172,7 +172,7 @@ def links() -> str:
         values = [[100 * row[name] for row in found] for name in published]
         cells = " | ".join(f"{statistics.mean(each):.1f} ± {statistics.stdev(each):.1f}" for each in values)
         lines.append(f"| `--negatives {negatives}` | {cells} | {len(found)} |")
-    lines.append(f"| Kipf & Welling 2016, table 2 | {' | '.join(map(str, published.values()))} | 10 |")
+    lines.append(f"| Kipf & Welling 2016, table 2 | {' | '.join(map(str, published.values()))} | 10, one split |")
     apart = max(max(row["curves"].values()) for row in document["curves"])
     backends = ", ".join(dict.fromkeys(row["backend"] for row in document["curves"]))
     kills = document["kills"]
