@@ -193,8 +193,7 @@ def engine_for(backend: Backend, loaded: Loaded, group: ProcessGroup | None) -> 
             raise ConfigError(f"{graph.name} is a set of graphs, and {what} is for one graph; leave it out")
         split(graph, "train")
         return GraphBatches(backend, PreparedSet(graph, config, moments))
-    if config.loader == "full":
-        check_has_batches(config)
+    check_has_batches(config)
     if tasks.of(config).about == "pairs":
         return _links(backend, loaded, group is not None)
     if group is None and config.loader == "full":

@@ -132,8 +132,8 @@ def check_optimization(config: Any) -> None:
 
 
 def check_has_batches(config: Any) -> None:
-    """Of a recipe whose epoch is one step. Raises ConfigError where gradients of several are to be added up."""
-    if config.accumulate > 1:
+    """Of a run on one graph. Raises ConfigError where an epoch is one step, and gradients of several are asked for."""
+    if config.accumulate > 1 and config.loader == "full":
         raise ConfigError(
             f"accumulate={config.accumulate} adds up gradients of batches, and an epoch of loader={config.loader} is "
             "one step here; leave --accumulate out, or take --loader neighbor or --loader cluster"

@@ -166,6 +166,7 @@ WRONG: list[tuple[str, Any]] = [
     ("restore_best", "yes"),
     ("undirected", 1),
     ("normalize_features", 2),
+    ("readout", "median"),
     ("task", "clustering"),
 ]
 
