@@ -259,20 +259,21 @@ def _opened(request: Request) -> DiskGraph:
 
 def _read(request: Request, tell: Tell) -> Graph | GraphSet:
     from portgnn.datasets import is_graph_set, load_graph, load_graphs
-    from portgnn.datasets.selection import selected
+    from portgnn.datasets.selection import selected, targeted
     from portgnn.datasets.sets import selected_set
     from portgnn.datasets.splits import with_split
 
     given, split, unknown, ignore = request.dataset, request.split, request.unknown, request.ignore
     if isinstance(given, Graph):
-        graph = selected(given, unknown, ignore)
+        graph = targeted(selected(given, unknown, ignore), request.config.targets)
         return graph if split is None else with_split(graph, split)
     if isinstance(given, GraphSet):
         graphs = selected_set(given, unknown, ignore)
         return graphs if split is None else with_split(graphs, split)
     if given is not None and is_graph_set(given):
         return load_graphs(given, split=split, unknown=unknown, ignore=ignore, announce=tell)
-    return load_graph(given, split=split, unknown=unknown, ignore=ignore, announce=tell)
+    learned = request.config.targets
+    return load_graph(given, split=split, unknown=unknown, ignore=ignore, target=learned, announce=tell)
 
 
 def _check_same(request: Request, graph: Graph | DiskGraph | GraphSet, fingerprint: str) -> None:

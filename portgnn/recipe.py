@@ -79,6 +79,14 @@ def _as_text(fanout: Any) -> Any:
     return fanout
 
 
+def _as_columns(given: Any) -> Any:
+    """Names of columns, with commas between, of a text or a list of texts."""
+    names = given.split(",") if isinstance(given, str) else given
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"target={shown(given, 80)} must be names of columns, as in price or rain,snow")
+    return ",".join(name.strip() for name in names)
+
+
 def _as_monitor(name: Any) -> Any:
     if not isinstance(name, str) or not name.startswith("val_"):
         raise ConfigError(f"monitor={shown(name, 80)} must be val_loss, or val_ and a metric: val_accuracy")
@@ -90,6 +98,7 @@ _FORMS = {
     "fanout": _as_text,
     "class_weights": _weights.as_text,
     "monitor": _as_monitor,
+    "target": _as_columns,
 }
 """What is made of some values before they are checked."""
 
@@ -128,6 +137,11 @@ class Config(Optimization):
     )
     """"classes": one class a node; "labels": several labels a node, each 0 or 1; "regression": values; "link": which
     pairs of nodes an edge joins."""
+    target: str = hyperparameter(
+        "", "Columns of the nodes that are what to learn, in place of the label: names, with commas between.", DATA,
+        names=("targets",),
+    )  # fmt: skip
+    """Each holds 0 and 1, for several labels, or numbers, for a regression; empty where unknown."""
     loss: ErrorLoss = hyperparameter(
         "squared", "What a regression minimises: the square, the size, or Huber's function of the error.", TRAINING,
         names=("criterion",),
@@ -277,6 +291,11 @@ class Config(Optimization):
         """Neighbours sampled for the outputs of each layer with edges, the first's first; None for all of them."""
         numbers = [None if word.strip() == "all" else int(word) for word in self.fanout.split(",")]
         return tuple(reversed(numbers * hops if len(numbers) == 1 else numbers))
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names in `target`."""
+        return tuple(self.target.split(",")) if self.target else ()
 
     @cached_property
     def network(self) -> Network:

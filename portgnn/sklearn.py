@@ -1,11 +1,14 @@
-"""A scikit-learn classifier of the nodes of one graph. Needs `pip install "portgnn[sklearn]"`."""
+"""Scikit-learn estimators whose samples are the nodes of one graph, a classifier and a regressor.
+
+They need `pip install "portgnn[sklearn]"`.
+"""
 
 from __future__ import annotations
 
 import inspect
 from copy import deepcopy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -19,7 +22,7 @@ from portgnn.presets import preset as named_preset
 from portgnn.recipe import known
 
 try:
-    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
     from sklearn.model_selection import train_test_split
     from sklearn.utils import check_random_state
     from sklearn.utils.multiclass import check_classification_targets
@@ -39,27 +42,10 @@ _OF_RUNS = ("backend", "device", "dtype")
 _OWN = ("graph", "node_features", "preset", "model", "random_state", "validation_fraction", *_OF_RUNS)
 
 
-class GCNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """The GCN as an estimator whose samples are the nodes of one graph.
+class _NodeEstimator(BaseEstimator):  # type: ignore[misc]
+    """What estimators of nodes share: parameters, the graph, and a training."""
 
-    X is a list of node numbers, [n] or [n, 1], or a mask over all nodes; y their labels, of any type that NumPy sorts.
-    Cross-validation then splits nodes. Training sees the features and edges of all nodes, and the labels of X alone
-    (transductive learning, as in Kipf & Welling 2017). Labels that a `Graph` brings are not used.
-
-    graph: a `Graph`, edges [m, 2] of node numbers, or an adjacency [nodes, nodes] of SciPy or NumPy with the weight of
-        an edge from i to j at (i, j). Edges and adjacency need node_features [nodes, f].
-    random_state: an int, a NumPy RandomState, or None for another one at each fit. It is the seed of
-        `portgnn.train`, and of the nodes set aside for validation.
-    validation_fraction: share of X, drawn evenly from the classes, that is not trained on and decides when to stop;
-        None: all nodes of X are trained on, and the recipe's early stopping has nothing to watch unless `fit` is
-        given `eval_set`.
-    preset, backend, device, dtype and all that follow: as in `portgnn.train`; None leaves the preset's value.
-
-    After fit: classes_ [c], model_, result_ (what `portgnn.train` returned), graph_ (with the labels of X alone),
-    n_features_in_ (1: a node's number), n_iter_ (epochs).
-    """
-
-    classes_: NDArray[Any]
+    _task = "classes"
     graph_: Graph
     model_: Model
     result_: TrainResult
@@ -82,7 +68,7 @@ class GCNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         names = [*RECIPE, *_of_own(model)]
         unknown = [name for name in hyperparameters if name not in names]
         if unknown:
-            raise TypeError(f"GCNClassifier has no parameter {unknown[0]!r}.{near_matches(unknown[0], names)}")
+            raise TypeError(f"{type(self).__name__} has no parameter {unknown[0]!r}.{near_matches(unknown[0], names)}")
         for name, value in (given | dict.fromkeys(names) | hyperparameters).items():
             setattr(self, name, value)
 
@@ -91,12 +77,96 @@ class GCNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         found: dict[str, Any] = super().get_params(deep)
         return found | {name: getattr(self, name, None) for name in _of_own(self.model)}
 
-    def set_params(self, **params: Any) -> GCNClassifier:
+    def set_params(self, **params: Any) -> Self:
         """Sets parameters by name; the network first, whose own hyperparameters may follow."""
         if "model" in params:
             super().set_params(model=params.pop("model"))
         super().set_params(**params)
         return self
+
+    def _fit(self, nodes: NDArray[np.int64], y: NDArray[Any], eval_set: Any, stratified: bool) -> None:
+        """Trains on these nodes with what `_known` makes of y. eval_set: samples, or None."""
+        graph = self._graph()
+        _check_once(nodes)
+        seed = self.random_state
+        if not isinstance(seed, int | np.integer):
+            seed = check_random_state(seed).randint(2**31)
+        held_out = eval_set
+        if held_out is None and self.validation_fraction is not None:
+            nodes, val_nodes, y, val_y = train_test_split(
+                nodes, y, test_size=self.validation_fraction, stratify=y if stratified else None,
+                random_state=seed % 2**32,
+            )  # fmt: skip
+            held_out = val_nodes, val_y
+        recipe = {name: value for name, value in self.get_params(deep=False).items() if name not in _OWN}
+        recipe["task"] = recipe.get("task") or self._task
+        config = named_preset(self.preset, self.model, **recipe)
+        if held_out is None and config.restore_best:
+            raise ConfigError(
+                f"the {config.preset} recipe returns the best epoch's parameters, which takes nodes to validate on; "
+                "give validation_fraction=0.1, or eval_set to fit, or restore_best=False"
+            )
+        said = {"labels": None, "class_names": (), "targets": None, "target_names": (), "stored_splits": ()}
+        self.graph_ = replace(
+            graph,
+            train=nodes,
+            val=None if held_out is None else held_out[0],
+            test=None,
+            **(said | self._known(graph.num_nodes, nodes, y, held_out)),
+        )
+        runs = {name: getattr(self, name) for name in _OF_RUNS}
+        self.result_ = train(self.graph_, preset=self.preset, model=self.model, seed=int(seed), **runs, **recipe)
+        self.model_, self.n_iter_, self.n_features_in_ = self.result_.model, self.result_.epochs_run, 1
+
+    def _known(self, n: int, nodes: NDArray[np.int64], y: NDArray[Any], held_out: Any) -> dict[str, Any]:
+        """What is known of the graph's nodes, as fields of `Graph`."""
+        raise NotImplementedError
+
+    def _outputs(self, X: Any) -> NDArray[Any]:
+        check_is_fitted(self)
+        nodes = _nodes(X, self.graph_.num_nodes)
+        runs = {name: getattr(self, name) for name in _OF_RUNS}
+        found: NDArray[Any] = predict(self.model_, self.graph_, **runs)[nodes]
+        return found
+
+    def _graph(self) -> Graph:
+        if isinstance(self.graph, Graph):
+            return self.graph
+        if self.graph is None or self.node_features is None:
+            raise GraphError("give graph=Graph(…), or edges or an adjacency as graph and features as node_features")
+        nodes = np.shape(self.node_features)[0]
+        if sp.issparse(self.graph) or np.shape(self.graph) == (nodes, nodes):
+            return Graph.from_scipy(sp.csr_array(self.graph), self.node_features)
+        return Graph.from_edges(self.graph, self.node_features, undirected=self.undirected is not False)
+
+    def __sklearn_clone__(self) -> Self:
+        # All clones share one graph: it is never changed, and a search would copy it for each candidate.
+        shared = ("graph", "node_features")
+        parameters = self.get_params(deep=False).items()
+        return type(self)(**{name: value if name in shared else deepcopy(value) for name, value in parameters})
+
+
+class GCNClassifier(ClassifierMixin, _NodeEstimator):  # type: ignore[misc]
+    """The GCN as an estimator whose samples are the nodes of one graph.
+
+    X is a list of node numbers, [n] or [n, 1], or a mask over all nodes; y their labels, of any type that NumPy sorts.
+    Cross-validation then splits nodes. Training sees the features and edges of all nodes, and the labels of X alone
+    (transductive learning, as in Kipf & Welling 2017). Labels that a `Graph` brings are not used.
+
+    graph: a `Graph`, edges [m, 2] of node numbers, or an adjacency [nodes, nodes] of SciPy or NumPy with the weight of
+        an edge from i to j at (i, j). Edges and adjacency need node_features [nodes, f].
+    random_state: an int, a NumPy RandomState, or None for another one at each fit. It is the seed of
+        `portgnn.train`, and of the nodes set aside for validation.
+    validation_fraction: share of X, drawn evenly from the classes, that is not trained on and decides when to stop;
+        None: all nodes of X are trained on, and the recipe's early stopping has nothing to watch unless `fit` is
+        given `eval_set`.
+    preset, backend, device, dtype and all that follow: as in `portgnn.train`; None leaves the preset's value.
+
+    After fit: classes_ [c], model_, result_ (what `portgnn.train` returned), graph_ (with the labels of X alone),
+    n_features_in_ (1: a node's number), n_iter_ (epochs).
+    """
+
+    classes_: NDArray[Any]
 
     def fit(self, X: Any, y: Any, eval_set: tuple[Any, Any] | None = None) -> GCNClassifier:
         """Trains on the nodes X [n] with labels y [n].
@@ -106,52 +176,23 @@ class GCNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises GraphError for nodes and labels that do not fit the graph, ConfigError for parameters that cannot be
         used, and what `portgnn.train` raises.
         """
-        graph = self._graph()
-        nodes, labels = _samples(X, y, graph.num_nodes)
+        n = self._graph().num_nodes
+        nodes, labels = _samples(X, y, n)
         check_classification_targets(labels)
-        _check_once(nodes)
-        seed = self.random_state
-        if not isinstance(seed, int | np.integer):
-            seed = check_random_state(seed).randint(2**31)
-        held_out: tuple[Any, Any] | None = None
-        if eval_set is not None:
-            held_out = _samples(*eval_set, graph.num_nodes)
-        elif self.validation_fraction is not None:
-            nodes, val_nodes, labels, val_labels = train_test_split(
-                nodes, labels, test_size=self.validation_fraction, stratify=labels, random_state=seed % 2**32
-            )
-            held_out = val_nodes, val_labels
-        recipe = {name: value for name, value in self.get_params(deep=False).items() if name not in _OWN}
-        config = named_preset(self.preset, self.model, **recipe)
-        if held_out is None and config.restore_best:
-            raise ConfigError(
-                f"the {config.preset} recipe returns the best epoch's parameters, which takes nodes to validate on; "
-                "give validation_fraction=0.1, or eval_set to fit, or restore_best=False"
-            )
-        self.classes_, codes = np.unique(labels, return_inverse=True)
-        known = np.full(graph.num_nodes, UNLABELLED)
+        self._fit(nodes, labels, None if eval_set is None else _samples(*eval_set, n), stratified=True)
+        return self
+
+    def _known(self, n: int, nodes: NDArray[np.int64], y: NDArray[Any], held_out: Any) -> dict[str, Any]:
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        known = np.full(n, UNLABELLED)
         known[nodes] = codes
         if held_out is not None:
             known[held_out[0]] = self._codes(held_out[1])
-        self.graph_ = replace(
-            graph,
-            labels=known,
-            train=nodes,
-            val=None if held_out is None else held_out[0],
-            test=None,
-            class_names=tuple(str(each) for each in self.classes_),
-        )
-        runs = {name: getattr(self, name) for name in _OF_RUNS}
-        self.result_ = train(self.graph_, preset=self.preset, model=self.model, seed=int(seed), **runs, **recipe)
-        self.model_, self.n_iter_, self.n_features_in_ = self.result_.model, self.result_.epochs_run, 1
-        return self
+        return {"labels": known, "class_names": tuple(str(each) for each in self.classes_)}
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Probabilities [n, c] of the classes_ for the nodes X [n]."""
-        check_is_fitted(self)
-        nodes = _nodes(X, self.graph_.num_nodes)
-        runs = {name: getattr(self, name) for name in _OF_RUNS}
-        return softmax(predict(self.model_, self.graph_, **runs)[nodes])
+        return softmax(self._outputs(X))
 
     def predict(self, X: Any) -> NDArray[Any]:
         """The likeliest class [n] of the nodes X [n]."""
@@ -164,27 +205,53 @@ class GCNClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         nodes, labels = _samples(X, y, self._graph().num_nodes)
         return float(super().score(nodes, labels, sample_weight))
 
-    def _graph(self) -> Graph:
-        if isinstance(self.graph, Graph):
-            return self.graph
-        if self.graph is None or self.node_features is None:
-            raise GraphError("give graph=Graph(…), or edges or an adjacency as graph and features as node_features")
-        nodes = np.shape(self.node_features)[0]
-        if sp.issparse(self.graph) or np.shape(self.graph) == (nodes, nodes):
-            return Graph.from_scipy(sp.csr_array(self.graph), self.node_features)
-        return Graph.from_edges(self.graph, self.node_features, undirected=self.undirected is not False)
-
     def _codes(self, labels: NDArray[Any]) -> NDArray[np.int64]:
         unknown = np.setdiff1d(labels, self.classes_).tolist()
         if unknown:
             raise GraphError(f"eval_set holds the class {unknown[0]!r}, which is not among the labels to train on")
         return np.searchsorted(self.classes_, labels)
 
-    def __sklearn_clone__(self) -> GCNClassifier:
-        # All clones share one graph: it is never changed, and a search would copy it for each candidate.
-        shared = ("graph", "node_features")
-        parameters = self.get_params(deep=False).items()
-        return type(self)(**{name: value if name in shared else deepcopy(value) for name, value in parameters})
+
+class GCNRegressor(RegressorMixin, _NodeEstimator):  # type: ignore[misc]
+    """The same of values: X as of `GCNClassifier`, y numbers [n], or [n, k] of k values a node, NaN where unknown.
+
+    Parameters as of `GCNClassifier`; validation nodes are drawn evenly from X. After fit: model_, result_, graph_ (with
+    the values of X alone), n_features_in_ (1), n_iter_ (epochs).
+    """
+
+    _task = "regression"
+
+    def fit(self, X: Any, y: Any, eval_set: tuple[Any, Any] | None = None) -> GCNRegressor:
+        """Trains on the nodes X with values y.
+
+        eval_set: nodes and values that are not trained on and decide when to stop, in place of validation_fraction.
+
+        Raises GraphError for nodes and values that do not fit the graph, ConfigError for parameters that cannot be
+        used, and what `portgnn.train` raises.
+        """
+        n = self._graph().num_nodes
+        nodes, values = _valued(X, y, n)
+        self._flat = values.ndim == 1
+        self._fit(nodes, values, None if eval_set is None else _valued(*eval_set, n), stratified=False)
+        return self
+
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """The values of the nodes X, [n] or [n, k], as y was."""
+        found = np.asarray(self._outputs(X), dtype=np.float64)
+        return found[:, 0] if self._flat else found
+
+    def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
+        """R² of the nodes X."""
+        nodes, values = _valued(X, y, self._graph().num_nodes)
+        return float(super().score(nodes, values, sample_weight))
+
+    def _known(self, n: int, nodes: NDArray[np.int64], y: NDArray[Any], held_out: Any) -> dict[str, Any]:
+        columns = y.reshape(len(y), -1)
+        known = np.full((n, columns.shape[1]), np.nan)
+        known[nodes] = columns
+        if held_out is not None:
+            known[held_out[0]] = held_out[1].reshape(len(held_out[1]), -1)
+        return {"targets": known}
 
 
 def _of_own(model: Any) -> list[str]:
@@ -203,7 +270,7 @@ def _with_recipe(constructor: Any) -> inspect.Signature:
     return own.replace(parameters=[*kept, *added])
 
 
-GCNClassifier.__init__.__signature__ = _with_recipe(GCNClassifier.__init__)  # type: ignore[attr-defined]
+_NodeEstimator.__init__.__signature__ = _with_recipe(_NodeEstimator.__init__)  # type: ignore[attr-defined]
 
 
 def _samples(X: Any, y: Any, num_nodes: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
@@ -217,6 +284,24 @@ def _samples(X: Any, y: Any, num_nodes: int) -> tuple[NDArray[np.int64], NDArray
     if len(labels) != len(nodes):
         raise GraphError(f"X holds {len(nodes)} nodes and y {len(labels)} labels")
     return nodes, labels
+
+
+def _valued(X: Any, y: Any, num_nodes: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
+    """Node numbers and their values, [n] or [n, k]; under a mask as of `_samples`."""
+    nodes = _nodes(X, num_nodes)
+    if y is None:
+        raise GraphError("y is missing: the values of the nodes X")
+    try:
+        values = np.asarray(y, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise GraphError("y holds something that is no number; for classes there is GCNClassifier") from None
+    if values.ndim not in (1, 2):
+        raise GraphError(f"y has shape {list(values.shape)}; it needs [nodes] or [nodes, values]")
+    if len(values) == num_nodes and np.asarray(X).dtype == np.bool_:
+        values = values[nodes]
+    if len(values) != len(nodes):
+        raise GraphError(f"X holds {len(nodes)} nodes and y {len(values)} values")
+    return nodes, values
 
 
 def _check_once(nodes: NDArray[np.int64]) -> None:

@@ -42,8 +42,10 @@ def run(
     model = graph = None
     if models:
         from portgnn.plots.nodes import graph_of
+        from portgnn.prediction.predict import check_classes
 
         model = Model.load(models[0], network)
+        check_classes(model)
         graph = graph_of(model) if dataset is None else load_graph(dataset, announce=announce, **read)
     axes = plots.draw(chosen, runs=runs, model=model, graph=graph, map=map)
     write_atomically(out, plots.image(axes, out.suffix))

@@ -50,6 +50,11 @@ def run(
     graph = subject_of(trained, dataset, announce, **read)
     if out is not None and out.suffix == ".npz":
         check_padding(trained, graph)
+    if trained.task().things in ("labels", "values"):
+        from portgnn.cli import _estimates
+
+        _estimates.run(model, trained, graph, split=split, backend=made, out=out, csv_safe=csv_safe, as_json=as_json)
+        return
     found = classify(trained, graph, split=split, backend=made, announce=announce)
     if out is not None:
         write = partial(as_csv, safe=csv_safe) if out.suffix == ".csv" else WRITERS[out.suffix]

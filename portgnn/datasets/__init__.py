@@ -16,7 +16,7 @@ from portgnn.datasets._catalog import DATASETS, Dataset
 from portgnn.datasets._collections import COLLECTIONS
 from portgnn.datasets._pins import accepting
 from portgnn.datasets.download import fetch_all
-from portgnn.datasets.selection import selected, texts
+from portgnn.datasets.selection import selected, targeted, texts
 from portgnn.datasets.sets import graph_set_names as graph_set_names
 from portgnn.datasets.sets import is_graph_set as is_graph_set
 from portgnn.datasets.sets import load_graphs as load_graphs
@@ -43,6 +43,7 @@ def load_graph(
     undirected: bool = False,
     unknown: str | Iterable[str] = (),
     ignore: str | Iterable[str] = (),
+    target: str | Iterable[str] = (),
     max_memory: int | str | None = None,
     accept_checksum: bool = False,
     announce: Callable[[str], None] | None = None,
@@ -61,15 +62,17 @@ def load_graph(
         what the environment's PORTGNN_MAX_MEMORY says. Reading may always take 100 times the file's size.
     accept_checksum: use a file of which portgnn knows no checksum, and keep the one that it has: a later file that
         differs is refused. Without it, the first download is kept aside, and the message says its checksum.
+    target: columns (attributes) of the nodes that are `Graph.targets`, in place of features and of the label; in
+        tables, empty where unknown.
     announce: called with what a user should know while this goes on: for a file, all that its reader noted.
 
     Raises DatasetError if there is no such dataset or its files are not what they should be, DownloadError (a
     DatasetError) if a file of a named dataset cannot be fetched, ConfigError or GraphError for a split that
     cannot be made.
     """
-    choice = texts(unknown, "unknown"), texts(ignore, "ignore")
+    choice = texts(unknown, "unknown"), texts(ignore, "ignore"), texts(target, "target")
     with memory_limit(max_memory), accepting(accept_checksum):
-        graph = _load(None if dataset is None else os.fspath(dataset), announce, *choice)
+        graph = targeted(_load(None if dataset is None else os.fspath(dataset), announce, *choice), choice[2])
     if undirected and not graph.is_undirected:
         graph = graph.symmetrized()
     if split is None:
@@ -83,7 +86,11 @@ def load_graph(
 
 
 def _load(
-    dataset: str | None, announce: Callable[[str], None] | None, unknown: tuple[str, ...], ignore: tuple[str, ...]
+    dataset: str | None,
+    announce: Callable[[str], None] | None,
+    unknown: tuple[str, ...],
+    ignore: tuple[str, ...],
+    target: tuple[str, ...],
 ) -> Graph:
     if dataset is None:
         return selected(_default_graph(announce), unknown, ignore)
@@ -97,7 +104,7 @@ def _load(
             f"There is no dataset {shortened(dataset)!r}, and no file or folder of that name."
             f"{near_matches(dataset, [*DATASETS, *COLLECTIONS])}"
         )
-    graph = _read(path, unknown, ignore)
+    graph = _read(path, unknown, ignore, target)
     if announce is not None:
         for note in graph.notes:
             announce(f"{graph.name}: {note}.")
@@ -117,7 +124,7 @@ def _directions(graph: Graph) -> str:
     return f"directed: {', '.join(parts)}"
 
 
-def _read(path: Path, unknown: tuple[str, ...], ignore: tuple[str, ...]) -> Graph:
+def _read(path: Path, unknown: tuple[str, ...], ignore: tuple[str, ...], target: tuple[str, ...]) -> Graph:
     if is_folder(path) and path.suffix == ".graph":
         from portgnn.disk.folder import DiskGraph
 
@@ -129,7 +136,7 @@ def _read(path: Path, unknown: tuple[str, ...], ignore: tuple[str, ...]) -> Grap
     if is_folder(path):
         from portgnn.datasets._tables import read_folder
 
-        return read_folder(path, unknown, ignore)
+        return read_folder(path, unknown, ignore, target)
     suffix = path.suffix.lower()
     if suffix == ".npz":
         from portgnn.datasets._npz import read_npz

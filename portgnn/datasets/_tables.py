@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from portgnn.datasets._columns import Table, read_csv, read_parquet
 from portgnn.datasets._npz import read_matrix
 from portgnn.datasets.selection import check_ignored, feature_doubts
 from portgnn.errors import DatasetError, GraphError
+from portgnn.graphs.checks import labelled
 from portgnn.graphs.graph import Graph
-from portgnn.graphs.labels import SPLIT_WORDS, classes_of
+from portgnn.graphs.labels import MARKERS, SPLIT_WORDS, classes_of
 
 NODE_TEXT = ("id", "label", "split")
 EDGE_TEXT = ("source", "target")
@@ -26,7 +28,9 @@ EDGE_TEXT = ("source", "target")
 READERS = {".csv": read_csv, ".parquet": read_parquet}
 
 
-def read_folder(folder: Path, unknown: Collection[str] = (), ignore: Collection[str] = ()) -> Graph:
+def read_folder(
+    folder: Path, unknown: Collection[str] = (), ignore: Collection[str] = (), target: Collection[str] = ()
+) -> Graph:
     """Reads a graph of two tables, as CSV (UTF-8, commas, a header) or as Parquet.
 
     nodes: `id`, any text, each once; `label`, the class's name, empty where unknown (`portgnn.graphs.labels` has
@@ -35,6 +39,8 @@ def read_folder(folder: Path, unknown: Collection[str] = (), ignore: Collection[
     writes, or one dense array. Without either the features are the identity. edges: `source` and `target`, ids of
     nodes, and optionally `weight`, not negative. Each row is an edge from source to target and is kept as given.
 
+    target: columns of nodes that are targets, numbers or empty where unknown, in place of the label.
+
     unknown: labels that stand for none. ignore: columns of either table that are left out, whatever they hold.
 
     Nodes are numbered as in the file; classes are sorted by name (by value where all are whole numbers).
@@ -42,7 +48,8 @@ def read_folder(folder: Path, unknown: Collection[str] = (), ignore: Collection[
     """
     check_ignored(ignore, ignore, str(folder), needed=("id", *EDGE_TEXT))
     nodes_path, edges_path = path_of(folder, "nodes"), path_of(folder, "edges")
-    nodes = READERS[nodes_path.suffix](nodes_path, lambda name: name in NODE_TEXT, _check_nodes, ignore)
+    check = partial(_check_nodes, target=target)
+    nodes = READERS[nodes_path.suffix](nodes_path, lambda name: name in NODE_TEXT or name in target, check, ignore)
     if not nodes.rows:
         raise DatasetError(f"{nodes_path} names no node")
     edges = READERS[edges_path.suffix](
@@ -53,8 +60,9 @@ def read_folder(folder: Path, unknown: Collection[str] = (), ignore: Collection[
     pairs = np.stack([_ends(edges, name, index, nodes_path) for name in EDGE_TEXT], axis=1)
     notes: list[str] = []
     features, feature_names = _features(folder, nodes, notes)
-    classes = classes_of(nodes.text.get("label", ()), unknown)
+    classes = classes_of(() if target else nodes.text.get("label", ()), unknown)
     notes += classes.notes
+    targets = _targets(nodes, target, unknown)
     weights = edges.numbers.get("weight")
     if weights is not None and (weights < 0).any():
         row = int(np.flatnonzero(weights < 0)[0])
@@ -75,17 +83,22 @@ def read_folder(folder: Path, unknown: Collection[str] = (), ignore: Collection[
             node_ids=nodes.text["id"],
             feature_names=feature_names,
             notes=tuple(notes),
-            **_splits(nodes, classes.labels),
+            targets=targets,
+            target_names=tuple(target),
+            **_splits(nodes, labelled(classes.labels, targets)),
         )
     except GraphError as error:
         raise DatasetError(f"{folder}: {error}") from None
 
 
-def _check_nodes(path: Path, names: list[str]) -> None:
+def _check_nodes(path: Path, names: list[str], target: Collection[str] = ()) -> None:
     if "id" not in names:
         raise DatasetError(
             f"{path} has no column 'id'; its first line must be id,label[,split],features…, and it is {_listed(names)}"
         )
+    for name in target:
+        if name not in names or name in ("id", "split"):
+            raise DatasetError(f"{path} has no column {name!r} to learn; its first line is {_listed(names)}")
 
 
 def _check_edges(path: Path, names: list[str], ignore: Collection[str]) -> None:
@@ -153,6 +166,25 @@ def _features(folder: Path, nodes: Table, notes: list[str]) -> tuple[Any, tuple[
         return np.column_stack(list(nodes.numbers.values())), tuple(nodes.numbers)
     notes.append("features are the identity: the files have none")
     return sp.eye_array(nodes.rows, format="csr"), ()
+
+
+def _targets(nodes: Table, names: Collection[str], unknown: Collection[str]) -> NDArray[np.float64] | None:
+    """[n, k] of the columns of these names, NaN where nothing is known."""
+    if not names:
+        return None
+    found = np.full((nodes.rows, len(names)), np.nan)
+    for column, name in enumerate(names):
+        for row, text in enumerate(map(str.strip, nodes.text[name])):
+            if not text or text in unknown:
+                continue
+            try:
+                found[row, column] = float(text)
+            except ValueError:
+                if text.lower() not in MARKERS:
+                    raise DatasetError(
+                        f"{nodes.where(row, name)}: {text[:40]!r} is no number; a target is one, or empty"
+                    ) from None
+    return found
 
 
 def _splits(nodes: Table, labels: NDArray[np.int64] | None) -> dict[str, NDArray[np.int64]]:

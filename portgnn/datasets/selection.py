@@ -114,6 +114,27 @@ def selected(graph: Graph, unknown: Collection[str], ignore: Collection[str]) ->
     return graph
 
 
+def targeted(graph: Graph, target: Sequence[str]) -> Graph:
+    """The graph with these columns as its targets, in place of features and of the label.
+
+    Raises DatasetError for a name that is none.
+    """
+    if not target or graph.target_names == tuple(target):
+        return graph
+    missing = [name for name in target if name not in graph.feature_names]
+    if missing:
+        near = difflib.get_close_matches(missing[0], graph.feature_names, n=3, cutoff=0.65)
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        listed = ", ".join(each[:40] for each in graph.feature_names[:_LISTED]) or "none"
+        raise DatasetError(f"{graph.name} has no column {missing[0]!r} to learn.{hint} Known: {listed}.")
+    at = [graph.feature_names.index(name) for name in target]
+    columns: Any = graph.features[:, at]
+    values = columns.toarray() if sp.issparse(columns) else columns
+    rest = _without_columns(graph, {*target, *({"label"} if graph.labels is not None else ())})
+    parts = {name: getattr(graph, name) for name in ("train", "val", "test")}
+    return replace(rest, targets=values, target_names=tuple(target), **parts)
+
+
 def _without_columns(graph: Graph, ignore: set[str]) -> Graph:
     changes: dict[str, Any] = {}
     if "label" in ignore:

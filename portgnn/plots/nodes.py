@@ -14,7 +14,7 @@ from portgnn.graphs.graph import UNLABELLED, Graph
 from portgnn.plots import style
 from portgnn.plots._embedding import embed, project
 from portgnn.prediction.evaluation import WORDS, labels_for
-from portgnn.prediction.predict import classify, oriented
+from portgnn.prediction.predict import check_classes, classify, oriented
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,6 +81,7 @@ def draw_map(axes: Axes, model: Model, graph: Graph, how: str) -> None:
 
     Nodes without a label are small grey points behind the others.
     """
+    check_classes(model)
     places, (first, second) = project(embed(model, graph), how)
     labels = labels_for(graph, model.class_names)
     size = float(np.clip(40_000 / max(len(labels), 1), 3, 40))

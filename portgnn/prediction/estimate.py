@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from portgnn.errors import ConfigError
 from portgnn.graphs.checks import labelled
 from portgnn.graphs.graph import Graph
-from portgnn.prediction.evaluation import PARTS, part_names
-from portgnn.prediction.predict import Target, Trained, check_fit, outputs_of, split_of, target_of, trained_model
+from portgnn.graphs.sets import GraphSet
+from portgnn.prediction.evaluation import PARTS, members_of, part_names
+from portgnn.prediction.predict import Target, Trained, check_fit, outputs_of, split_of, subject_of, trained_model
 from portgnn.protocol import Backend
 from portgnn.registry import backend_of
 from portgnn.tasks import Task
@@ -33,7 +34,7 @@ class Estimated:
 
     outputs: NDArray[Any]
     names: tuple[str, ...]
-    graph: Graph
+    graph: Graph | GraphSet
     truth: Floats
     codes: NDArray[np.uint8]
     split: str
@@ -45,10 +46,15 @@ class Estimated:
         return f"Estimated: {self.graph!r}; {self.scores}"
 
     @property
+    def are_values(self) -> bool:
+        """Values, and no labels."""
+        return self.task.things == "values"
+
+    @property
     def answers(self) -> Floats:
         """[n, k]: the probability of each label, or the values in the targets' units."""
         found = self.task.answers(self.outputs)
-        return found if self.task.things == "values" else 1 / (1 + np.exp(-np.asarray(found, dtype=np.float64)))
+        return found if self.are_values else 1 / (1 + np.exp(-np.asarray(found, dtype=np.float64)))
 
     @property
     def parts(self) -> NDArray[np.str_]:
@@ -66,6 +72,24 @@ class Estimated:
             if len(nodes):
                 found[part] = scores_of(self.task, self.outputs[nodes], nodes, self.task.scored)
         return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What is known of nodes, or of graphs, in a model's order: what its task reads."""
+
+    name: str
+    targets: Floats
+    target_names: tuple[str, ...]
+    labels: None = None
+    class_names: tuple[str, ...] = ()
+    train: None = None
+    val: None = None
+    test: None = None
+
+    @property
+    def num_outputs(self) -> int:
+        return len(self.target_names)
 
 
 def estimate(
@@ -87,20 +111,16 @@ def estimate(
     trained = trained_model(model_or_path)
     if trained.task().things not in ("labels", "values"):
         raise ConfigError("the model says no labels or values of nodes; take portgnn.classify or portgnn.predict_links")
-    target = target_of(graph, announce, unknown, ignore)
+    target = subject_of(trained, graph, announce, unknown, ignore)
     check_fit(trained, target)
     codes, source, notes = split_of(trained, target, split)
-    truth = np.full((target.num_nodes, len(trained.class_names)), np.nan)
+    truth = np.full((members_of(target), len(trained.class_names)), np.nan)
     if target.targets is not None:
         truth[:, [trained.class_names.index(name) for name in target.target_names]] = target.targets
     outputs = outputs_of(trained, target, backend_of(backend, device, dtype))
     notes = notes if not np.isnan(truth).all() else ()
-    for note in notes if announce is not None else ():
-        assert announce is not None
-        announce(f"{target.name}: {note}.")
-    known = None if np.isnan(truth).all() else truth
-    bare = replace(
-        target, labels=None, class_names=(), train=None, val=None, test=None, stored_splits=(), targets=known,
-        target_names=trained.class_names if known is not None else (),
-    )  # fmt: skip
-    return Estimated(outputs, trained.class_names, target, truth, codes, source, trained.task(bare), notes)
+    if announce is not None:
+        for note in notes:
+            announce(f"{target.name}: {note}.")
+    task = trained.task(_Known(target.name, truth, trained.class_names))
+    return Estimated(outputs, trained.class_names, target, truth, codes, source, task, notes)

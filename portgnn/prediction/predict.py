@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from portgnn import tasks
 from portgnn.checkpoints.model import Model
-from portgnn.errors import CheckpointError, ConfigError, GraphError
+from portgnn.errors import CheckpointError, ConfigError, DatasetError, GraphError
 from portgnn.graphs.checks import bare, checked_names
 from portgnn.graphs.fingerprint import fingerprints
 from portgnn.graphs.graph import UNLABELLED, Graph
@@ -160,7 +160,7 @@ def classify(
             "the model scores pairs of nodes and knows no classes; take portgnn.predict_links, in the shell "
             "portgnn predict with --pairs or --links-of"
         )
-    _check_classes(trained)
+    check_classes(trained)
     target = subject_of(trained, graph, announce, unknown, ignore)
     # Before the work: a split that cannot be made is no reason to wait.
     check_fit(trained, target)
@@ -265,7 +265,7 @@ def subject_of(
     elif is_graph_set(graph):
         graph = load_graphs(cast(str, graph), unknown=unknown, ignore=ignore, announce=announce)
     else:
-        single = target_of(graph, announce, unknown, ignore)
+        single = target_of(graph, announce, unknown, ignore, trained.config.targets)
         bare = replace(single, labels=None, class_names=(), train=None, val=None, test=None, stored_splits=())
         return single if of_nodes else GraphSet.of([bare], name=single.name)
     if of_nodes:
@@ -300,7 +300,8 @@ def outputs_of(trained: Model, graph: Graph | GraphSet, backend: Backend) -> NDA
         return logits(backend, prepared, trained.params, trained.layers)
 
 
-def _check_classes(trained: Model) -> None:
+def check_classes(trained: Model) -> None:
+    """Raises ConfigError for a model that says something else of nodes than a class of each."""
     if trained.config.task != "classes":
         raise ConfigError(
             f"the model says {trained.task().things} of nodes, and no class of each; take portgnn.predict or "
@@ -329,14 +330,26 @@ def _names(names: Sequence[str]) -> str:
 
 
 def target_of(
-    graph: Target, announce: Callable[[str], None] | None, unknown: str | Sequence[str], ignore: str | Sequence[str]
+    graph: Target,
+    announce: Callable[[str], None] | None,
+    unknown: str | Sequence[str],
+    ignore: str | Sequence[str],
+    learned: Sequence[str] = (),
 ) -> Graph:
-    """The graph that is asked about, read where it is a name or a path. Raises DatasetError for a set of graphs."""
+    """The graph that is asked about, read where it is a name or a path. learned: columns that are targets, where there
+    are such. Raises DatasetError for a set of graphs.
+    """
     from portgnn.datasets import load_graph
-    from portgnn.datasets.selection import selected, texts
+    from portgnn.datasets.selection import selected, targeted, texts
 
     if isinstance(graph, GraphSet):
         raise ConfigError(f"{graph.name} is a set of graphs, and this is of one graph; give one of them")
     if isinstance(graph, Graph):
-        return selected(graph, texts(unknown, "unknown"), texts(ignore, "ignore"))
+        single = selected(graph, texts(unknown, "unknown"), texts(ignore, "ignore"))
+        return targeted(single, learned) if set(learned) <= set(single.feature_names) else single
+    if learned:
+        try:
+            return load_graph(graph, unknown=unknown, ignore=ignore, target=learned, announce=announce)
+        except DatasetError:
+            pass  # nodes of which nothing is known need no such columns
     return load_graph(graph, unknown=unknown, ignore=ignore, announce=announce)

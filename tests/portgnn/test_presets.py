@@ -129,6 +129,7 @@ WRONG: list[tuple[str, Any]] = [
     ("jumping", "last"),
     ("stopping", "never"),
     ("task", "clustering"),
+    ("readout", "median"),
     ("loss", "hinge"),
     ("huber_delta", 0.0),
     ("standardize_targets", 1),
@@ -139,6 +140,7 @@ WRONG: list[tuple[str, Any]] = [
     ("label_smoothing", 1.0),
     ("monitor", "loss"),
     ("monitor", 3),
+    ("target", 3),
     ("features", "ragged"),
     ("adjacency", "list"),
     ("rows", "some"),
@@ -168,6 +170,7 @@ WRONG: list[tuple[str, Any]] = [
     ("normalize_features", 2),
     ("readout", "median"),
     ("task", "clustering"),
+    ("readout", "median"),
 ]
 
 

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import NotFittedError
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
@@ -26,7 +26,7 @@ from portgnn import Graph, load_graph
 from portgnn.errors import ConfigError, GraphError
 from portgnn.models.sage import SAGE
 from portgnn.recipe import known
-from portgnn.sklearn import GCNClassifier
+from portgnn.sklearn import GCNClassifier, GCNRegressor
 
 COLOURS = np.array(["blue", "green", "red"])
 
@@ -316,3 +316,27 @@ def test_a_network_of_ones_own_brings_its_hyperparameters(graph: Graph, y: np.nd
         _quick(graph, share=0.25)
     with pytest.raises(ValueError, match="Invalid parameter 'share'"):
         _quick(graph).set_params(share=0.25)
+
+
+def test_values_of_nodes_are_estimated(graph: Graph) -> None:
+    random = np.random.default_rng(0)
+    features = random.standard_normal((60, 3))
+    value = 500 + 40 * (features @ [1.0, -1.0, 2.0])
+    own = {"graph": [(0, 1)], "node_features": features, "model": "mlp", "normalize_features": "none", "epochs": 200}
+    own |= {"restore_best": False}
+    own |= {"dropout": 0.0, "input_dropout": 0.0, "l2": 0.0}
+    train, test = np.arange(45), np.arange(45, 60)
+    made = GCNRegressor(**own).fit(train, value[train])
+    assert made.predict(test).shape == (15,)
+    assert made.score(test, value[test]) > 0.9
+    assert made.score(test, value[test]) == pytest.approx(r2_score(value[test], made.predict(test)))
+    both = clone(made).fit(train, np.stack([value, -value], axis=1)[train])
+    assert both.predict(test).shape == (15, 2)
+    scores = cross_val_score(GCNRegressor(**own | {"validation_fraction": 0.2}), np.arange(60), value, cv=3)
+    assert scores.min() > 0.5
+    masked = np.zeros(60, dtype=bool)
+    masked[train] = True
+    np.testing.assert_array_equal(GCNRegressor(**own).fit(masked, value).predict(test), made.predict(test))
+    for y, message in ((["a"] * 45, "no number"), (value, "45 nodes and y 60"), (np.zeros((45, 1, 1)), "needs")):
+        with pytest.raises(GraphError, match=message):
+            GCNRegressor(**own).fit(train, y)

@@ -1,0 +1,127 @@
+"""`portgnn predict` of a model of several labels or of values: a number a node for each, in a file."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portgnn import tasks
+from portgnn._system.files import write_atomically
+from portgnn.checkpoints.model import Model
+from portgnn.cli._output import announce, print_json, print_line
+from portgnn.errors import ConfigError
+from portgnn.graphs.graph import Graph
+from portgnn.graphs.sets import GraphSet
+from portgnn.prediction.estimate import Estimated, estimate
+from portgnn.prediction.evaluation import WORDS, members_of, noun_of
+from portgnn.protocol import Backend
+from portgnn.text import inert
+
+
+def run(
+    model: Path,
+    trained: Model,
+    graph: Graph | GraphSet,
+    *,
+    split: str | None,
+    backend: Backend,
+    out: Path | None,
+    csv_safe: bool,
+    as_json: bool,
+) -> None:
+    found = estimate(trained, graph, split=split, backend=backend, announce=announce)
+    if out is not None:
+        write_atomically(out, written(found, out.suffix, csv_safe))
+    if as_json:
+        print_json(_document(model, trained, found, backend, out))
+        return
+    noun, count = noun_of(found.graph), members_of(found.graph)
+    print_line(f"{found.graph.name}: {count} {noun}s on {backend.name} ({backend.device}, {backend.dtype})")
+    for at, name in enumerate(found.names):
+        column = found.answers[:, at]
+        if found.are_values:
+            print_line(f"{name}: {column.min():.4g} to {column.max():.4g}, mean {column.mean():.4g}")
+        else:
+            print_line(f"label {name}: {int((column > 0.5).sum())} {noun}s")
+    words = tasks.quantities()
+    for part, scores in found.scores.items():
+        print_line("  ".join([WORDS[part], *(f"{words[name].words} {value:.4f}" for name, value in scores.items())]))
+    if out is None:
+        announce(f"To keep what is said of every {noun}, add: --out {noun}s.csv")
+    else:
+        print_line(f"written to {out}")
+
+
+def _document(model: Path, trained: Model, found: Estimated, backend: Backend, out: Path | None) -> Mapping[str, Any]:
+    return {
+        "model": str(model),
+        "dataset": found.graph.name,
+        f"{noun_of(found.graph)}s": members_of(found.graph),
+        "backend": backend.name,
+        "device": backend.device,
+        "dtype": backend.dtype,
+        "features": trained.config.normalize_features,
+        "task": trained.config.task,
+        "names": list(found.names),
+        "split": found.split or None,
+        "parts": found.scores,
+        "notes": list(found.notes),
+        "out": None if out is None else str(out),
+    }
+
+
+def written(found: Estimated, suffix: str, safe: bool = True) -> bytes:
+    """A row a node: id and part of the split, then of each label its probability and, where known, 1 or 0; of each
+    target its estimate and, where known, its value.
+
+    safe: as of `portgnn.cli._prediction.as_csv`. Raises ConfigError for .parquet without pyarrow.
+    """
+    columns, file = _columns(found), io.BytesIO()
+    if suffix == ".npz":
+        arrays: dict[str, Any] = {
+            "node_ids": columns[noun_of(found.graph)].astype(np.str_),
+            "names": np.array(found.names, dtype=np.str_),
+            "values" if found.are_values else "probabilities": found.answers,
+            "outputs": found.outputs,
+            "truth": found.truth,
+            "parts": found.parts,
+        }
+        np.savez(file, **arrays)
+        return file.getvalue()
+    if suffix == ".parquet":
+        try:
+            import pyarrow as pa
+            from pyarrow import parquet
+        except ImportError:
+            raise ConfigError('a .parquet file needs pyarrow. Install it with: pip install "portgnn[data]"') from None
+        parquet.write_table(pa.table(columns), file)
+        return file.getvalue()
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    first = noun_of(found.graph)
+    cells = {name: ["" if value != value else value for value in column.tolist()] for name, column in columns.items()}
+    if safe:
+        cells[first] = [inert(each) for each in cells[first]]
+    writer.writerow(inert(name) if safe else name for name in cells)
+    writer.writerows(zip(*cells.values(), strict=True))
+    return text.getvalue().encode()
+
+
+def _columns(found: Estimated) -> dict[str, NDArray[Any]]:
+    graph = found.graph
+    ids = graph.graph_ids if isinstance(graph, GraphSet) else graph.node_ids
+    names = list(map(str, range(members_of(graph)))) if ids is None or not len(ids) else list(map(str, ids))
+    columns: dict[str, NDArray[Any]] = {
+        noun_of(graph): np.array(names, dtype=object),
+        "part": found.parts.astype(object),
+    }
+    said, known = ("value", "target") if found.are_values else ("probability", "label")
+    for at, name in enumerate(found.names):
+        columns |= {f"{said} {name}": found.answers[:, at], f"{known} {name}": found.truth[:, at]}
+    return columns
