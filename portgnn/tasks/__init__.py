@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from portgnn.recipe import Config
 
 __all__ = [
-    "HEAD", "TASKS", "Classes", "Counted", "Subject", "Targets", "Task", "curve", "curves_among", "of", "quantities",
+    "HEAD", "TASKS", "Classes", "Counted", "Labels", "Regression",
+    "Subject", "Targets", "Task", "curve", "curves_among", "of", "quantities",
     "scores_in", "settled",
 ]  # fmt: skip
 
