@@ -199,12 +199,19 @@ def engine_for(backend: Backend, loaded: Loaded, group: ProcessGroup | None) -> 
     if group is None and config.loader == "full":
         assert isinstance(graph, Graph)
         return WholeGraph(backend, Prepared.of(graph, config, moments))
+    return _by_rows(backend, loaded, group)
+
+
+def _by_rows(backend: Backend, loaded: Loaded, group: ProcessGroup | None) -> Engine:
+    """Who reads a source's rows as they are needed: for batches, or for one process's share."""
+    graph, config, moments = loaded.graph, loaded.config, loaded.moments
     if group is not None and config.loader != "full":
         raise ConfigError(f"--distributed trains on the whole graph; leave --loader {config.loader} out")
     if group is not None and not config.network.prunable:
         raise ConfigError(
             f"rows of this {config.model} depend on each other; leave --distributed out, or take --norm layer"
         )
+    assert not isinstance(graph, GraphSet)
     split(graph, "train")
     source: Source
     if isinstance(graph, Graph):

@@ -38,6 +38,7 @@ FLOW = {
     "sklearn": "an estimator",
     "configuration": "runs in files",
     "_request": "a call, settled",
+    "_weights": "what classes weigh",
     "verification": "the same numbers, proved",
     "testing": "the conformance kit",
     "results": "what a run leaves and tells",
