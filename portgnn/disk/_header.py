@@ -26,6 +26,7 @@ MAX_NODES = 2**31
 _TYPES: Mapping[str, type] = {
     "name": str, "structure": str, "fingerprint": str, "nodes": int, "features": int, "edges": int, "undirected": bool,
     "weighted": bool, "sparse_features": bool, "class_names": list, "feature_names": list, "notes": list,
+    "target_names": list,
 }  # fmt: skip
 
 
@@ -81,15 +82,13 @@ def _check_header(header: Any) -> None:
         raise ValueError("its header names another format")
     if type(header.get("version")) is not int or header["version"] not in (1, VERSION):
         raise ValueError(f"its header says version {shown(header.get('version'))}, and this portgnn reads 1 and 2")
+    header.setdefault("target_names", [])  # there since graphs have targets
     for name, kind in _TYPES.items():
         if type(header.get(name)) is not kind:
             raise ValueError(f"its header's {name} is {shown(header.get(name))}")
-    for name in ("class_names", "feature_names", "notes"):
+    for name in ("class_names", "feature_names", "notes", "target_names"):
         if not all(type(text) is str for text in header[name]):
             raise ValueError(f"its header's {name} is not a list of texts")
-    named = header.setdefault("target_names", [])  # there since graphs have targets
-    if type(named) is not list or not all(type(text) is str for text in named):
-        raise ValueError("its header's target_names is not a list of texts")
     header["class_names"] = list(checked_classes(header["class_names"]))
     if not (0 < header["nodes"] < MAX_NODES and 0 < header["features"] < MAX_NODES and header["edges"] >= 0):
         raise ValueError("its header counts no nodes, no features or a negative number of edges")
