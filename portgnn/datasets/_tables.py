@@ -63,10 +63,6 @@ def read_folder(
     classes = classes_of(() if target else nodes.text.get("label", ()), unknown)
     notes += classes.notes
     targets = _targets(nodes, target, unknown)
-    weights = edges.numbers.get("weight")
-    if weights is not None and (weights < 0).any():
-        row = int(np.flatnonzero(weights < 0)[0])
-        raise DatasetError(f"{edges.where(row, 'weight')}: {weights[row]} is negative; a weight must be 0 or more")
     loops = int(np.count_nonzero(pairs[:, 0] == pairs[:, 1]))
     if loops:
         notes.append(f"{loops} self-loops kept")
@@ -75,7 +71,7 @@ def read_folder(
             pairs,
             features,
             classes.labels,
-            weights=weights,
+            weights=_weights(edges),
             num_nodes=nodes.rows,
             undirected=False,
             name=os.path.basename(os.path.realpath(folder)),
@@ -89,6 +85,15 @@ def read_folder(
         )
     except GraphError as error:
         raise DatasetError(f"{folder}: {error}") from None
+
+
+def _weights(edges: Table) -> NDArray[np.float64] | None:
+    """The edges' weights. Raises DatasetError for a negative one."""
+    weights: NDArray[np.float64] | None = edges.numbers.get("weight")
+    if weights is not None and (weights < 0).any():
+        row = int(np.flatnonzero(weights < 0)[0])
+        raise DatasetError(f"{edges.where(row, 'weight')}: {weights[row]} is negative; a weight must be 0 or more")
+    return weights
 
 
 def _check_nodes(path: Path, names: list[str], target: Collection[str] = ()) -> None:
