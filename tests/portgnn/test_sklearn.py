@@ -340,3 +340,10 @@ def test_values_of_nodes_are_estimated(graph: Graph) -> None:
     for y, message in ((["a"] * 45, "no number"), (value, "45 nodes and y 60"), (np.zeros((45, 1, 1)), "needs")):
         with pytest.raises(GraphError, match=message):
             GCNRegressor(**own).fit(train, y)
+
+
+def test_an_estimator_is_of_its_own_task(graph: Graph, y: np.ndarray[Any, Any]) -> None:
+    with pytest.raises(ConfigError, match="task='link' is not what GCNClassifier is for, which is 'classes'"):
+        _quick(graph, task="link").fit(TRAIN, y[TRAIN])
+    with pytest.raises(ConfigError, match="task='classes' is not what GCNRegressor is for"):
+        GCNRegressor(graph, task="classes").fit(TRAIN, np.arange(30.0))
