@@ -99,11 +99,10 @@ class _NodeEstimator(BaseEstimator):  # type: ignore[misc]
             )  # fmt: skip
             held_out = val_nodes, val_y
         recipe = {name: value for name, value in self.get_params(deep=False).items() if name not in _OWN}
-        if recipe.get("task") not in (None, "auto", self._task):
-            raise ConfigError(
-                f"task={recipe['task']!r} is not what {type(self).__name__} is for, which is {self._task!r}; leave it out"
-            )
-        recipe["task"] = self._task
+        given, own = recipe.get("task"), self._task
+        if given not in (None, "auto", own):
+            raise ConfigError(f"task={given!r} is not what {type(self).__name__} is for, which is {own!r}; leave it out")
+        recipe["task"] = own
         config = named_preset(self.preset, self.model, **recipe)
         if held_out is None and config.restore_best:
             raise ConfigError(
