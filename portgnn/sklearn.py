@@ -101,7 +101,9 @@ class _NodeEstimator(BaseEstimator):  # type: ignore[misc]
         recipe = {name: value for name, value in self.get_params(deep=False).items() if name not in _OWN}
         given, own = recipe.get("task"), self._task
         if given not in (None, "auto", own):
-            raise ConfigError(f"task={given!r} is not what {type(self).__name__} is for, which is {own!r}; leave it out")
+            raise ConfigError(
+                f"task={given!r} is not what {type(self).__name__} is for, which is {own!r}; leave it out"
+            )
         recipe["task"] = own
         config = named_preset(self.preset, self.model, **recipe)
         if held_out is None and config.restore_best:
