@@ -19,7 +19,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn._system.files import is_folder
+from portgnn._system.files import is_file, is_folder
 from portgnn._system.untrusted import check_need, check_regular, opened
 from portgnn.errors import DatasetError
 from portgnn.text import shown
@@ -152,7 +152,7 @@ def _parsed(file: io.BufferedReader, where: str, dtype: Any) -> NDArray[Any]:
 def _members(path: Path) -> list[zipfile.ZipInfo]:
     try:
         with opened(path) as content, zipfile.ZipFile(content) as archive:
-            members = [each for each in archive.infolist() if not each.is_dir()]
+            members = [member for member in archive.infolist() if not member.is_dir()]
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from None
     except DatasetError:
@@ -177,7 +177,7 @@ def _files_in(path: Path) -> dict[str, Path]:
             str((Path(folder) / file).relative_to(path).as_posix()): Path(folder) / file for file in sorted(files)
         }
         _check_count(path, len(found))
-    return {name: file for name, file in found.items() if file.is_file()}
+    return {name: file for name, file in found.items() if is_file(file)}
 
 
 def _check_count(path: Path, count: int) -> None:

@@ -102,7 +102,7 @@ _Parts = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 def _by_class(of: _Members, split: str, numbers: list[str], order: NDArray[np.int64]) -> _Parts:
     counts = [_whole(split, text) for text in numbers[:2]]
     if counts[0] < 1:
-        raise ConfigError(f"split {split!r} trains on none; {FORMS}")
+        raise ConfigError(f"split {split!r} trains on nothing; {FORMS}")
     train, val, test = [], [], []
     for number, name in enumerate(of.classes):
         members = order[of.labels[order] == number]

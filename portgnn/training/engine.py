@@ -109,5 +109,6 @@ class Engine(Protocol):
 def scores_of(task: Task, found: NDArray[Any], nodes: Nodes, scores: Sequence[Metric | Score]) -> dict[str, float]:
     """Metrics of the task's outputs [len(nodes), k] on the host, by name; those that are defined."""
     targets = task.targets(nodes, np.arange(len(nodes)), len(nodes))
-    values = {each.name: each.of(found, targets) for each in scores}
+    with np.errstate(under="ignore"):  # of a saturated softmax
+        values = {each.name: each.of(found, targets) for each in scores}
     return {name: value for name, value in values.items() if math.isfinite(value)}

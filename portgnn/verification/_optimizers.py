@@ -125,26 +125,26 @@ def _measure(backend: Backend, trial: Trial, mistakes: dict[str, dict[str, Any]]
     return worst(*measured)
 
 
-@check("optimizer.sgd", cases=_sgd)
+@check("optimizer.sgd", cases=_sgd, full=_sgd)
 def sgd(backend: Backend, trial: Trial) -> Measured:
     """Without momentum, with it, and with Nesterov's."""
     mistakes = {"the velocity takes (1 - momentum) of a gradient": {"damped": True}} if trial.config.momentum else {}
     return _measure(backend, trial, mistakes)
 
 
-@check("optimizer.rmsprop", cases=_rmsprop)
+@check("optimizer.rmsprop", cases=_rmsprop, full=_rmsprop)
 def rmsprop(backend: Backend, trial: Trial) -> Measured:
     """With momentum and without."""
     return _measure(backend, trial, {"RMSprop adds eps inside the square root": {"eps_inside": True}})
 
 
-@check("optimizer.adamw", cases=_adamw)
+@check("optimizer.adamw", cases=_adamw, full=_adamw)
 def adamw(backend: Backend, trial: Trial) -> Measured:
     """The decay beside the moments."""
     return _measure(backend, trial, {"the decay is added to the gradient (Adam), not decoupled": {"decoupled": False}})
 
 
-@check("optimizer.clipping", cases=_clips)
+@check("optimizer.clipping", cases=_clips, full=_clips)
 def clipping(backend: Backend, trial: Trial) -> Measured:
     """By the norm of all gradients, and by value; before the weight decay."""
     return _measure(backend, trial, {})
@@ -269,7 +269,7 @@ def _accumulating(draw: Draw) -> tuple[Recipe, ...]:
     return (drawn.but(batch_size=drawn.nodes // 10 + 1, restore_best=False, rows=""),)
 
 
-@check("optimizer.accumulation", cases=_accumulating, dtypes=("float64",))
+@check("optimizer.accumulation", cases=_accumulating, full=_accumulating, dtypes=("float64",))
 def accumulation(backend: Backend, recipe: Recipe) -> Measured:
     """An epoch of one step along the gradients of all batches is one of the whole graph; clipped after they add up."""
     source = InMemory(recipe.prepared)

@@ -26,7 +26,7 @@ def test_a_model_comes_back_bit_for_bit(model: Model, tmp_path: Path) -> None:
     path = model.save(tmp_path / "model.safetensors")
     back = Model.load(path)
     assert (back.config, back.class_names, back.num_features, back.dataset) == (
-        preset("kipf", epochs=5, bias="after", normalize_features="row"),
+        preset("kipf", epochs=5, bias="after", normalize_features="row", task="classes", readout="none"),
         ("instructor", "officer"),
         34,
         "karate",

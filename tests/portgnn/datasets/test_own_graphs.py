@@ -407,7 +407,7 @@ def test_fractions_of_the_labelled_nodes() -> None:
         ("randm:20:30", "unknown split 'randm:20:30'; known: given, public"),
         ("random:20", "unknown split"),
         ("random:x:30", "'x' is not a whole number"),
-        ("random:0:30", "trains on no node"),
+        ("random:0:30", "trains on nothing"),
         ("random:1:2:-3", "not a whole number"),
         ("fraction:0.6:x", "'x' is not a share"),
         ("fraction:0.9:0.2", "more than 1"),

@@ -127,7 +127,7 @@ def test_a_model_of_the_first_version_is_confirmed_by_the_graphs_fingerprint(csb
 
 def test_a_split_that_does_not_fit_is_refused(csbm: Graph) -> None:
     model = train(csbm, epochs=1).model
-    with pytest.raises(CheckpointError, match="a split of 3 nodes for a graph of 2708"):
+    with pytest.raises(CheckpointError, match="the model keeps a split of 3 nodes for 2708 of them"):
         classify(replace(model, split=np.zeros(3, dtype=np.uint8)), csbm)
 
 

@@ -457,4 +457,4 @@ def wrong_nodes(monkeypatch: Patch) -> None:
 @library("binary cross-entropy in bits", "tasks.loss")
 def bits(monkeypatch: Patch) -> None:
     right = Labels.loss
-    monkeypatch.setattr(Labels, "loss", lambda *given: right(*given) / np.log(2.0))
+    monkeypatch.setattr(Labels, "loss", lambda *given: right(*given) / float(np.log(2.0)))
