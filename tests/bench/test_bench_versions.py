@@ -66,7 +66,7 @@ def test_what_verify_costs_is_shown_from_its_file(
     monkeypatch.setattr(sys, "argv", ["verify_time.py", "--show", str(path)])
     assert verify_time.main() == 0
     rows = capsys.readouterr().out.splitlines()[2:]
-    assert len(rows) == len(json.loads(path.read_text())["rows"]) == 6
+    assert len(rows) == len(json.loads(path.read_text())["rows"]) >= 6
     assert rows[0].startswith("| numpy | float64 | ")
     assert all(row.endswith("|  |") for row in rows), "a check fails"
 
