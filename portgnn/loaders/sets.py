@@ -23,15 +23,15 @@ from portgnn.graphs.split import split
 from portgnn.loaders._prefetch import Prefetch
 from portgnn.loaders.batch import HostBatch, Tree, as_tree, from_tree, lengthened, place_batch, zero_padded
 from portgnn.models.layer import Layer
-from portgnn.parts import plain_batches
 from portgnn.placing import forward
 from portgnn.placing.elements import layer_edge_elements, layer_elements, stored_elements
 from portgnn.placing.features import Moments
 from portgnn.placing.prepared import Prepared
 from portgnn.presets import Config
-from portgnn.protocol import Array, Backend, Batching, BatchStep, Params, State
+from portgnn.protocol import Array, Backend, BatchStep, Params, State
 from portgnn.tasks.heads import placed_readout
 from portgnn.training import BatchSteps, Epochs, make_loss, make_measure, objective, parameters_of
+from portgnn.training.batches import compiled
 
 SPREAD = 0.5
 """Standard deviations above its mean that the smallest shape of a batch has room for: one in three is larger."""
@@ -255,13 +255,6 @@ class GraphBatches:
     def _loss(self, params: Params, keys: Any, batch: Tree) -> tuple[Array, None]:
         return make_loss(self.backend, from_tree(batch), self.problem)(params, keys)
 
-    def _compiled(self, step: BatchStep) -> BatchStep:
-        return (
-            self.backend.compile_batches(step)
-            if isinstance(self.backend, Batching)
-            else plain_batches(self.backend, step)
-        )
-
     def compiled_measure(self) -> BatchStep:
         """(loss without the penalty, *sums of the metrics) of a batch, as a step that leaves the state as it is."""
 
@@ -269,7 +262,7 @@ class GraphBatches:
             params = parameters_of(state)
             return state, make_measure(self.backend, from_tree(batch), self.problem, penalised=False)(params)
 
-        return self._compiled(measure)
+        return compiled(self.backend, measure)
 
 
 class HeldOut:

@@ -31,10 +31,10 @@ class BatchSteps:
         self._backend, self._accumulate, self._added = backend, problem.config.accumulate, 0  # batches since a step
         self._schedule = schedule_of(backend, problem.config)
         if self._accumulate == 1:
-            self._step = _compiled(backend, make_step(backend, problem, loss))
+            self._step = compiled(backend, make_step(backend, problem, loss))
         else:
-            self._step = _compiled(backend, _adding(backend, loss))
-            self._update = _compiled(backend, _updating(backend, problem))
+            self._step = compiled(backend, _adding(backend, loss))
+            self._update = compiled(backend, _updating(backend, problem))
 
     def __call__(self, state: State, keys: Any, batch: Any, count: float) -> tuple[State, Array]:
         """The state after the batch, and its loss. keys: [layers, 2] on the host. count: what the loss counts for."""
@@ -107,5 +107,6 @@ def _updating(backend: Backend, problem: Problem) -> BatchStep:
     return step
 
 
-def _compiled(backend: Backend, step: BatchStep) -> BatchStep:
+def compiled(backend: Backend, step: BatchStep) -> BatchStep:
+    """The step, made fast where the backend has a way to."""
     return backend.compile_batches(step) if isinstance(backend, Batching) else plain_batches(backend, step)
