@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn import datasets, tasks
-from portgnn._system.files import check_writable, write_atomically
+from portgnn._system.files import write_atomically
 from portgnn.checkpoints.model import Model
 from portgnn.cli import _prediction
 from portgnn.cli._output import announce, print_json, print_line, print_table
@@ -41,18 +41,19 @@ def run(
 ) -> None:
     """What `portgnn predict` does: `portgnn.cli._prediction.run` where the model is of nodes and so is the question."""
     asks = pairs is not None or node is not None
-    if asks or tasks.of(Model.load(model, network).config).about == "pairs":
-        _run(model, dataset, read, network=network, pairs=pairs, node=node, k=k, **how)
+    trained = Model.load(model, network)
+    if asks or tasks.of(trained.config).about == "pairs":
+        _run(model, trained, dataset, read, pairs=pairs, node=node, k=k, **how)
     else:
-        _prediction.run(model, dataset, read, network=network, **how)
+        _prediction.run(model, trained, dataset, read, **how)
 
 
 def _run(
     model: Path,
+    trained: Model,
     dataset: str,
     read: Mapping[str, Any],
     *,
-    network: str | None,
     pairs: Path | None,
     node: str | None,
     k: int,
@@ -65,11 +66,7 @@ def _run(
     as_json: bool,
 ) -> None:
     """read: how to read the dataset, for `portgnn.load_graph`."""
-    if out is not None:
-        if out.suffix not in WRITERS:
-            raise ConfigError(f"--out {out} must end in {', '.join(WRITERS)}")
-        check_writable(out)
-    trained = Model.load(model, network)
+    _prediction.check_out(out, WRITERS)
     check_task(trained)
     if split is not None:
         raise ConfigError("a model of links knows which edges it was trained on; leave --split out")

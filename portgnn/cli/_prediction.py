@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,12 +26,20 @@ from portgnn.registry import get_backend
 from portgnn.text import inert
 
 
+def check_out(out: Path | None, endings: Collection[str]) -> None:
+    """Before any work. Raises ConfigError or CheckpointError for a file that could not be written at the end."""
+    if out is not None:
+        if out.suffix not in endings:
+            raise ConfigError(f"--out {out} must end in {', '.join(endings)}")
+        check_writable(out)
+
+
 def run(
     model: Path,
+    trained: Model,
     dataset: str,
     read: Mapping[str, Any],
     *,
-    network: str | None,
     split: str | None,
     backend: str,
     device: str | None,
@@ -40,12 +48,8 @@ def run(
     csv_safe: bool,
     as_json: bool,
 ) -> None:
-    """read: how to read the dataset, for `portgnn.load_graph`."""
-    if out is not None:
-        if out.suffix not in WRITERS:
-            raise ConfigError(f"--out {out} must end in {', '.join(WRITERS)}")
-        check_writable(out)
-    trained = Model.load(model, network)
+    """trained: out of the file `model`. read: how to read the dataset, for `portgnn.load_graph`."""
+    check_out(out, WRITERS)
     made = get_backend(backend, device=device, dtype=dtype)
     graph = subject_of(trained, dataset, announce, **read)
     if out is not None and out.suffix == ".npz":
