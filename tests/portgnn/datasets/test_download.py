@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -23,23 +23,7 @@ from portgnn.errors import DatasetError, DownloadError
 
 CONTENT = bytes(range(256)) * 400
 
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    running = Server()
-    yield running
-    running.close()
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of the test's own; no data folder; proxies out of the way of the loopback address."""
-    monkeypatch.setenv("PORTGNN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("PORTGNN_DATA", raising=False)
-    monkeypatch.delenv("PORTGNN_OFFLINE", raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
-    return tmp_path / "cache"
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import gzip
 import io
 import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -201,23 +201,6 @@ def test_an_archive_unpacks_to_no_more_than_it_may(tmp_path: Path, monkeypatch: 
     path = ogb(tmp_path, node_feat=b"0\n" * (1 << 18))
     with pytest.raises(DatasetError, match=r"node-feat\.csv\.gz would take .* of memory to read"):
         load_graph(path)
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    running = Server()
-    yield running
-    running.close()
-
-
-@pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PORTGNN_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("PORTGNN_DATA", raising=False)
-    monkeypatch.delenv("PORTGNN_OFFLINE", raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-    monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
-    return tmp_path / "cache"
 
 
 @pytest.fixture
