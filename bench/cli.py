@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from bench import table
-from bench.harness import cases
-from bench.harness.known_peers import PEERS
-from bench.harness.progress import Progress
-from bench.harness.runner import Options, Runner
-from bench.harness.timing import Plan
+from bench.harness.known_peers import PEERS, Options
+from portgnn.benchmark import cases
+from portgnn.benchmark.progress import Progress
+from portgnn.benchmark.runner import Runner
+from portgnn.benchmark.timing import Plan
 from portgnn.errors import ConfigError
 from portgnn.report import page
 from portgnn.report.documents import recognise
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.model:
             return networks(given)
         options = options_of(given)
-        cases.selected(options.peers, tuple(PEERS))
+        options.beside()
         with Progress() as progress:
             run = produce(given, options, progress)
     except (ValueError, ConfigError) as error:
@@ -140,7 +140,7 @@ def produce(given: argparse.Namespace, options: Options, progress: Progress) -> 
         from bench.studies.growth import run_growth
 
         return run_growth(options, plan_of(given), int(given.max_edges), progress)
-    return Runner(options, plan_of(given), progress).run()
+    return Runner(options, plan_of(given), progress, options.beside()).run()
 
 
 def write(run: dict[str, Any], json_path: Path | None, report_path: Path | None) -> None:

@@ -1,1 +1,1 @@
-"""The machinery of the benchmark: who is timed, how, and by what clock."""
+"""What the benchmark of the peers has beyond `portgnn.benchmark`: who they are, and result files read back."""

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+from portgnn.benchmark import cases, runner
+from portgnn.benchmark.client import WorkerSpec
 
 
 @dataclass(frozen=True)
@@ -32,3 +38,34 @@ def find_python(name: str, given: dict[str, str], default: str) -> str:
     """The interpreter for a peer: its own entry, else the longest entry that its name starts with, else default."""
     fitting = [key for key in given if name == key or name.startswith(f"{key}-")]
     return given[max(fitting, key=len)] if fitting else given.get("", default)
+
+
+def peer_spec(name: str, pythons: dict[str, str]) -> WorkerSpec:
+    peer = PEERS[name]
+    python = find_python(name, pythons, sys.executable)
+    return WorkerSpec(name, f"bench.peers.{peer.module}", peer.argument, python, peer.env)
+
+
+def peer_names(names: Sequence[str] | None) -> list[str]:
+    """Those asked for, by default all. Raises ValueError for a stranger."""
+    return cases.selected(names, tuple(PEERS))
+
+
+@dataclass(frozen=True)
+class Options(runner.Options):
+    """What one run covers. peers: None for all that are here. peer_pythons: their interpreters, by name."""
+
+    peers: Sequence[str] | None = None
+    peer_pythons: dict[str, str] = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        # Names only: paths say nothing to a reader.
+        return super().record() | {"peer_pythons": sorted(self.peer_pythons)}
+
+    def beside(self) -> list[cases.Contestant]:
+        """The peers that take part. Raises ValueError for a name that is none."""
+        names = peer_names(self.peers)
+        return [
+            cases.Contestant(peer_spec(name, self.peer_pythons), "peer", PEERS[name].title, PEERS[name].needs)
+            for name in names
+        ]

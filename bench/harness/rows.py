@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bench.harness.quiet import BUSY
+from portgnn.benchmark.quiet import BUSY
 
 
 def read(path: str | Path) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bench.harness.contender import Recipe, Unsupported
-from bench.harness.graphs import DENSE_LIMIT, BenchGraph
+from portgnn.benchmark.contender import Recipe, Unsupported
+from portgnn.benchmark.graphs import DENSE_LIMIT, BenchGraph
 
 
 def check_dense(graph: BenchGraph, recipe: Recipe) -> None:

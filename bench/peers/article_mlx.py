@@ -12,12 +12,12 @@ import mlx.optimizers as optim
 import numpy as np
 from mlx.utils import tree_flatten
 
-from bench.harness.contender import Program, Recipe
-from bench.harness.graphs import BenchGraph
 from bench.peers import article_protocol, mlx_common
 from bench.peers.article_common import check_dense
 from bench.peers.article_protocol import renumbered
 from bench.peers.mlx_common import devices, environment
+from portgnn.benchmark.contender import Program, Recipe
+from portgnn.benchmark.graphs import BenchGraph
 
 __all__ = ["DenseGCN", "build", "compat", "devices", "environment", "hooks"]
 

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bench.harness.contender import Recipe
-from bench.harness.graphs import BenchGraph
+from portgnn.benchmark.contender import Recipe
+from portgnn.benchmark.graphs import BenchGraph
 
 FLAWS = {
     "l2-norm": "weight decay as un-squared norm of all parameters on MLX, squared on torch",

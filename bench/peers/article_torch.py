@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from bench.harness.contender import Program, Recipe
-from bench.harness.graphs import BenchGraph
 from bench.peers import article_protocol, torch_common
 from bench.peers.article_common import check_dense
 from bench.peers.article_protocol import renumbered
 from bench.peers.torch_common import devices, environment
+from portgnn.benchmark.contender import Program, Recipe
+from portgnn.benchmark.graphs import BenchGraph
 
 __all__ = ["DenseGCN", "build", "compat", "devices", "environment", "hooks"]
 

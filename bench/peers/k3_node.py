@@ -13,8 +13,8 @@ import keras
 import numpy as np
 from k3_node.models import GCN
 
-from bench.harness.contender import Program, Recipe, Unsupported
-from bench.harness.graphs import BenchGraph
+from portgnn.benchmark.contender import Program, Recipe, Unsupported
+from portgnn.benchmark.graphs import BenchGraph
 
 
 class K3Node:

@@ -12,8 +12,8 @@ import mlx.optimizers as optim
 import numpy as np
 from mlx.utils import tree_map
 
-from bench.harness.contender import Recipe
-from bench.harness.graphs import BenchGraph
+from portgnn.benchmark.contender import Recipe
+from portgnn.benchmark.graphs import BenchGraph
 
 
 def environment() -> dict[str, Any]:

@@ -11,10 +11,10 @@ import mlx.nn as nn
 from mlx_graphs.nn import GCNConv
 from mlx_graphs.utils import add_self_loops
 
-from bench.harness.contender import Program, Recipe, Unsupported
-from bench.harness.graphs import BenchGraph
 from bench.peers import mlx_common
 from bench.peers.mlx_common import devices
+from portgnn.benchmark.contender import Program, Recipe, Unsupported
+from portgnn.benchmark.graphs import BenchGraph
 
 __all__ = ["build", "devices", "environment"]
 

@@ -10,9 +10,9 @@ import torch_geometric
 from torch_geometric.nn import GCN
 from torch_geometric.nn.conv.gcn_conv import gcn_norm
 
-from bench.harness.contender import Program, Recipe, Unsupported
-from bench.harness.graphs import BenchGraph
 from bench.peers import torch_common
+from portgnn.benchmark.contender import Program, Recipe, Unsupported
+from portgnn.benchmark.graphs import BenchGraph
 
 ACCELERATORS = ("torch_scatter", "torch_sparse", "pyg_lib")
 

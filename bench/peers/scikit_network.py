@@ -15,8 +15,8 @@ import scipy
 import scipy.sparse as sp
 from sknetwork.gnn import GNNClassifier
 
-from bench.harness.contender import Program, Recipe, Unsupported
-from bench.harness.graphs import BenchGraph
+from portgnn.benchmark.contender import Program, Recipe, Unsupported
+from portgnn.benchmark.graphs import BenchGraph
 
 
 class ScikitNetwork:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from bench.harness.contender import Recipe
-from bench.harness.graphs import BenchGraph
+from portgnn.benchmark.contender import Recipe
+from portgnn.benchmark.graphs import BenchGraph
 
 
 def environment() -> dict[str, Any]:

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from bench.harness import cases
-from bench.harness.client import WorkerError, WorkerProcess
-from bench.harness.known_peers import PEERS
-from bench.harness.progress import Progress
-from bench.harness.quiet import wait_for_quiet
+from bench.harness.known_peers import PEERS, Options, peer_spec
 from bench.harness.rows import where
-from bench.harness.runner import Options, document
-from bench.harness.timing import Plan, summary
 from bench.peers.article_protocol import FLAWS
+from portgnn.benchmark import cases
+from portgnn.benchmark.client import WorkerError, WorkerProcess
+from portgnn.benchmark.progress import Progress
+from portgnn.benchmark.quiet import wait_for_quiet
+from portgnn.benchmark.runner import document
+from portgnn.benchmark.timing import Plan, summary
 from portgnn.report.documents import number
 
 ARTICLE_PEERS = ("article-torch", "article-mlx")
@@ -57,7 +57,7 @@ def run_compat(options: Options, plan: Plan, progress: Progress) -> dict[str, An
             if options.peers is not None and name not in options.peers:
                 continue
             try:
-                worker = WorkerProcess(cases.peer_spec(name, options.peer_pythons), threads=options.threads)
+                worker = WorkerProcess(peer_spec(name, options.peer_pythons), threads=options.threads)
                 stack.callback(worker.close)
                 workers[name] = worker.ask("hello")
             except WorkerError as error:

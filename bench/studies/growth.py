@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.harness import cases
-from bench.harness.cases import OURS, Case
-from bench.harness.client import WorkerError, WorkerProcess, WorkerSpec
-from bench.harness.contender import Recipe
-from bench.harness.graphs import BenchGraph, arxiv_size, synthetic
-from bench.harness.known_peers import PEERS
-from bench.harness.progress import Progress
-from bench.harness.quiet import Meter, wait_for_quiet
+from bench.harness.known_peers import Options, peer_names
 from bench.harness.rows import absences, disturbed, reference_row, where
-from bench.harness.runner import Options, Runner, document
-from bench.harness.timing import Plan, summary
+from portgnn.benchmark import cases
+from portgnn.benchmark.cases import OURS, Case, Contestant
+from portgnn.benchmark.client import WorkerError, WorkerProcess, WorkerSpec
+from portgnn.benchmark.contender import Recipe
+from portgnn.benchmark.graphs import BenchGraph, arxiv_size, synthetic
+from portgnn.benchmark.progress import Progress
+from portgnn.benchmark.quiet import Meter, wait_for_quiet
+from portgnn.benchmark.runner import Runner, document
+from portgnn.benchmark.timing import Plan, summary
 from portgnn.report.documents import form_of, number
 
 SMALLEST = 10_000
@@ -48,9 +50,8 @@ def run_growth(options: Options, plan: Plan, max_edges: int, progress: Progress)
     runner = Runner(options, plan, progress)
     rows, workers = runner.rows, runner.workers
     recipe = cases.recipe_of("pyg", hidden=options.hidden or 128)
-    peers = list(PEER_DEFAULT) if options.peers is None else list(cases.peer_names(options.peers))
-    specs = [(cases.own_spec(name), OURS) for name in runner.backends]
-    specs += [(cases.peer_spec(name, options.peer_pythons), "peer") for name in peers]
+    peers = list(PEER_DEFAULT) if options.peers is None else peer_names(options.peers)
+    contestants = [*map(cases.own, runner.backends), *replace(options, peers=peers or ["none"]).beside()]
     # What did not fit once will not fit in a larger size.
     given_up: set[str] = set()
     graphs: list[Any] = [(f"{size:.0e} edges", lambda size=size: synthetic(size)) for size in sizes(max_edges)]
@@ -62,33 +63,32 @@ def run_growth(options: Options, plan: Plan, max_edges: int, progress: Progress)
             progress.say(f"drawing {name}")
             graph = make()
             path = graph.save(Path(folder) / f"{number}.npz")
-            for spec, kind in specs:
-                for case in _cases(spec, kind, graph, options, rows, workers):
+            for contestant in contestants:
+                for case in _cases(contestant, graph, options, rows, workers):
                     key = f"{case.label}"
                     if key in given_up:
                         continue
                     progress.start(f"{name} · {case.label}", 1)
-                    row = _measure(spec, case, graph, path, recipe, options, plan)
+                    row = _measure(contestant.spec, case, graph, path, recipe, options, plan)
                     row["series"] = series
                     rows.append(row)
                     if row["status"] == "failed":
                         given_up.add(key)
             if name == "arxiv-size" or (number == len(graphs) - 1):
-                rows += _bandwidths(specs, graph, path, options, plan)
+                rows += _bandwidths(contestants, graph, path, options, plan)
             path.unlink()
     return document(options, plan, rows, workers, time.time() - started) | {"kind": "growth"}
 
 
 def _cases(
-    spec: WorkerSpec,
-    kind: str,
+    contestant: Contestant,
     graph: BenchGraph,
     options: Options,
     rows: list[dict[str, Any]],
     workers: dict[str, Any],
 ) -> list[Case]:
     """CSR with the needed rows and with all, on each device; a contender that is absent is said so once."""
-    title = PEERS[spec.name].title if kind == "peer" else f"portgnn {spec.name}"
+    spec, kind, title = contestant.spec, contestant.kind, contestant.title
     if spec.name not in workers:
         try:
             with WorkerProcess(spec, threads=options.threads) as worker:
@@ -145,14 +145,15 @@ def _measure(
 
 
 def _bandwidths(
-    specs: list[tuple[WorkerSpec, str]], graph: BenchGraph, path: Path, options: Options, plan: Plan
+    contestants: Sequence[Contestant], graph: BenchGraph, path: Path, options: Options, plan: Plan
 ) -> list[dict[str, Any]]:
     """The sparse product of each of our backends and a plain copy on the same device."""
     rows = []
-    for spec, kind in specs:
-        if kind != OURS:
+    for contestant in contestants:
+        spec = contestant.spec
+        if contestant.kind != OURS:
             continue
-        row: dict[str, Any] = {"contender": spec.name, "kind": kind, "title": f"portgnn {spec.name}"}
+        row: dict[str, Any] = {"contender": spec.name, "kind": OURS, "title": contestant.title}
         row |= {"label": f"sparse product, {spec.name}", "graph": graph.facts(), "series": "bandwidth"}
         try:
             with WorkerProcess(spec, threads=options.threads, timeout=options.timeout) as worker:

@@ -27,9 +27,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 import torch
 
-from bench.harness.graphs import arxiv_size
 from bench.peers.pyg_networks import PyGNetwork
 from portgnn import Graph, get_backend, load_graph
+from portgnn.benchmark.graphs import arxiv_size
 from portgnn.models import NETWORKS
 from portgnn.models.layer import streams_of
 from portgnn.placing.prepared import Prepared

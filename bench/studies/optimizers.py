@@ -28,8 +28,8 @@ import torch
 from numpy.typing import NDArray
 
 import portgnn
-from bench.harness.runner import git_revision
 from portgnn import Graph, get_backend
+from portgnn.benchmark.runner import git_revision
 from portgnn.parts import plain_batches
 from portgnn.presets import Config
 from portgnn.protocol import Batching, State

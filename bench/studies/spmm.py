@@ -20,7 +20,7 @@ import scipy.sparse as sp
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from bench.harness.timing import summary
+from portgnn.benchmark.timing import summary
 from portgnn.registry import available_backends, backend_class
 from portgnn.results.environment import machine
 

@@ -20,13 +20,13 @@ from typing import Any
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from bench.harness import cases
-from bench.harness.client import ROOT, worker_environment
-from bench.harness.progress import Progress
-from bench.harness.quiet import wait_for_quiet
 from bench.harness.rows import where
-from bench.harness.runner import Options, document
-from bench.harness.timing import Plan, summary
+from portgnn.benchmark import cases
+from portgnn.benchmark.client import ROOT, worker_environment
+from portgnn.benchmark.progress import Progress
+from portgnn.benchmark.quiet import wait_for_quiet
+from portgnn.benchmark.runner import Options, document
+from portgnn.benchmark.timing import Plan, summary
 from portgnn.report.documents import number
 
 PYG_SCRIPT = ROOT / "bench" / "peers" / "pyg_script.py"

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 
 import portgnn
-from bench.harness.runner import git_revision
+from portgnn.benchmark.runner import git_revision
 from portgnn.registry import backend_class
 from portgnn.results.environment import machine
 

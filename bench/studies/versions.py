@@ -27,10 +27,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from bench.harness import cases
-from bench.harness.client import ROOT, WorkerError, WorkerProcess, WorkerSpec
-from bench.harness.graphs import BenchGraph
-from bench.harness.timing import Entry, Plan, calibrate, finish, round_ratios, run_rounds, summary
+from portgnn.benchmark import cases
+from portgnn.benchmark.client import ROOT, WorkerError, WorkerProcess, WorkerSpec
+from portgnn.benchmark.graphs import BenchGraph
+from portgnn.benchmark.timing import Entry, Plan, calibrate, finish, round_ratios, run_rounds, summary
 
 SIDES = ("before", "after")
 BACKENDS = ("numpy", "torch", "mlx", "jax")
@@ -69,21 +69,27 @@ def environment_of(checkout: Path) -> dict[str, str]:
 
 
 def harness_of(checkout: Path) -> str:
-    """The package that holds a checkout's workers: that of 0.1 lay in bench itself."""
-    return "bench" if (checkout / "bench" / "worker.py").exists() else "bench.harness"
+    """The package that holds a checkout's workers: that of 0.1 lay in bench itself, and later in a folder of it."""
+    older = [name for name in ("bench", "bench.harness") if worker_of(checkout, name).exists()]
+    return older[0] if older else "portgnn.benchmark"
+
+
+def worker_of(checkout: Path, package: str) -> Path:
+    """The script that a package of a checkout would have as its worker."""
+    return checkout.joinpath(*package.split("."), "worker.py")
 
 
 def spec(checkout: Path, backend: str) -> WorkerSpec:
     """A worker of one checkout's own code."""
     package = harness_of(checkout)
-    script = checkout.joinpath(*package.split("."), "worker.py")
+    script = worker_of(checkout, package)
     return WorkerSpec(backend, f"{package}.own", backend, env=environment_of(checkout), script=script)
 
 
 def revision(checkout: Path) -> dict[str, Any]:
     """A checkout's commit and whether its files differ from it. Raises SystemExit where it is none of portgnn."""
-    if not checkout.joinpath(*harness_of(checkout).split("."), "worker.py").exists():
-        raise SystemExit(f"{checkout} is no checkout of portgnn: it has no bench/harness/worker.py")
+    if not worker_of(checkout, harness_of(checkout)).exists():
+        raise SystemExit(f"{checkout} is no checkout of portgnn: it has no portgnn/benchmark/worker.py")
 
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", "-C", str(checkout), *arguments], capture_output=True, text=True, check=False)

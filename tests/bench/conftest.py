@@ -12,9 +12,9 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from bench.harness.client import WorkerSpec  # noqa: E402
-from bench.harness.graphs import BenchGraph, synthetic  # noqa: E402
-from bench.harness.timing import Plan  # noqa: E402
+from portgnn.benchmark.client import WorkerSpec  # noqa: E402
+from portgnn.benchmark.graphs import BenchGraph, synthetic  # noqa: E402
+from portgnn.benchmark.timing import Plan  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

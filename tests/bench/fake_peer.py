@@ -7,8 +7,8 @@ import sys
 import time
 from typing import Any
 
-from bench.harness.contender import Recipe, Unsupported
-from bench.harness.graphs import BenchGraph
+from portgnn.benchmark.contender import Recipe, Unsupported
+from portgnn.benchmark.graphs import BenchGraph
 
 
 class FakeProgram:

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from bench import check, table
-from bench.harness.quiet import wait_for_quiet
-from bench.harness.timing import Entry, Plan, choose_chunk, finish, round_ratios, run_rounds, summary
 from bench.peers.article_protocol import FLAWS, run
 from bench.studies.article_compat import variants
+from portgnn.benchmark.quiet import wait_for_quiet
+from portgnn.benchmark.timing import Entry, Plan, choose_chunk, finish, round_ratios, run_rounds, summary
 
 Make = Callable[..., dict[str, Any]]
 

@@ -9,23 +9,25 @@ from typing import Any
 import pytest
 
 from bench.cli import main, write
-from bench.harness import known_peers, runner
-from bench.harness.progress import Progress
+from bench.harness import known_peers
 from bench.harness.rows import absences
-from bench.harness.runner import Options, Runner
-from bench.harness.timing import Plan
+from portgnn.benchmark.client import WorkerSpec
+from portgnn.benchmark.progress import Progress
+from portgnn.benchmark.runner import Runner
+from portgnn.benchmark.timing import Plan
 
 
 def produce(plan: Plan, **options: Any) -> dict[str, Any]:
     chosen: dict[str, Any] = {"datasets": ["karate"], "recipes": ["pyg"], "peers": ["none"], "forms": ("csr",)}
+    asked = known_peers.Options(**(chosen | options))
     with Progress(quiet=True) as progress:
-        return Runner(Options(**(chosen | options)), plan, progress).run()
+        return Runner(asked, plan, progress, asked.beside()).run()
 
 
 def test_a_verified_backend_is_timed_beside_a_peer(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(known_peers.PEERS, "fake", known_peers.Peer("fake", "a fake", "nothing"))
-    spec = runner.cases.WorkerSpec("fake", "fake_peer")
-    monkeypatch.setattr(runner.cases, "peer_spec", lambda name, pythons: spec)
+    spec = WorkerSpec("fake", "fake_peer")
+    monkeypatch.setattr(known_peers, "peer_spec", lambda name, pythons: spec)
     found = produce(plan, backends=["numpy"], peers=["fake"])
     timed = [row for row in found["rows"] if row["status"] == "timed"]
     assert [(row["contender"], row["options"]["rows"]) for row in timed] == [
@@ -62,8 +64,8 @@ def test_an_adapter_that_is_wrong_on_this_graph_alone_is_refused(plan: Plan) -> 
 
 def test_an_absent_peer_is_listed_with_its_reason(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(known_peers.PEERS, "missing", known_peers.Peer("missing", "a missing peer", "a-library"))
-    spec = runner.cases.WorkerSpec("missing", "absent_peer")
-    monkeypatch.setattr(runner.cases, "peer_spec", lambda name, pythons: spec)
+    spec = WorkerSpec("missing", "absent_peer")
+    monkeypatch.setattr(known_peers, "peer_spec", lambda name, pythons: spec)
     found = produce(plan, backends=["none"], peers=["missing"])
     (row,) = found["rows"]
     assert row["status"] == "absent"
@@ -75,8 +77,8 @@ def test_a_dataset_that_cannot_be_had_is_listed_and_the_others_are_timed(
     plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(known_peers.PEERS, "fake", known_peers.Peer("fake", "a fake", "nothing"))
-    spec = runner.cases.WorkerSpec("fake", "fake_peer")
-    monkeypatch.setattr(runner.cases, "peer_spec", lambda name, pythons: spec)
+    spec = WorkerSpec("fake", "fake_peer")
+    monkeypatch.setattr(known_peers, "peer_spec", lambda name, pythons: spec)
     found = produce(plan, backends=["none"], peers=["fake"], datasets=["no-such-graph", "karate"])
     assert [(row["dataset"], row["status"]) for row in found["rows"]] == [
         ("no-such-graph", "absent"),

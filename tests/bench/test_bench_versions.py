@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.harness.client import ROOT
 from bench.studies import verify_time, versions
+from portgnn.benchmark.client import ROOT
 
 
 def test_a_checkout_beside_itself(
@@ -36,17 +36,18 @@ def test_a_checkout_beside_itself(
 
 def test_a_worker_is_the_checkouts_own(tmp_path: Path) -> None:
     spec = versions.spec(tmp_path, "numpy")
-    assert (spec.script, spec.module) == (tmp_path / "bench" / "harness" / "worker.py", "bench.harness.own")
+    assert (spec.script, spec.module) == (tmp_path / "portgnn" / "benchmark" / "worker.py", "portgnn.benchmark.own")
     assert spec.env["PYTHONPATH"].startswith(str(tmp_path))
     with pytest.raises(SystemExit, match="is no checkout of portgnn"):
         versions.revision(tmp_path)
 
 
-def test_a_checkout_of_0_1_has_its_workers_elsewhere(tmp_path: Path) -> None:
-    (tmp_path / "bench").mkdir()
-    (tmp_path / "bench" / "worker.py").touch()
+@pytest.mark.parametrize("folder", ["bench", "bench/harness"])
+def test_an_older_checkout_has_its_workers_elsewhere(folder: str, tmp_path: Path) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / "worker.py").touch()
     spec = versions.spec(tmp_path, "numpy")
-    assert (spec.script, spec.module) == (tmp_path / "bench" / "worker.py", "bench.own")
+    assert (spec.script, spec.module) == (tmp_path / folder / "worker.py", f"{folder.replace('/', '.')}.own")
     assert versions.revision(tmp_path)["changed"] is False
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from bench.harness.cases import recipe_of
-from bench.harness.client import WorkerError, WorkerProcess, WorkerSpec, worker_environment
-from bench.harness.graphs import BenchGraph, synthetic
 from bench.harness.known_peers import find_python
+from portgnn.benchmark.cases import recipe_of
+from portgnn.benchmark.client import WorkerError, WorkerProcess, WorkerSpec, worker_environment
+from portgnn.benchmark.graphs import BenchGraph, synthetic
 
 
 def prepare(worker: WorkerProcess, graph: BenchGraph, folder: Path, case: str = "a", **options: object) -> object:

@@ -1,18 +1,16 @@
-"""Which programs are timed on which graph: every backend, device and form that is here, and every peer."""
+"""Which programs are timed on which graph: every backend, device and form that is here."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from bench.harness.client import WorkerSpec
-from bench.harness.contender import Recipe
-from bench.harness.graphs import DENSE_LIMIT, BenchGraph, arxiv_size, synthetic
-from bench.harness.known_peers import PEERS, find_python
+from portgnn.benchmark.client import WorkerSpec
+from portgnn.benchmark.contender import Recipe
+from portgnn.benchmark.graphs import DENSE_LIMIT, BenchGraph, arxiv_size, synthetic
 from portgnn.graphs.split import labels_at
 from portgnn.presets import PRESETS
 from portgnn.presets import preset as named
@@ -39,14 +37,23 @@ class Case:
         return " ".join([self.title, self.device or "", *(f"[{value}]" for value in extra)]).strip()
 
 
+@dataclass(frozen=True)
+class Contestant:
+    """Who takes part, whatever the device. needs: what to install where it is absent, if that is known."""
+
+    spec: WorkerSpec
+    kind: str
+    title: str
+    needs: str = ""
+
+
 def own_spec(name: str) -> WorkerSpec:
-    return WorkerSpec(name, "bench.harness.own", name)
+    return WorkerSpec(name, "portgnn.benchmark.own", name)
 
 
-def peer_spec(name: str, pythons: dict[str, str]) -> WorkerSpec:
-    peer = PEERS[name]
-    python = find_python(name, pythons, sys.executable)
-    return WorkerSpec(name, f"bench.peers.{peer.module}", peer.argument, python, peer.env)
+def own(name: str) -> Contestant:
+    """A backend of portgnn, by its registered name or as `module:Class`."""
+    return Contestant(own_spec(name), OURS, f"portgnn {name}")
 
 
 def own_cases(name: str, devices: Sequence[str], graph: BenchGraph, forms: Sequence[str]) -> list[Case]:
@@ -83,7 +90,8 @@ def load(dataset: str) -> BenchGraph:
     graph = load_graph(dataset)
     labels = labels_at(graph, np.arange(graph.num_nodes))
     splits = [part if part is not None else labels[:0] for part in (graph.train, graph.val, graph.test)]
-    return BenchGraph(dataset, graph.adjacency, graph.features, labels, *splits, graph.num_classes)
+    train, val, test = splits
+    return BenchGraph(dataset, graph.adjacency, graph.features, labels, train, val, test, graph.num_classes)
 
 
 def selected(names: Sequence[str] | None, known: Sequence[str]) -> list[str]:
@@ -96,7 +104,3 @@ def selected(names: Sequence[str] | None, known: Sequence[str]) -> list[str]:
         if name not in known and ":" not in name:
             raise ValueError(f"unknown name {name!r}; choose from {', '.join(known)}")
     return list(names)
-
-
-def peer_names(names: Sequence[str] | None) -> Iterator[str]:
-    yield from selected(names, tuple(PEERS))

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.harness.contender import DROPPED_VARIABLES, THREAD_VARIABLES
+from portgnn.benchmark.contender import DROPPED_VARIABLES, THREAD_VARIABLES
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKER = Path(__file__).with_name("worker.py")
@@ -50,7 +50,7 @@ def worker_environment(threads: int | None, extra: Mapping[str, str]) -> tuple[d
     env = {name: value for name, value in os.environ.items() if name not in DROPPED_VARIABLES}
     if threads:
         env |= dict.fromkeys(THREAD_VARIABLES, str(threads))
-    return env | extra, [name for name in DROPPED_VARIABLES if name in os.environ]
+    return env | dict(extra), [name for name in DROPPED_VARIABLES if name in os.environ]
 
 
 class WorkerProcess:

@@ -88,9 +88,9 @@ class BenchGraph:
     def load(cls, path: str | os.PathLike[str]) -> BenchGraph:
         with np.load(path, allow_pickle=False) as file:
             features = file["features"] if "features" in file else _csr("features", file)
-            splits = [file[split] for split in SPLITS]
+            train, val, test = (file[split] for split in SPLITS)
             adjacency = _csr("adjacency", file)
-            return cls(str(file["name"]), adjacency, features, file["labels"], *splits, int(file["classes"]))
+            return cls(str(file["name"]), adjacency, features, file["labels"], train, val, test, int(file["classes"]))
 
 
 def synthetic(
@@ -131,8 +131,8 @@ def synthetic(
     noisy = generator.standard_normal((n, features), dtype=np.float32)
     noisy += 0.5 * centres[labels]
     order = generator.permutation(n)
-    parts = [np.sort(part) for part in np.split(order, [n // 2, n // 2 + n // 4])]
-    return BenchGraph(f"synthetic-{adjacency.nnz}", adjacency, noisy, labels, *parts, classes)
+    train, val, test = (np.sort(part) for part in np.split(order, [n // 2, n // 2 + n // 4]))
+    return BenchGraph(f"synthetic-{adjacency.nnz}", adjacency, noisy, labels, train, val, test, classes)
 
 
 def arxiv_size() -> BenchGraph:

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.harness.client import WorkerError, WorkerProcess
-from bench.harness.quiet import Meter, wait_for_quiet
+from portgnn.benchmark.client import WorkerError, WorkerProcess
+from portgnn.benchmark.quiet import Meter, wait_for_quiet
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _turn(entry: Entry, plan: Plan) -> None:
     meter = Meter(entry.worker.pid)
     # The turn before belonged to another process: caches, thread pools and clocks of cores have to come back, and
     # that takes them time and not epochs. As epochs, a fast contender would be given less of it than a slow one.
-    how = {"chunk": entry.chunk, "chunks": entry.chunks, "warm": entry.chunk, "seed": len(entry.train)}
+    how: dict[str, Any] = {"chunk": entry.chunk, "chunks": entry.chunks, "warm": entry.chunk, "seed": len(entry.train)}
     how |= {"warm_seconds": plan.warm_seconds}
     times = entry.worker.ask("time", case=entry.case, **how)
     entry.train.append(times["seconds"])

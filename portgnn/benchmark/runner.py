@@ -8,19 +8,18 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.harness import cases
-from bench.harness.cases import OURS, Case
-from bench.harness.client import ROOT, WorkerError, WorkerProcess, WorkerSpec, worker_environment
-from bench.harness.contender import Recipe
-from bench.harness.graphs import BenchGraph
-from bench.harness.known_peers import PEERS
-from bench.harness.progress import Progress
-from bench.harness.timing import Entry, Plan, calibrate, finish, run_rounds
+from portgnn.benchmark import cases
+from portgnn.benchmark.cases import OURS, Case, Contestant
+from portgnn.benchmark.client import ROOT, WorkerError, WorkerProcess, worker_environment
+from portgnn.benchmark.contender import Recipe
+from portgnn.benchmark.graphs import BenchGraph
+from portgnn.benchmark.progress import Progress
+from portgnn.benchmark.timing import Entry, Plan, calibrate, finish, run_rounds
 
 FORMAT = "portgnn-bench"
 VERSION = 1
@@ -28,26 +27,31 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Options:
-    """What one run covers. backends and peers: None for all that are here."""
+    """What one run covers. backends: None for all that are here."""
 
     datasets: Sequence[str] = cases.DATASETS
     recipes: Sequence[str] = ("pyg", "kipf")
     backends: Sequence[str] | None = None
-    peers: Sequence[str] | None = None
     devices: Sequence[str] | None = None
     forms: Sequence[str] = ("csr", "dense", "edges")
-    peer_pythons: dict[str, str] = field(default_factory=dict)
     threads: int | None = None
     seed: int = 0
     timeout: float = 900.0
     hidden: int | None = None
 
+    def record(self) -> dict[str, Any]:
+        """As a result says them."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
 
 class Runner:
-    """Collects the rows of a run. The same workers are never shared between datasets."""
+    """Collects the rows of a run. The same workers are never shared between datasets.
 
-    def __init__(self, options: Options, plan: Plan, progress: Progress) -> None:
-        self.options, self.plan, self.progress = options, plan, progress
+    beside: who takes part besides portgnn's backends.
+    """
+
+    def __init__(self, options: Options, plan: Plan, progress: Progress, beside: Sequence[Contestant] = ()) -> None:
+        self.options, self.plan, self.progress, self.beside = options, plan, progress, beside
         self.rows: list[dict[str, Any]] = []
         self.workers: dict[str, dict[str, Any]] = {}
         self.backends = self._find_own()
@@ -79,7 +83,8 @@ class Runner:
                 names.remove(one.name)
                 reason = f"{one.problem}; {one.install}" if one.install else one.problem
                 self.rows.append(
-                    {"contender": one.name, "kind": OURS, "status": "absent", "reason": reason} | _titled(one.name)
+                    {"contender": one.name, "kind": OURS, "status": "absent", "reason": reason}
+                    | dict.fromkeys(("title", "label"), cases.own(one.name).title)
                 )
         return names
 
@@ -87,8 +92,8 @@ class Runner:
         """All contenders on one graph with one recipe, interleaved."""
         with contextlib.ExitStack() as stack:
             entries: list[Entry] = []
-            for spec, kind in self._specs():
-                entries += self._prepare(stack, spec, kind, graph, path, recipe)
+            for contestant in (*map(cases.own, self.backends), *self.beside):
+                entries += self._prepare(stack, contestant, graph, path, recipe)
             self.progress.start(f"{graph.name} · {recipe.name}", len(entries) * self.plan.rounds)
             alive = run_rounds(entries, self.plan, self.options.seed, self.progress.advance)
             for entry in alive:
@@ -99,17 +104,11 @@ class Runner:
                 self.progress.advance(entry.row["label"])
             self.rows += [entry.row for entry in entries]
 
-    def _specs(self) -> list[tuple[WorkerSpec, str]]:
-        own = [(cases.own_spec(name), OURS) for name in self.backends]
-        return own + [
-            (cases.peer_spec(n, self.options.peer_pythons), "peer") for n in cases.peer_names(self.options.peers)
-        ]
-
     def _prepare(
-        self, stack: contextlib.ExitStack, spec: WorkerSpec, kind: str, graph: BenchGraph, path: Path, recipe: Recipe
+        self, stack: contextlib.ExitStack, contestant: Contestant, graph: BenchGraph, path: Path, recipe: Recipe
     ) -> list[Entry]:
         """Starts a worker and prepares, verifies and calibrates its cases; what cannot be timed becomes a row."""
-        title = PEERS[spec.name].title if kind == "peer" else f"portgnn {spec.name}"
+        spec, kind, title = contestant.spec, contestant.kind, contestant.title
         base = {"dataset": graph.name, "recipe": recipe.name, "contender": spec.name, "kind": kind, "title": title}
         self.progress.say(f"preparing {title} on {graph.name}")
         try:
@@ -117,7 +116,7 @@ class Runner:
             stack.callback(worker.close)
             facts = worker.ask("hello")
         except WorkerError as error:
-            needs = f" (needs {PEERS[spec.name].needs})" if kind == "peer" else ""
+            needs = f" (needs {contestant.needs})" if contestant.needs else ""
             status = "absent" if error.kind == "absent" else "failed"
             self.rows.append(base | {"label": title, "status": status, "reason": f"{error}{needs}"})
             return []
@@ -172,8 +171,6 @@ def document(
     from portgnn.results.environment import machine
 
     _, dropped = worker_environment(None, {})
-    shown: dict[str, Any] = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(options).items()}
-    shown["peer_pythons"] = sorted(options.peer_pythons)  # names only: paths say nothing to a reader
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -181,7 +178,7 @@ def document(
         "seconds": round(seconds, 1),
         "git": git_revision(),
         "machine": machine() | {"platform": platform.platform()},
-        "options": shown,
+        "options": options.record(),
         "plan": asdict(plan),
         "variables_dropped": dropped,
         "workers": workers,
@@ -190,7 +187,10 @@ def document(
 
 
 def git_revision() -> dict[str, Any]:
-    """The commit that was timed, and whether the working tree differed from it."""
+    """The commit that was timed, and whether the working tree differed from it; None where this is no checkout."""
+
+    if not (ROOT / ".git").exists():  # installed: whatever repository lies around the environment is another's
+        return {"commit": None, "modified": None}
 
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True, timeout=30)
@@ -203,7 +203,3 @@ def git_revision() -> dict[str, Any]:
         }
     except (OSError, subprocess.SubprocessError):
         return {"commit": None, "modified": None}
-
-
-def _titled(name: str) -> dict[str, str]:
-    return {"title": f"portgnn {name}", "label": f"portgnn {name}"}

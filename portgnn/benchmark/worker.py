@@ -21,8 +21,8 @@ from typing import Any, TextIO
 if __name__ == "__main__":  # a script's own folder must not shadow other libraries' modules
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from bench.harness.contender import Contender, Program, Recipe, Unsupported, peak_memory_bytes, process_facts
-from bench.harness.graphs import BenchGraph
+from portgnn.benchmark.contender import Contender, Program, Recipe, Unsupported, peak_memory_bytes, process_facts
+from portgnn.benchmark.graphs import BenchGraph
 
 
 class Worker:

@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from bench.harness.graphs import BenchGraph
+from portgnn.benchmark.graphs import BenchGraph
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from bench.harness.contender import Program, Recipe, Unsupported
-from bench.harness.graphs import BenchGraph
 from portgnn import Graph
+from portgnn.benchmark.contender import Program, Recipe, Unsupported
+from portgnn.benchmark.graphs import BenchGraph
 from portgnn.graphs.split import split
 from portgnn.placing.prepared import Prepared
 from portgnn.placing.whole import place
@@ -57,7 +57,8 @@ class OwnProgram:
         self._state, metrics = self._run(self._state, keys)
         self.backend.synchronize(*self._state.values())
         self._epoch += epochs
-        return metrics[:, 0]
+        losses: np.ndarray = metrics[:, 0]
+        return losses
 
     def evaluate(self) -> None:
         self.validation()
@@ -70,7 +71,8 @@ class OwnProgram:
         keys = np.zeros((1, self.config.layers, 2), dtype=np.uint32)
         self._state, metrics = self._evaluation(self._state, keys)
         self.backend.synchronize(*self._state.values())
-        return metrics[0]
+        found: np.ndarray = metrics[0]
+        return found
 
     def test_accuracy(self) -> float:
         host = {name: self.backend.to_numpy(value) for name, value in parameters_of(self._state).items()}
@@ -81,7 +83,7 @@ class OwnProgram:
     def verify(self, epochs: int) -> dict[str, Any]:
         """Whether this very program computes what the reference computes; afterwards it starts afresh."""
         # Here: a worker that only times holds no checks, which would be in its peak of memory.
-        from bench.harness.verification import verify_program
+        from portgnn.benchmark.verification import verify_program
 
         verdict = verify_program(self, epochs)
         self.reset(0)
