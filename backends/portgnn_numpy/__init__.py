@@ -14,6 +14,7 @@ from portgnn.protocol import Capabilities, Key
 from portgnn.random import dropout_mask, random_bits
 from portgnn_numpy.arrays import Array
 from portgnn_numpy.backend import TapeBackend
+from portgnn_numpy.csr import product
 from portgnn_numpy.optim import InPlaceAdam
 
 
@@ -59,6 +60,9 @@ class NumPyBackend(TapeBackend):
         # The CSC view of the same arrays: SciPy's product with it is as fast as with a sorted CSR copy, and
         # after dropout on stored values it needs no second set of them.
         return matrix.T
+
+    def _product(self, matrix: Any, x: Array) -> Array:
+        return product(matrix, x)
 
     def _hash(self, key: Key, index: Array) -> Array:
         return random_bits((key[0], key[1]), index)

@@ -77,6 +77,10 @@ class TapeBackend(ABC):
     def _transpose(self, matrix: Any) -> Any:
         """Its transpose, ready to multiply."""
 
+    def _product(self, matrix: Any, x: Array) -> Array:
+        """What `_sparse` or `_transpose` gave, times x [columns, k]."""
+        return matrix @ x
+
     @abstractmethod
     def _hash(self, key: Key, index: Array) -> Array:
         """`portgnn.random.random_bits` on the device; index: uint32."""
@@ -106,21 +110,22 @@ class TapeBackend(ABC):
 
     @to_zero
     def spmm(self, a: Sparse, x: Any) -> Any:
-        return unary(x, a.matrix @ value_of(x), lambda grad: a.transposed @ grad)
+        return unary(x, self._product(a.matrix, value_of(x)), lambda grad: self._product(a.transposed, grad))
 
     def relu(self, x: Any) -> Any:
         raw = value_of(x)
         # The mask comes from the input: at exactly 0 the gradient is 0.
-        return unary(x, self._ns.maximum(raw, self._ns.zeros((), dtype=raw.dtype)), lambda g: g * (raw > 0))
+        return unary(x, self._ns.maximum(raw, raw.dtype.type(0)), lambda g: g * (raw > 0))
 
     @to_zero
     def log_softmax(self, x: Any) -> Any:
         raw = value_of(x)
-        shifted = raw - self._ns.max(raw, axis=-1, keepdims=True)
-        value = shifted - self._ns.log(self._ns.sum(self._ns.exp(shifted), axis=-1, keepdims=True))
+        # The arrays' own sums and maxima: the namespace's are the same behind three more calls.
+        shifted = raw - raw.max(axis=-1, keepdims=True)
+        value = shifted - self._ns.log(self._ns.exp(shifted).sum(axis=-1, keepdims=True))
 
         def pull(grad: Array) -> Array:
-            return grad - self._ns.exp(value) * self._ns.sum(grad, axis=-1, keepdims=True)
+            return grad - self._ns.exp(value) * grad.sum(axis=-1, keepdims=True)
 
         return unary(x, value, pull)
 

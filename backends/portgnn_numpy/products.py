@@ -21,13 +21,16 @@ def matmul(t: Any, a: Any, b: Any, /) -> Any:
         return t.squeeze(matmul(t, t.expand_dims(a, axis=0), b), axis=-2 if len(y.shape) > 1 else 0)
     if len(y.shape) == 1:
         return t.squeeze(matmul(t, a, t.expand_dims(b, axis=1)), axis=-1)
-    sides = [(i, v) for i, v in enumerate((a, b)) if isinstance(v, Var)]
     if len(x.shape) == len(y.shape) == 2:
-        rules = (lambda g: g @ y.T, lambda g: x.T @ g)
+        to_a, to_b = (lambda g: g @ y.T), (lambda g: x.T @ g)
     else:
         turn = t.raw.matrix_transpose
-        rules = (lambda g: unbroadcast(g @ turn(y), x.shape), lambda g: unbroadcast(turn(x) @ g, y.shape))
-    return Var(x @ y, tuple(v for _, v in sides), lambda g: tuple(rules[i](g) for i, _ in sides))
+        to_a, to_b = (lambda g: unbroadcast(g @ turn(y), x.shape)), (lambda g: unbroadcast(turn(x) @ g, y.shape))
+    if not isinstance(b, Var):
+        return unary(a, x @ y, to_a)
+    if not isinstance(a, Var):
+        return unary(b, x @ y, to_b)
+    return Var(x @ y, (a, b), lambda g: (to_a(g), to_b(g)))
 
 
 def tensordot(t: Any, a: Any, b: Any, /, *, axes: Any = 2) -> Any:

@@ -20,6 +20,10 @@ FEW = 32
 BIAS = 1024
 """Of up to so many rows the gradient of a bias is one product, off by 170 roundings where all numbers are equal;
 more products would cost a training on a small graph a hundredth of its time."""
+MOST_ONES = 64
+"""So many vectors of ones are kept, each of up to `BIAS` numbers: making one takes as long as multiplying with it."""
+
+_ONES: dict[tuple[Any, int, Any, str], Array] = {}
 
 
 def of_columns(xp: Any, x: Array, rows: int = BLOCK) -> Array:
@@ -29,14 +33,25 @@ def of_columns(xp: Any, x: Array, rows: int = BLOCK) -> Array:
     """
     count = x.shape[0]
     if count <= rows:
-        return xp.ones(count, dtype=x.dtype) @ x
+        return _ones(xp, count, x) @ x
     if 0 in getattr(x, "strides", ()):  # one number shown many times, which no BLAS takes
         x = xp.asarray(x, copy=True)
     whole = count // BLOCK * BLOCK
-    sums = xp.ones(BLOCK, dtype=x.dtype) @ xp.reshape(x[:whole], (-1, BLOCK, x.shape[1]))
+    sums = _ones(xp, BLOCK, x) @ xp.reshape(x[:whole], (-1, BLOCK, x.shape[1]))
     if whole < count:
         sums = xp.concat([sums, xp.reshape(of_columns(xp, x[whole:]), (1, -1))])
     return of_columns(xp, sums)
+
+
+def _ones(xp: Any, count: int, like: Array) -> Array:
+    """So many ones of an array's dtype, on its device. They are kept, and nothing is written into them."""
+    key = (xp, count, like.dtype, str(like.device))  # not every library's devices have a hash
+    found = _ONES.get(key)
+    if found is None:
+        if len(_ONES) >= MOST_ONES:
+            _ONES.clear()
+        found = _ONES[key] = xp.ones(count, dtype=like.dtype, device=like.device)
+    return found
 
 
 def along(xp: Any, x: Array, axes: Sequence[int], keepdims: bool) -> Array:

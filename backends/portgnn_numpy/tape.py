@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from array_api_compat import array_namespace
 
 from portgnn_numpy import sums
-from portgnn_numpy.arrays import Array
+from portgnn_numpy.arrays import Array, namespace_of
 
 Vjp = Callable[[Array], tuple[Array | None, ...]]
 
@@ -219,7 +219,7 @@ def unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
     if grad.shape == shape:
         return grad
     extra = len(grad.shape) - len(shape)
-    xp = array_namespace(grad)
+    xp = namespace_of(grad)
     if len(shape) == 1 and extra == 1 and shape[0] == grad.shape[1]:
         return sums.of_columns(xp, grad, sums.BIAS)  # the gradient of a bias
     axes = (*range(extra), *(extra + i for i, n in enumerate(shape) if n == 1 and grad.shape[extra + i] != 1))
@@ -234,13 +234,18 @@ def binary(
     to_right: Callable[[Array, Any, Any], Array],
 ) -> Var:
     """An elementwise function of two operands, of which one at least is recorded; they broadcast."""
-    a, b = value_of(left), value_of(right)
-    sides = [(rule, x) for rule, x in ((to_left, left), (to_right, right)) if isinstance(x, Var)]
+    if not isinstance(right, Var):
+        value, shape = left.value, left.value.shape
+        return Var(forward(value, right), (left,), lambda g: (unbroadcast(to_left(g, value, right), shape),))
+    if not isinstance(left, Var):
+        value, shape = right.value, right.value.shape
+        return Var(forward(left, value), (right,), lambda g: (unbroadcast(to_right(g, left, value), shape),))
+    a, b = left.value, right.value
 
     def vjp(grad: Array) -> tuple[Array | None, ...]:
-        return tuple(unbroadcast(rule(grad, a, b), x.value.shape) for rule, x in sides)
+        return unbroadcast(to_left(grad, a, b), a.shape), unbroadcast(to_right(grad, a, b), b.shape)
 
-    return Var(forward(a, b), tuple(x for _, x in sides), vjp)
+    return Var(forward(a, b), (left, right), vjp)
 
 
 def unary(x: Any, value: Array, pull: Callable[[Array], Array]) -> Any:
@@ -273,7 +278,7 @@ def getitem(x: Var, key: Any) -> Any:
     """x[key] for every index of the standard: numbers, slices, None, ..., and arrays of integers or booleans."""
     keys = key if isinstance(key, tuple) else (key,)
     plain = tuple(value_of(k) for k in keys)
-    xp = array_namespace(x.value)
+    xp = namespace_of(x.value)
     if any(hasattr(k, "dtype") or isinstance(k, list) for k in plain):
         return moved(xp, x, lambda raw: raw[plain])
     raw = x.value
@@ -288,7 +293,8 @@ def getitem(x: Var, key: Any) -> Any:
 
 def backward(loss: Var, wanted: dict[str, Var], zeros_like: Callable[[Array], Array]) -> dict[str, Array]:
     """Gradients of a 0-d loss in the wanted Vars, zeros where the loss does not depend on one. Uses the tape up."""
-    grads: dict[int, Array] = {id(loss): zeros_like(loss.value) + 1}
+    one = namespace_of(loss.value).ones((), dtype=loss.value.dtype, device=loss.value.device)
+    grads: dict[int, Array] = {id(loss): one}
     while loss.tape:
         node = loss.tape.pop()
         grad = grads.pop(id(node), None)
@@ -306,7 +312,7 @@ def _as_of(var: Var, grad: Array | None, name: str, zeros_like: Callable[[Array]
         return zeros_like(var.value)
     if grad.dtype == var.value.dtype:
         return grad
-    xp = array_namespace(grad)
+    xp = namespace_of(grad)
     if xp.isdtype(grad.dtype, "complex floating"):
         raise TypeError(
             f"the loss depends on {name!r} through complex numbers, of which the tape takes no gradients: "
