@@ -21,6 +21,8 @@ def matmul(t: Any, a: Any, b: Any, /) -> Any:
         return t.squeeze(matmul(t, t.expand_dims(a, axis=0), b), axis=-2 if len(y.shape) > 1 else 0)
     if len(y.shape) == 1:
         return t.squeeze(matmul(t, a, t.expand_dims(b, axis=1)), axis=-1)
+    to_a: Callable[[Array], Array]
+    to_b: Callable[[Array], Array]
     if len(x.shape) == len(y.shape) == 2:
         to_a, to_b = (lambda g: g @ y.T), (lambda g: x.T @ g)
     else:
