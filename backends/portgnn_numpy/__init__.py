@@ -11,7 +11,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.protocol import Capabilities, Key
-from portgnn.random import dropout_mask, random_bits
+from portgnn.random import dropout_mask, keep_threshold, random_bits
+from portgnn_numpy import compiled
 from portgnn_numpy.arrays import Array
 from portgnn_numpy.backend import TapeBackend
 from portgnn_numpy.csr import product
@@ -46,6 +47,7 @@ class NumPyBackend(TapeBackend):
             "version": np.__version__,
             "scipy": scipy.__version__,
             "blas": f"{blas['name']} {blas['version']}",
+            "loops": compiled.described(),
         }
 
     _adam = InPlaceAdam
@@ -68,7 +70,13 @@ class NumPyBackend(TapeBackend):
         return random_bits((key[0], key[1]), index)
 
     def _mask(self, key: Key, index: int | Array, rate: float) -> Array:
-        return dropout_mask(key, index if isinstance(index, int) else index.view(np.uint32), rate, self.dtype)
+        numbers = None if isinstance(index, int) else index.view(np.uint32)
+        if not compiled.WORK.ready:
+            return dropout_mask(key, index if numbers is None else numbers, rate, self.dtype)
+        mask = np.empty(index if numbers is None else numbers.shape, dtype=self.dtype)
+        words, threads = (int(key[0]), int(key[1])), compiled.threads_for(mask.size)
+        compiled.mask(mask, numbers, words, keep_threshold(rate), 1.0 / (1.0 - rate), threads)
+        return mask
 
     def to_numpy(self, x: Array) -> NDArray[Any]:
         return np.array(x, copy=True)

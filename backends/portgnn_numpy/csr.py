@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from portgnn_numpy import compiled
+
 try:
     from scipy.sparse._sparsetools import csc_matvecs, csr_matvecs
 except ImportError:  # SciPy's own module, which may change its name: then its operator does it all
     csc_matvecs = csr_matvecs = None
 
 _KERNELS = {"csr": csr_matvecs, "csc": csc_matvecs}
+_EMPTY = {"csr": np.empty, "csc": np.zeros}
 
 
 def product(matrix: Any, x: NDArray[Any]) -> Any:
@@ -20,10 +23,17 @@ def product(matrix: Any, x: NDArray[Any]) -> Any:
 
     The operator looks at its operands for as long as a small product takes: ten Python calls, six times a step.
     """
-    kernel = _KERNELS.get(matrix.format)
-    if kernel is None or x.ndim != 2 or x.dtype != matrix.dtype or x.shape[0] != matrix.shape[1]:
-        return matrix @ x
+    kind, kernel, dtype = matrix.format, _KERNELS.get(matrix.format), x.dtype
     rows, columns = matrix.shape
-    total = np.zeros((rows, x.shape[1]), dtype=x.dtype)
-    kernel(rows, columns, x.shape[1], matrix.indptr, matrix.indices, matrix.data, x.ravel(), total.ravel())
+    if kernel is None or x.ndim != 2 or dtype != matrix.data.dtype or x.shape[0] != columns:
+        return matrix @ x
+    weights, width = matrix.data, x.shape[1]
+    work = weights.size * width
+    if compiled.WORK.counts(work) and matrix.indices.dtype == np.int32 and dtype.char in "fd":
+        total = _EMPTY[kind]((rows, width), dtype=dtype)
+        parts = (matrix.indptr, matrix.indices, weights)
+        compiled.product(kind, parts, np.ascontiguousarray(x), total, compiled.threads_for(work))
+        return total
+    total = np.zeros((rows, width), dtype=dtype)
+    kernel(rows, columns, width, matrix.indptr, matrix.indices, weights, x.ravel(), total.ravel())
     return total

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from portgnn.parts import Adam
 from portgnn.protocol import Params, State
+from portgnn_numpy import compiled
 from portgnn_numpy.underflow import to_zero
 
 BLOCK = 1 << 15
@@ -26,6 +27,7 @@ class InPlaceAdam(Adam):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
+        self._shares = (self._beta1, 1.0 - self._beta1, self._beta2, 1.0 - self._beta2)
         self._groups: list[_Group] = []
 
     @to_zero
@@ -36,28 +38,36 @@ class InPlaceAdam(Adam):
             self._groups = self._grouped(params, state)
         for group in self._groups:
             group.take(grads)
-            for value, grad, m, v, a, b in group.blocks:
-                if group.decay:
-                    np.multiply(value, group.decay, out=a)
-                    np.add(grad, a, out=grad)
-                np.multiply(grad, 1.0 - self._beta1, out=b)
-                m *= self._beta1
-                m += b
-                np.multiply(grad, grad, out=a)
-                a *= 1.0 - self._beta2
-                v *= self._beta2
-                v += a
-                np.divide(v, c2, out=a)
-                np.sqrt(a, out=a)
-                a += self._eps
-                np.multiply(m, rate, out=b)
-                b /= a
-                value -= b
+            if compiled.WORK.ready and group.kind in "fd":
+                compiled.adam((*self._shares, c2, self._eps, rate, group.decay), group.arrays)
+                continue
+            for block in group.blocks:
+                self._update(block, c2, rate, group.decay)
         after: Params = {}
         for group in self._groups:
             after |= group.params
             state = state | group.moments
         return {name: after[name] for name in params}, state | {"c1": c1, "c2": c2}
+
+    def _update(self, block: tuple[NDArray[Any], ...], c2: Any, rate: Any, decay: float) -> None:
+        value, grad, m, v, a, b = block
+        keep1, new1, keep2, new2 = self._shares
+        if decay:
+            np.multiply(value, decay, out=a)
+            grad += a
+        np.multiply(grad, new1, out=b)
+        m *= keep1
+        m += b
+        np.multiply(grad, grad, out=a)
+        a *= new2
+        v *= keep2
+        v += a
+        np.divide(v, c2, out=a)
+        np.sqrt(a, out=a)
+        a += self._eps
+        np.multiply(m, rate, out=b)
+        b /= a
+        value -= b
 
     def _grouped(self, params: Params, state: State) -> list[_Group]:
         names: dict[tuple[float, Any], list[str]] = {}
@@ -69,8 +79,8 @@ class InPlaceAdam(Adam):
 class _Group:
     """The parameters of one weight decay, with room for their gradients.
 
-    params, moments: views by name, as in a state. blocks: (value, gradient, m, v and two of scratch), up to `BLOCK` of
-    each.
+    params, moments: views by name, as in a state. arrays: value, gradient, m and v. blocks: up to `BLOCK` of each, and
+    two of scratch.
     """
 
     def __init__(self, decay: float, names: list[str], params: Params, state: State) -> None:
@@ -80,10 +90,11 @@ class _Group:
         v, second = _behind_each_other({f"v.{name}": state[f"v.{name}"] for name in names})
         self.moments = first | second
         self._grad = np.empty_like(value)
+        self.arrays, self.kind = (value, self._grad, m, v), value.dtype.char
         a, b = np.empty_like(value[:BLOCK]), np.empty_like(value[:BLOCK])
         self.blocks = []
         for start in range(0, len(value), BLOCK):
-            parts = [whole[start : start + BLOCK] for whole in (value, self._grad, m, v)]
+            parts = [whole[start : start + BLOCK] for whole in self.arrays]
             self.blocks.append((*parts, a[: len(parts[0])], b[: len(parts[0])]))
 
     def holds(self, params: Params, state: State) -> bool:

@@ -9,9 +9,6 @@ from portgnn_numpy import sums
 from portgnn_numpy.arrays import Array
 from portgnn_numpy.tape import unary, value_of
 
-WRITTEN_OUT = 1 << 14
-"""So many numbers of a sum's gradient are written out, which is quicker than a view of one that all share."""
-
 
 def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
     """Axes as numbers from 0; all for None."""
@@ -41,11 +38,7 @@ def sum(t: Any, x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: boo
     def pull(grad: Array) -> Array:
         if axis is not None and not keepdims:
             grad = _kept(xp, grad, raw.shape, _axes(axis, raw.ndim))
-        if raw.size > WRITTEN_OUT:
-            return xp.broadcast_to(grad, raw.shape)
-        whole = xp.empty(raw.shape, dtype=grad.dtype, device=grad.device)
-        whole[...] = grad
-        return whole
+        return xp.broadcast_to(grad, raw.shape)
 
     return unary(x, value, pull)
 

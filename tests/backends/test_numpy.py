@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import cProfile
+import os
+import platform
 import pstats
 from typing import Any
 
@@ -14,9 +16,9 @@ from portgnn import Graph
 from portgnn.parts import Adam
 from portgnn.placing.prepared import Prepared
 from portgnn.presets import preset
-from portgnn.random import dropout_keys
+from portgnn.random import dropout_keys, dropout_mask, keep_threshold
 from portgnn.training import initial_state, make_run
-from portgnn_numpy import NumPyBackend, csr
+from portgnn_numpy import NumPyBackend, compiled, csr
 from portgnn_numpy.optim import BLOCK, InPlaceAdam
 
 RNG = np.random.default_rng(0)
@@ -48,6 +50,92 @@ def test_the_product_leaves_all_else_to_scipy(monkeypatch: pytest.MonkeyPatch) -
     np.testing.assert_array_equal(csr.product(matrix, x), matrix @ x)
 
 
+def assert_same(found: Any, right: Any) -> None:
+    """To the bit where SciPy's own loops round each product and each sum; its builds for ARM may round both once."""
+    if platform.machine() in ("x86_64", "AMD64"):
+        np.testing.assert_array_equal(found, right)
+    else:
+        np.testing.assert_allclose(found, right, rtol=1e-4 if found.dtype == np.float32 else 1e-12, atol=1e-6)
+
+
+needs_llvm = pytest.mark.skipif(not compiled.usable(), reason="llvmlite is not installed, or compiles nothing here")
+
+
+@needs_llvm
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_compiled_products_have_the_bits_of_scipys(dtype: str) -> None:
+    """Sums go in the same order, and no product and sum are rounded once where SciPy rounds twice."""
+    matrix, _ = operands(dtype, 1)
+    matrix.data[::5] = -matrix.data[::5]
+    for columns in (1, 7, 16, compiled.WIDEST, 2 * compiled.WIDEST + 3):
+        x, y = (RNG.standard_normal((n, columns)).astype(dtype) for n in (23, 37))
+        for threads in (1, 2, 3):
+            for each, operand, total in (
+                (matrix, x, np.empty((37, columns), dtype)),
+                (matrix.T, y, np.zeros((23, columns), dtype)),
+            ):
+                compiled.product(each.format, (each.indptr, each.indices, each.data), operand, total, threads)
+                assert_same(total, each @ operand)
+
+
+@needs_llvm
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_compiled_masks_are_those_of_the_reference(dtype: str) -> None:
+    numbers = RNG.integers(0, 2**32, 1003, dtype=np.uint32)
+    for key, rate in (((0, 0), 0.5), ((2**32 - 1, 2**31), 0.1), ((12345, 7), 0.999)):
+        for index in (1003, numbers):
+            for threads in (1, 3):
+                found = np.empty(1003, dtype=dtype)
+                given = None if isinstance(index, int) else index
+                compiled.mask(found, given, key, keep_threshold(rate), 1.0 / (1.0 - rate), threads)
+                np.testing.assert_array_equal(found, dropout_mask(key, index, rate, dtype))
+
+
+@needs_llvm
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("recipe", ["kipf", "pyg"])
+def test_a_training_has_the_same_bits_with_compiled_loops(
+    csbm: Graph, recipe: str, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They begin in the midst of it, after so many multiplications; and a processor's other cores share in them."""
+    backend, config = NumPyBackend(dtype=dtype), preset(recipe)
+    prepared, keys = Prepared.of(csbm, config), dropout_keys(3, range(6), 2)
+    found = []
+    for pays_after, shared in ((10**12, 10**12), (3_000_000, 10**12), (0, 0)):
+        monkeypatch.setattr(compiled, "WORK", compiled.Work())
+        monkeypatch.setattr(compiled, "PAYS_AFTER", pays_after)
+        monkeypatch.setattr(compiled, "SHARED", shared)
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")
+        state, metrics = make_run(backend, prepared, validate=True)(initial_state(backend, prepared, 3), keys)
+        assert compiled.WORK.ready == (pays_after < 10**12)
+        found.append({name: np.array(value) for name, value in state.items()} | {"metrics": metrics})
+    for other in found[1:]:
+        for name, value in found[0].items():
+            assert_same(other[name], value)
+
+
+def test_a_compiler_that_fails_leaves_the_work_to_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> Any:
+        raise OSError("no such processor")
+
+    monkeypatch.setattr(compiled, "_compiled", broken)
+    for kept in (compiled.usable, compiled._product):
+        monkeypatch.setattr(compiled, kept.__name__, kept.__wrapped__)
+    monkeypatch.setattr(compiled, "WORK", compiled.Work())
+    monkeypatch.setattr(compiled, "PAYS_AFTER", 0)
+    matrix, x = operands("float32", 4)
+    np.testing.assert_array_equal(csr.product(matrix, x), matrix @ x)
+    assert compiled.WORK.refused
+    assert "SciPy's" in NumPyBackend.environment()["loops"]
+
+
+def test_threads_are_as_many_as_the_user_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
+    assert [compiled.threads_for(work) for work in (compiled.SHARED - 1, compiled.SHARED)] == [1, 3]
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert 1 <= compiled.threads_for(compiled.SHARED) <= (os.cpu_count() or 1)
+
+
 def drawn(shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
     return {name: RNG.standard_normal(shape) for name, shape in shapes.items()}
 
@@ -58,9 +146,13 @@ def drawn(shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
     ids=["small", "several blocks"],
 )
 @pytest.mark.parametrize("decay", [{}, {"a": 0.1, "b": 0.1, "c": 0.1, "d": 0.1}, {"a": 0.1, "b": 0.2}])
+@pytest.mark.parametrize("by", ["NumPy", pytest.param("LLVM", marks=needs_llvm)])
 def test_adam_over_all_parameters_at_once_has_the_bits_of_one_after_the_other(
-    shapes: dict[str, tuple[int, ...]], decay: dict[str, float]
+    shapes: dict[str, tuple[int, ...]], decay: dict[str, float], by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    work = compiled.Work()
+    work.ready = by == "LLVM"
+    monkeypatch.setattr(compiled, "WORK", work)
     decay = {name: value for name, value in decay.items() if name in shapes}
     own, plain = (kind(np.zeros, np.sqrt, *RATES, decay) for kind in (InPlaceAdam, Adam))
     params = drawn(shapes)

@@ -1,0 +1,216 @@
+"""Loops compiled for this machine's processor, where LLVM is installed and there is enough work to pay for its start.
+
+LLVM comes with llvmlite (the extra `llvm`), the compiler below numba. Its start and the first loops take as long as
+some hundred steps on a small graph save, so work is counted until it has cost as much: a process with less to do does
+not wait, and one with more loses as long once. Which loops were taken cannot be seen in the numbers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from itertools import pairwise
+from itertools import product as pairs
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from portgnn_numpy import loops
+
+PAYS_AFTER = 400_000_000
+"""Multiplications of sparse products that take SciPy as long as LLVM's start takes: 0.1 s, and 400 steps on Cora."""
+WIDEST = 64
+"""Columns that one pass over a matrix sums, in registers."""
+SHARED = 1 << 22
+"""Multiplications, or elements of a mask, from which on a loop is shared among threads; they take 50 µs to start."""
+
+Loop = Callable[..., None]
+
+_INTEGER, _OBJECT = ctypes.c_int64, ctypes.c_void_p
+_REAL = {"f": ctypes.c_float, "d": ctypes.c_double}
+
+
+class Work:
+    """How many multiplications have been done, and so whether compiled loops are taken."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.ready = False  # whether loops are compiled
+        self.refused = False
+
+    def counts(self, multiplications: int) -> bool:
+        """Adds to what has been done; whether compiled loops are to be taken."""
+        if self.ready or self.refused:
+            return self.ready
+        self.done += multiplications
+        if self.done < PAYS_AFTER:
+            return False
+        self.ready = usable()
+        self.refused = not self.ready
+        return self.ready
+
+
+WORK = Work()
+
+
+def described() -> str:
+    """What computes products, dropout masks and Adam, in one line for people."""
+    if find_spec("llvmlite") is None:
+        return "SciPy's and NumPy's; portgnn[llvm] would compile faster ones"
+    if not usable():
+        return f"SciPy's and NumPy's; llvmlite {version('llvmlite')} compiles none that work here"
+    return f"compiled by llvmlite {version('llvmlite')} after {PAYS_AFTER:.0e} multiplications"
+
+
+@cache
+def usable() -> bool:
+    """Whether loops compile here and compute what they should."""
+    try:
+        matrix = np.arange(3, dtype=np.int32), np.array([1, 0], dtype=np.int32), np.array([2.0, 3.0], dtype=np.float32)
+        x, total = np.arange(1.0, 7.0, dtype=np.float32).reshape(2, 3), np.empty((2, 3), dtype=np.float32)
+        product("csr", matrix, x, total)
+        return bool((total == [[8, 10, 12], [3, 6, 9]]).all())
+    # Whatever is wrong with a compiler that came from elsewhere: there is another way to the same numbers.
+    except Exception:
+        return False
+
+
+def product(kind: str, matrix: Sequence[NDArray[Any]], x: NDArray[Any], total: NDArray[Any], threads: int = 1) -> None:
+    """total = A @ x for contiguous x and total of one dtype; of a "csc" matrix, total += A @ x.
+
+    matrix: starts and places, int32, and weights.
+    """
+    starts, stride = matrix[0], x.shape[1]
+    objects, real = (*map(id, matrix), id(x), id(total)), x.dtype.char
+    if threads == 1 and stride <= WIDEST:  # the usual case, in which what is around the loop takes longer than the loop
+        _product(kind, stride, real)(0, len(starts) - 1, stride, 0, *objects)
+        return
+    lines, columns = [0, len(starts) - 1], [0, stride]
+    if kind == "csr":
+        lines = [0, *np.searchsorted(starts, np.linspace(0, starts[-1], threads + 1)[1:-1]).tolist(), lines[-1]]
+    else:  # what its lines write to is apart by columns alone
+        columns = _parts(stride, threads)
+    shares = []
+    for (first, last), (left, right) in pairs(pairwise(lines), pairwise(columns)):
+        blocks = [(column, min(WIDEST, right - column)) for column in range(left, right, WIDEST)]
+        shares.append(
+            [(_product(kind, width, real), first, last, stride, column, *objects) for column, width in blocks]
+        )
+    _call(shares)
+
+
+def mask(
+    out: NDArray[Any],
+    numbers: NDArray[np.uint32] | None,
+    key: tuple[int, int],
+    threshold: int,
+    scale: float,
+    threads: int = 1,
+) -> None:
+    """Writes `portgnn.random.dropout_mask` into a contiguous array: of elements 0, 1, … or of contiguous numbers."""
+    loop = _mask(numbers is not None, out.dtype.char)
+    given = (*key, threshold, scale, id(out)) if numbers is None else (*key, threshold, scale, id(out), id(numbers))
+    if threads == 1:
+        loop(0, out.size, *given)
+    else:
+        _call([[(loop, first, last, *given)] for first, last in pairwise(_parts(out.size, threads))])
+
+
+def adam(rates: Sequence[float], arrays: Sequence[NDArray[Any]]) -> None:
+    """A step in place; see `portgnn_numpy.loops.adam`. arrays: contiguous and of one dtype."""
+    _adam(arrays[0].dtype.char)(0, arrays[0].size, *rates, *map(id, arrays))
+
+
+def threads_for(operations: int) -> int:
+    """How many threads share so many multiplications: as many as BLAS is told to take, or the machine's cores."""
+    if operations < SHARED:
+        return 1
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if asked.isdigit() and int(asked):
+        return int(asked)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _parts(count: int, parts: int) -> list[int]:
+    """Where so many parts of a count begin, and the last one's end."""
+    return [count * part // parts for part in range(parts + 1)]
+
+
+def _call(shares: list[list[Any]]) -> None:
+    """Calls the loops of all shares, each share in a thread. Threads end with the call, so that a fork finds none."""
+
+    def work(share: list[Any]) -> None:
+        for loop, *arguments in share:
+            loop(*arguments)
+
+    threads = [threading.Thread(target=work, args=(share,)) for share in shares[1:]]
+    for thread in threads:
+        thread.start()
+    for share in shares[:1]:
+        work(share)
+    for thread in threads:
+        thread.join()
+
+
+@cache
+def _product(kind: str, width: int, real: str) -> Loop:
+    return _compiled(loops.product(kind, width, real, _offset()), (*(_INTEGER,) * 4, *(_OBJECT,) * 5))
+
+
+@cache
+def _mask(numbered: bool, real: str) -> Loop:
+    types = (_INTEGER, _INTEGER, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_int32, _REAL[real])
+    return _compiled(loops.mask(numbered, real, _offset()), (*types, *(_OBJECT,) * (1 + numbered)))
+
+
+@cache
+def _adam(real: str) -> Loop:
+    types = (_INTEGER, _INTEGER, *(_REAL[real],) * len(loops.RATES))
+    return _compiled(loops.adam(real, _offset()), (*types, *(_OBJECT,) * 4))
+
+
+@cache
+def _offset() -> int:
+    """How far behind the address of an array's object that of its numbers stands, found by looking.
+
+    Raises OSError where it is at no place that NumPy's C interface knows.
+    """
+    arrays = [np.empty(size) for size in (1, 2, 3)]
+    for offset in (16, 24, 32):
+        if all(_OBJECT.from_address(id(array) + offset).value == array.ctypes.data for array in arrays):
+            return offset
+    raise OSError("arrays are laid out in an unknown way")
+
+
+@cache
+def _processor() -> tuple[Any, Any]:
+    """LLVM, and its target for this machine's processor."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    features = llvm.get_host_cpu_features().flatten()
+    target = llvm.Target.from_default_triple()
+    return llvm, target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=3)
+
+
+def _compiled(source: str, types: Sequence[Any]) -> Loop:
+    llvm, processor = _processor()
+    module = llvm.parse_assembly(source)
+    module.verify()
+    tuning = llvm.create_pipeline_tuning_options(speed_level=3)
+    passes = llvm.create_pass_builder(processor, tuning)
+    passes.getModulePassManager().run(module, passes)
+    engine = llvm.create_mcjit_compiler(module, processor)
+    engine.finalize_object()
+    _ENGINES.append(engine)  # who owns the code
+    return ctypes.CFUNCTYPE(None, *types)(engine.get_function_address("loop"))
+
+
+_ENGINES: list[Any] = []
