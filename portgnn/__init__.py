@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from portgnn.registry import available_backends, get_backend
     from portgnn.results.callbacks import Callback
     from portgnn.results.result import TrainResult
+    from portgnn.studies import Study, study
     from portgnn.verification import VerifyReport, verify
     from portgnn.verification.seeds import SeedsReport, verify_seeds
 
@@ -38,6 +39,7 @@ _HOMES = {
     "ScoredLinks": "portgnn.prediction.links",
     "SeedsReport": "portgnn.verification.seeds",
     "Stacked": "portgnn.models",
+    "Study": "portgnn.studies",
     "TrainResult": "portgnn.results.result",
     "VerifyReport": "portgnn.verification",
     "available_backends": "portgnn.registry",
@@ -49,6 +51,7 @@ _HOMES = {
     "load_graphs": "portgnn.datasets",
     "predict": "portgnn.api",
     "predict_links": "portgnn.prediction.links",
+    "study": "portgnn.studies",
     "train": "portgnn.api",
     "verify": "portgnn.verification",
     "verify_seeds": "portgnn.verification.seeds",
@@ -66,6 +69,7 @@ __all__ = [
     "ScoredLinks",
     "SeedsReport",
     "Stacked",
+    "Study",
     "TrainResult",
     "VerifyReport",
     "available_backends",
@@ -77,6 +81,7 @@ __all__ = [
     "load_graphs",
     "predict",
     "predict_links",
+    "study",
     "train",
     "verify",
     "verify_seeds",

@@ -17,7 +17,7 @@ from portgnn.graphs.fingerprint import fingerprints
 from portgnn.graphs.graph import Graph
 from portgnn.graphs.sets import GraphSet
 from portgnn.graphs.split import split
-from portgnn.hyperparameters import whole_number
+from portgnn.hyperparameters import plain_number, whole_number
 from portgnn.loaders.engine import Sampled
 from portgnn.loaders.links import LinkProblem, Links
 from portgnn.loaders.on_disk import OnDisk
@@ -31,6 +31,7 @@ from portgnn.prediction.predict import oriented
 from portgnn.presets import Config, preset
 from portgnn.protocol import Backend
 from portgnn.registry import backend_of, dtype_name
+from portgnn.text import shown
 from portgnn.training import Engine, Progress, WholeGraph
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def settle(
     from portgnn.datasets.selection import texts
 
     dtype = None if dtype is None else dtype_name(dtype)
-    seed = None if seed is None else whole_number("seed", seed, 0)
+    seed = None if seed is None else _one_seed(seed)
     if resume is None:
         return Request(
             dataset,
@@ -128,6 +129,16 @@ def settle(
         dataset, kept.split or None, kept.unknown, kept.ignore, config, kept.seed, backend, device, kept.dtype,
         resume, kept, progress, checkpoint or resume,
     )  # fmt: skip
+
+
+def _one_seed(given: Any) -> int:
+    """Raises ConfigError for what is no seed, or several."""
+    if isinstance(given, list | tuple | range) or getattr(given, "ndim", 0):
+        listed = shown([plain_number(each) for each in given], 40)
+        raise ConfigError(
+            f"seed={listed} is several, and a run has one; to train them all: portgnn.study(…, seeds={listed})"
+        )
+    return whole_number("seed", given, 0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -88,14 +88,14 @@ def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
 def read_options(path: Path) -> dict[str, Any]:
     """All options in a file, checked, by their names in Python. Raises ConfigError as `load_config` does."""
     given: dict[str, Any] = {}
-    document = _document(path)
-    for key, value in document.items():
+    keys = document(path)
+    for key, value in keys.items():
         name = key.replace("-", "_")
         called = shortened(printable(key), 60)
         if name in given:
             raise ConfigError(f"{path}: {called} is there twice, with a dash and with an underscore")
         try:
-            given[name] = _checked(name, called, value, document.get("model"))
+            given[name] = _checked(name, called, value, keys.get("model"))
         except PortgnnError as error:
             raise ConfigError(f"{path}: {error}") from None
         # A hexadecimal integer may have more digits than Python writes, and a list more levels than it walks.
@@ -104,7 +104,8 @@ def read_options(path: Path) -> dict[str, Any]:
     return given
 
 
-def _document(path: Path) -> dict[str, Any]:
+def document(path: Path) -> dict[str, Any]:
+    """A TOML file's keys. Raises ConfigError for one that cannot be read, is too large or is none."""
     try:
         state_of(path, ConfigError)  # for what no system call takes, such as a NUL character
         return tomllib.loads(content(path, ConfigError, most=MAX_BYTES).decode())

@@ -91,6 +91,15 @@ class Hyperparameter:
                 raise ConfigError(f"{self.name}={_written(number)} must be {each.words}")
         return number
 
+    def read(self, text: str) -> Any:
+        """The value that a text stands for; the text where it is none, of which `checked` then says what it must be."""
+        if self.kind is bool:
+            return {"true": True, "false": False}.get(text.lower(), text)
+        try:
+            return self.kind(text)
+        except ValueError:
+            return text
+
     def _chosen(self, value: Any) -> Any:
         if value not in self.choices:
             near = nearest(str(value), self.choices)

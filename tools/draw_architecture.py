@@ -37,6 +37,7 @@ FLOW = {
     "api": "train, predict, classify",
     "sklearn": "an estimator",
     "configuration": "runs in files",
+    "studies": "many runs as one table",
     "_request": "a call, settled",
     "_weights": "what classes weigh",
     "verification": "the same numbers, proved",

@@ -23,6 +23,7 @@ from portgnn.cli._options import (
     OwnNetwork,
     Unknown,
 )
+from portgnn.cli._study_options import study
 from portgnn.hyperparameters import DATA, EXECUTION, NETWORK, TRAINING
 from portgnn.models import NETWORKS
 from portgnn.presets import PRESETS
@@ -199,6 +200,9 @@ def show(**options: Any) -> None:
     from portgnn.cli import _configuration as configuration
 
     configuration.show(options)
+
+
+app.command(cls=Grouped)(study)
 
 
 @app.command()

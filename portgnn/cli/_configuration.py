@@ -15,7 +15,6 @@ from portgnn._system.files import reason
 from portgnn.cli._output import announce
 from portgnn.configuration import LEVELS, OPTIONS, as_toml, effective, read_options
 from portgnn.errors import ConfigError, near_matches
-from portgnn.hyperparameters import Hyperparameter
 from portgnn.loggers import logger_of
 from portgnn.recipe import known
 
@@ -80,18 +79,8 @@ def _settings(texts: list[str], model: str | None) -> dict[str, Any]:
             raise ConfigError(f"--set {text} must be NAME=VALUE, as in --set {text or 'alpha'}=0.1")
         if name not in names:
             raise ConfigError(f"--set {text}: there is no hyperparameter {name!r}.{near_matches(name, names)}")
-        found[name] = _value(names[name], value.strip())
+        found[name] = names[name].read(value.strip())
     return found
-
-
-def _value(one: Hyperparameter, text: str) -> Any:
-    words = {"true": True, "false": False}
-    if one.kind is bool:
-        return words.get(text.lower(), text)
-    try:
-        return one.kind(text)
-    except ValueError:
-        return text  # the recipe says what it wants instead
 
 
 @contextmanager

@@ -22,6 +22,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("portgnn train --dataset karate --model gat --heads 4", "another network, by its own recipe"),
         ("portgnn train --dataset karate --task link --save links.safetensors", "which nodes are joined"),
     ),
+    "study": (
+        ("portgnn study --dataset karate --model gcn,mlp --seeds 3 -j 1", "two networks"),
+        ("portgnn study --dataset karate --seeds 3 --set hidden=8,16 -j 1", "trains what is new"),
+    ),
     "config": (
         ("portgnn config show --dataset karate --preset pyg > run.toml", "every option and its value"),
         ("portgnn train --config run.toml --seed 1", "the file's run, with another seed"),

@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element
 
 from portgnn._markup import E, render
 from portgnn._version import __version__
-from portgnn.report import _charts, _tables
+from portgnn.report import _charts, _tables, study_tables
 from portgnn.report.documents import Document, command, decisive, labels_of, place_of
 
 __all__ = ["page"]
@@ -108,6 +108,33 @@ def _training(documents: Sequence[Document]) -> list[Element]:
             )
         )
     return [*parts, _tables.runs_table([document.data for document in documents])]
+
+
+def _studies(documents: Sequence[Document]) -> list[Element]:
+    parts: list[Element] = []
+    for document in documents:
+        data = document.data
+        heads, rows = study_tables.main(data)
+        parts.append(
+            _tables.table(f"{document.name}: rows", heads, [[_tables.sortable(word) for word in row] for row in rows])
+        )
+        parts.append(E("ul", *(E("li", note) for note in study_tables.notes(data))))
+        for dataset, names, boxes, panels in _charts.study(data):
+            caption = "Curves: the median over the runs of a row, up to the epoch that half of them reach."
+            parts.append(
+                E("figure", E("h3", dataset), *boxes, _charts.legend(names), _panels(panels), E("figcaption", caption),
+                  commands([document]))
+            )  # fmt: skip
+        if data["comparisons"]:
+            heads, rows = study_tables.differences(data)
+            parts.append(E("h3", "Differences between rows"))
+            parts.append(
+                _tables.table(
+                    f"{document.name}: differences", heads, [[_tables.sortable(word) for word in row] for row in rows]
+                )
+            )
+        parts.append(_tables.candidates(document.name, data))
+    return parts
 
 
 def _verification(documents: Sequence[Document]) -> list[Element]:
@@ -232,9 +259,11 @@ def _machines(documents: Sequence[Document]) -> list[Element]:
     ]
 
 
-WORDS = {"train": "training run", "verify": "verification", "benchmark": "benchmark", "growth": "growth benchmark"}
+WORDS = {"train": "training run", "verify": "verification", "study": "study", "benchmark": "benchmark",
+         "growth": "growth benchmark"}  # fmt: skip
 SECTIONS: tuple[tuple[str, str, str | None, Section], ...] = (
     ("training", "Training", "train", _training),
+    ("studies", "Studies", "study", _studies),
     ("verification", "Verification", "verify", _verification),
     ("benchmark", "Benchmark", "benchmark", _benchmark),
     ("growth", "Growth", "growth", _growth),

@@ -9,7 +9,8 @@ from xml.etree.ElementTree import Element
 
 from portgnn._markup import E
 from portgnn.metrics import LOSS, PARTS, Curve
-from portgnn.report._svg import Bar, Series, bar_chart, line_chart, swatch
+from portgnn.report import study_tables
+from portgnn.report._svg import Bar, Box, Series, bar_chart, box_chart, line_chart, swatch
 from portgnn.report.documents import (
     EPSILON,
     coarsest,
@@ -23,6 +24,7 @@ from portgnn.report.documents import (
 from portgnn.tasks import curves_among
 
 OURS_SLOT, PEER_SLOT = 0, 5
+BOX = ("low", "q1", "median", "q3", "high")
 RINGED = "val_loss"
 """The curve on which the best epoch is marked."""
 
@@ -93,6 +95,38 @@ def difference(runs: Sequence[dict[str, Any]]) -> tuple[Element | None, list[str
     level = (EPSILON[dtype], f"{dtype} ε") if dtype else None
     title = f"difference from {names[0]}"
     return line_chart(lines, title, "epoch", "|Δ loss| / loss", log_y=True, level=level, noisy=True), said
+
+
+def study(data: dict[str, Any]) -> list[tuple[str, list[str], list[Element], list[Element]]]:
+    """For each dataset of a study: its name, the rows' labels, their boxes for a wide and a narrow page, and their
+    median curves.
+    """
+    made = []
+    for dataset in dict.fromkeys(row["dataset"] for row in data["rows"]):
+        rows = [row for row in data["rows"] if row["dataset"] == dataset]
+        names = [study_tables.label(row, data, ("dataset",)) for row in rows]
+        boxes = [
+            Box(name, *(row["box"][part] for part in BOX), study_tables.tests(row), study_tables.figure(row), slot)
+            for slot, (name, row) in enumerate(zip(names, rows, strict=True)) if row["box"]
+        ]  # fmt: skip
+        metrics = list(dict.fromkeys(row["metric_words"] for row in rows if row["metric_words"]))
+        what = f"test {' and '.join(metrics)}; a dot a run, box: quartiles"
+        wide = [
+            E("div", box_chart(boxes, dataset, what, width=w), class_=c) for w, c in ((760, "wide"), (330, "narrow"))
+        ]
+        made.append((dataset, names, wide if boxes else [], _median_curves(rows, names)))
+    return made
+
+
+def _median_curves(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> list[Element]:
+    found = []
+    for curve in curves_among({name for row in rows for name in row["curves"]}, "train", "val"):
+        lines = [
+            Series(name, list(enumerate(row["curves"][curve.name], start=1)), slot)
+            for slot, (name, row) in enumerate(zip(names, rows, strict=True)) if row["curves"].get(curve.name)
+        ]  # fmt: skip
+        found.append(line_chart(lines, f"{curve.words}, median run", "epoch", _unit(curve)))
+    return found
 
 
 def benchmark(run: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]], list[Element]]]:

@@ -18,6 +18,7 @@ DASHES = ("", "7 4", "2 3", "9 3 2 3", "5 2", "1 2")
 MOST_POINTS = 400
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 26, 40
 BAR_STEP = 36
+BOX_STEP = 52
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,21 @@ class Series:
     points: Sequence[tuple[float, float]]
     slot: int = 0
     mark: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Box:
+    """Quartiles with whiskers, and all that they are of. note: behind the label."""
+
+    label: str
+    low: float
+    q1: float
+    median: float
+    q3: float
+    high: float
+    points: Sequence[float]
+    note: str = ""
+    slot: int = 0
 
 
 @dataclass(frozen=True)
@@ -137,6 +153,48 @@ def bar_chart(bars: Sequence[Bar], title: str, x_label: str, *, width: int) -> E
         parts += [_line(x, middle - 4, x, middle + 4, **whisker) for x in (low, high)]
         parts.append(_text(bar.text, max(end, float(high)) + 6, middle + 4, size=12))
     return _svg(width, height, f"{title}: {x_label}", parts)
+
+
+def box_chart(boxes: Sequence[Box], title: str, x_label: str, *, width: int) -> Element:
+    """Horizontal boxes on a common axis, each below its label, with a dot for every value.
+
+    title: for those who hear the page; the chart does not show it.
+    """
+    height = BOX_STEP * len(boxes) + 46
+    axis = _Axis([v for box in boxes for v in (box.low, box.high, *box.points)], False, 10, width - 10, pad=0.03)
+    bottom = height - 40
+    parts = []
+    for tick in axis.ticks:
+        x = f"{axis(tick):.1f}"
+        parts.append(_line(x, 0, x, bottom, stroke="currentColor", stroke_opacity=0.15))
+        parts.append(_text(tick_text(tick), float(x), bottom + 15, anchor="middle", size=11))
+    parts.append(_text(x_label, 6, height - 8, size=12))
+    fits = (width - 12) / 6.2
+    for number, box in enumerate(boxes):
+        said = f"{box.label}  {box.note}"
+        y = 2 + BOX_STEP * number
+        parts.append(_text(said if len(said) <= fits else said[: int(fits) - 1] + "…", 6, y + 10, size=12))
+        parts += _box(box, axis, y + 24)
+    return _svg(width, height, f"{title}: {x_label}", parts)
+
+
+def _box(box: Box, axis: _Axis, middle: float) -> list[Element]:
+    low, q1, median, q3, high = (axis(value) for value in (box.low, box.q1, box.median, box.q3, box.high))
+    whisker = {"stroke": "currentColor", "stroke_width": 1.4}
+    parts = [
+        _line(f"{a:.1f}", middle, f"{b:.1f}", middle, class_="error", **whisker) for a, b in ((low, q1), (q3, high))
+    ]
+    parts += [_line(f"{x:.1f}", middle - 4, f"{x:.1f}", middle + 4, **whisker) for x in (low, high)]
+    look = f"stroke:{colour(box.slot)};fill:{colour(box.slot)}"
+    size = {"y": middle - 8, "width": f"{max(q3 - q1, 1):.1f}", "height": 16, "rx": 2}
+    parts.append(E("rect", x=f"{q1:.1f}", style=look, fill_opacity=0.25, stroke_width=1.4, **size))
+    parts.append(
+        _line(f"{median:.1f}", middle - 8, f"{median:.1f}", middle + 8, stroke="currentColor", stroke_width=2.4)
+    )
+    for value in box.points:
+        spot = f"fill:{colour(box.slot)}"
+        parts.append(E("circle", cx=f"{axis(value):.1f}", cy=middle + 15, r=2, style=spot, fill_opacity=0.7))
+    return parts
 
 
 def swatch(slot: int) -> Element:

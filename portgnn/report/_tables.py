@@ -7,6 +7,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from portgnn._markup import E
+from portgnn.report import study_tables
 from portgnn.report.documents import RUN, RUN_OUTCOME, RunField, form_of, number
 from portgnn.tasks import curves_among
 
@@ -50,6 +51,29 @@ def figure(value: float | None, form: str = "") -> Cell:
 def quartiles(row: dict[str, Any]) -> Cell:
     low, high = row["train_ms"]["q1"], row["train_ms"]["q3"]
     return (f"{number(low)}–{number(high)}", low)
+
+
+def sortable(text: str) -> Cell:
+    """A cell that sorts by the number that its text begins with, if there is one."""
+    try:
+        return text, float(text.split()[0])
+    except (ValueError, IndexError):
+        return text
+
+
+def candidates(name: str, data: dict[str, Any]) -> Element | None:
+    """The settings that competed in each row, by their validation; None where none did."""
+    rows: list[list[Cell]] = []
+    for row in data["rows"]:
+        for each in row["candidates"] if len(row["candidates"]) > 1 else []:
+            said = " ".join(f"{name}={value}" for name, value in each["values"].items())
+            failed = f"{each['failed']} diverged" if each["failed"] else ""
+            chosen = "chosen" if each["values"] == row["values"] else failed
+            rows.append([study_tables.label(row, data), said, figure(each.get("validation"), ".4f"), chosen])
+    if not rows:
+        return None
+    columns = ("row", "setting", "mean of the validation", "")
+    return E("details", E("summary", f"Settings that competed: {len(rows)}"), table(f"{name}: settings", columns, rows))
 
 
 def runs_table(runs: Sequence[dict[str, Any]]) -> Element:

@@ -7,6 +7,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from portgnn._markup import LEFT, E, facts_table, render
+from portgnn.report import study_tables
 from portgnn.report._charts import curves
 from portgnn.report._svg import swatch
 from portgnn.report._tables import state, verdict
@@ -47,6 +48,21 @@ def verification_cell(report: dict[str, Any]) -> str:
         parts.append(_checks(failed))
     parts.append(E("details", E("summary", f"all {len(report['checks'])} checks"), _checks(report["checks"])))
     return render(E("div", *parts))
+
+
+def study_cell(data: dict[str, Any]) -> str:
+    """A study: its rows, what they differ by, and what must be known of the numbers."""
+    parts = [_lines(*study_tables.main(data))]
+    if data["comparisons"]:
+        parts.append(E("details", E("summary", "differences of the rows"), _lines(*study_tables.differences(data))))
+    return render(E("div", *parts, *(E("p", note) for note in study_tables.notes(data))))
+
+
+def _lines(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Element:
+    head = E("tr", *(E("th", name, scope="col", style=LEFT) for name in heads))
+    return E(
+        "table", E("thead", head), E("tbody", *(E("tr", *(E("td", text, style=LEFT) for text in row)) for row in rows))
+    )
 
 
 def _checks(checks: Sequence[dict[str, Any]]) -> Element:

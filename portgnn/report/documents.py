@@ -18,8 +18,8 @@ from portgnn.recipe import known
 from portgnn.tasks import curves_among
 from portgnn.text import shown
 
-Kind = Literal["train", "verify", "benchmark", "growth"]
-MAKERS = "portgnn train --json, portgnn verify --json or python bench/run_all.py --json"
+Kind = Literal["train", "verify", "benchmark", "growth", "study"]
+MAKERS = "portgnn train --json, portgnn verify --json, portgnn study or python bench/run_all.py --json"
 EPSILON = {"bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
 """Distance from 1 to the next number of each dtype, the coarsest first."""
 EXECUTION = ("features", "adjacency", "rows", "epochs")
@@ -54,6 +54,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "a whole number": _is_whole,
     "a whole number above 0": lambda value: _is_whole(value) and value > 0,
     "true or false": lambda value: isinstance(value, bool),
+    "a list": lambda value: isinstance(value, list),
     "a list of numbers": lambda value: isinstance(value, list) and all(map(_is_number, value)),
     "a list of texts": lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
 }
@@ -118,7 +119,26 @@ _TIMED: Fields = {
     "others_cores?": "a number",
 }  # fmt: skip
 _GROWN: Fields = _TIMED | {"peak_bytes": "a number above 0"}
-FIELDS: dict[str, Fields] = {"train": _TRAIN, "verify": _VERIFY, "benchmark": _BENCHMARK, "growth": _BENCHMARK}
+_SUMMARY: Fields = {"n": "a whole number", "mean": "a number", "std?": "a number", "low?": "a number",
+                    "high?": "a number"}  # fmt: skip
+_BOX: Fields = dict.fromkeys(("low", "q1", "median", "q3", "high"), "a number")
+_CANDIDATE: Fields = {"values": {}, "validation?": "a number", "failed": "a whole number"}
+_STUDIED: Fields = {
+    **dict.fromkeys(("dataset", "model", "preset", "backend", "device", "dtype"), "text"),
+    **dict.fromkeys(("seconds?", "ms?", "epochs?", "peak_bytes?"), "a number"),
+    **dict.fromkeys(("metric?", "metric_words?", "select_words?"), "text"),
+    "values": {}, "curves": {"{}": "a list of numbers"}, "candidates": {"[]": _CANDIDATE}, "failed": "a whole number",
+    "runs": {"[]": {"test?": "a number", "seed": "a whole number"}}, "summary?": _SUMMARY, "box?": _BOX,
+}  # fmt: skip
+_COMPARED: Fields = {"first": "a whole number", "second": "a whole number", "units": "a whole number",
+                     "difference": "a number", "low?": "a number", "high?": "a number", "p?": "a number",
+                     "p_holm?": "a number"}  # fmt: skip
+_STUDY: Fields = {"rows": {"[]": _STUDIED}, "comparisons": {"[]": _COMPARED}, "seeds": {"[]": "a whole number"},
+                  "splits": {"{}": "a list"}, "each": "true or false", "runs": "a whole number",
+                  "jobs": "a whole number", "run_seconds": "a number", "command": "text",
+                  "environment": {}}  # fmt: skip
+FIELDS: dict[str, Fields] = {"train": _TRAIN, "verify": _VERIFY, "benchmark": _BENCHMARK, "growth": _BENCHMARK,
+                             "study": _STUDY}  # fmt: skip
 
 
 def read(path: Path) -> Document:
@@ -142,6 +162,8 @@ def recognise(data: Any, name: str) -> Document:
     _check(data, FIELDS[kind], name)
     if kind == "train":
         _check_curves(data, name)
+    if kind == "study":
+        _check_rows(data, name)
     for number, row in enumerate(data.get("rows", [])):
         if row.get("status") == "timed":
             _check(row, _GROWN if kind == "growth" else _TIMED, f"{name}, rows[{number}]")
@@ -157,12 +179,14 @@ def _kind(data: Any, name: str) -> Kind:
                 f"{name} is a benchmark of kind {str(data.get('kind'))[:40]!r}, which has tables and no chart; "
                 f"type: python bench/table.py {shlex.quote(name)}"
             )
+        if data.get("format") == "portgnn-study":
+            return "study"
         if "train_loss" in data:
             return "train"
         if "checks" in data:
             return "verify"
     raise ConfigError(
-        f"{name} holds neither a training run nor a verification nor a benchmark; they come from {MAKERS}"
+        f"{name} holds neither a training run nor a verification, study or benchmark; they come from {MAKERS}"
     )
 
 
@@ -210,6 +234,14 @@ def _check_curves(data: dict[str, Any], name: str) -> None:
             raise ConfigError(f"{name}: {curve.name} holds {len(values)} epochs, and train_loss {epochs}")
     if not (isinstance(data["best_epoch"], int) and 0 <= data["best_epoch"] < epochs):
         raise ConfigError(f"{name}: best_epoch is {data['best_epoch']}, and there are epochs 0 to {epochs - 1}")
+
+
+def _check_rows(data: dict[str, Any], name: str) -> None:
+    if not data["rows"]:
+        raise ConfigError(f"{name} is a study without a row")
+    for each in data["comparisons"]:
+        if not all(0 <= each[end] < len(data["rows"]) for end in ("first", "second")):
+            raise ConfigError(f"{name}: a comparison is of a row that there is not")
 
 
 def place_of(data: dict[str, Any]) -> str:
@@ -306,6 +338,8 @@ def number(value: float) -> str:
 def command(document: Document) -> str:
     """What to type to make such a document again, as far as the document tells."""
     data = document.data
+    if document.kind == "study":
+        return str(data["command"])
     if document.kind == "train":
         return _train_command(data)
     if document.kind == "verify":

@@ -21,6 +21,7 @@ LEFT_OUT = {
     "docs/graph-sets.md": 1,
     "docs/optimizers.md": 1,
     "docs/reference/testing.md": 1,
+    "docs/studies.md": 1,
     "docs/tutorial.md": 3,
     "docs/write-a-backend.md": 3,
 }
