@@ -133,7 +133,7 @@ def settle(
 
 def _one_seed(given: Any) -> int:
     """Raises ConfigError for what is no seed, or several."""
-    if isinstance(given, list | tuple | range) or getattr(given, "ndim", 0):
+    if isinstance(given, list | tuple | range) or getattr(given, "ndim", 0) > 0:
         listed = shown([plain_number(each) for each in given], 40)
         raise ConfigError(
             f"seed={listed} is several, and a run has one; to train them all: portgnn.study(…, seeds={listed})"

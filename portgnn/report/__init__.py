@@ -133,7 +133,7 @@ def _studies(documents: Sequence[Document]) -> list[Element]:
                     f"{document.name}: differences", heads, [[_tables.sortable(word) for word in row] for row in rows]
                 )
             )
-        parts.append(_tables.candidates(document.name, data))
+        parts += _tables.candidates(document.name, data)
     return parts
 
 

@@ -106,7 +106,7 @@ def study(data: dict[str, Any]) -> list[tuple[str, list[str], list[Element], lis
         rows = [row for row in data["rows"] if row["dataset"] == dataset]
         names = [study_tables.label(row, data, ("dataset",)) for row in rows]
         boxes = [
-            Box(name, *(row["box"][part] for part in BOX), study_tables.tests(row), study_tables.figure(row), slot)
+            _box(name, row, slot)
             for slot, (name, row) in enumerate(zip(names, rows, strict=True)) if row["box"]
         ]  # fmt: skip
         metrics = list(dict.fromkeys(row["metric_words"] for row in rows if row["metric_words"]))
@@ -116,6 +116,11 @@ def study(data: dict[str, Any]) -> list[tuple[str, list[str], list[Element], lis
         ]
         made.append((dataset, names, wide if boxes else [], _median_curves(rows, names)))
     return made
+
+
+def _box(name: str, row: dict[str, Any], slot: int) -> Box:
+    parts = {part: row["box"][part] for part in BOX}
+    return Box(name, **parts, points=study_tables.tests(row), note=study_tables.figure(row), slot=slot)
 
 
 def _median_curves(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> list[Element]:

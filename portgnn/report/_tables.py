@@ -61,8 +61,8 @@ def sortable(text: str) -> Cell:
         return text
 
 
-def candidates(name: str, data: dict[str, Any]) -> Element | None:
-    """The settings that competed in each row, by their validation; None where none did."""
+def candidates(name: str, data: dict[str, Any]) -> list[Element]:
+    """The settings that competed in each row, by their validation; nothing where none did."""
     rows: list[list[Cell]] = []
     for row in data["rows"]:
         for each in row["candidates"] if len(row["candidates"]) > 1 else []:
@@ -71,9 +71,10 @@ def candidates(name: str, data: dict[str, Any]) -> Element | None:
             chosen = "chosen" if each["values"] == row["values"] else failed
             rows.append([study_tables.label(row, data), said, figure(each.get("validation"), ".4f"), chosen])
     if not rows:
-        return None
+        return []
     columns = ("row", "setting", "mean of the validation", "")
-    return E("details", E("summary", f"Settings that competed: {len(rows)}"), table(f"{name}: settings", columns, rows))
+    shown = table(f"{name}: settings", columns, rows)
+    return [E("details", E("summary", f"Settings that competed: {len(rows)}"), shown)]
 
 
 def runs_table(runs: Sequence[dict[str, Any]]) -> Element:

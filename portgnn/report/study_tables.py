@@ -128,10 +128,10 @@ def notes(data: dict[str, Any], of_means: bool = False) -> list[str]:
             f"Each row's setting is the one of {many} with the best mean {' or '.join(by)}; the test decided nothing."
         )
     if data["comparisons"] and not of_means:
-        count = sum(each["p"] is not None for each in data["comparisons"])
+        tested = sum(each["p"] is not None for each in data["comparisons"])
         found.append(
-            f"p: Wilcoxon's signed-rank test of pairs with the same {_unit(data)}, two-sided; corrected for {count} "
-            f"comparison{'' if count == 1 else 's'} by Holm's method."
+            f"p: Wilcoxon's signed-rank test of pairs with the same {_unit(data)}, two-sided; corrected for {tested} "
+            f"comparison{'' if tested == 1 else 's'} by Holm's method."
         )
     failed = sum(row["failed"] for row in data["rows"])
     if failed:

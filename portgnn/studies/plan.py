@@ -99,10 +99,9 @@ class Reading:
             return selected_set(given, self.unknown, self.ignore)
         if isinstance(given, Graph):
             return targeted(selected(given, self.unknown, self.ignore), config.targets)
-        names = {"unknown": self.unknown, "ignore": self.ignore}
         if given is not None and is_graph_set(given):
-            return load_graphs(given, announce=tell, **names)
-        return load_graph(given, target=config.targets, announce=tell, **names)
+            return load_graphs(given, unknown=self.unknown, ignore=self.ignore, announce=tell)
+        return load_graph(given, unknown=self.unknown, ignore=self.ignore, target=config.targets, announce=tell)
 
 
 @dataclass(frozen=True)

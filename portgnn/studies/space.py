@@ -67,8 +67,8 @@ def _range(one: Hyperparameter, values: Any) -> Range | None:
     if isinstance(values, str) and ".." in values and one.kind in (int, float) and "," not in values:
         body = values.removesuffix(LOGARITHMIC)
         low, _, high = body.partition("..")
-        ends = one.read(low.strip()), one.read(high.strip())
-        values = Range(*(_checked(one, end) for end in ends), logarithmic=body != values)
+        ends = _checked(one, one.read(low.strip())), _checked(one, one.read(high.strip()))
+        values = Range(*ends, logarithmic=body != values)
     if not isinstance(values, Range):
         return None
     if one.kind not in (int, float):
