@@ -302,6 +302,30 @@ class Collectives(Protocol):
         """Leaves the others, when all is done."""
 
 
+RouteHandle: TypeAlias = Any
+"""Rows that go out again and again, as `Routing.route` made them: opaque to all but their maker."""
+
+
+@runtime_checkable
+class Routing(Protocol):
+    """What an adapter's `Collectives` may have beside their own verbs, for the exchanges of which a training is made.
+
+    `portgnn.distributed.routes.PlainRoutes` serves those without. Gradients are summed in a fixed order.
+    """
+
+    def route(self, rows: NDArray[np.integer], counts: Counts) -> RouteHandle:
+        """Which rows of an array go out. rows: [sum(counts[rank])], in the order in which they go.
+
+        A row may go to several processes, and to none of them twice.
+        """
+
+    def fetched(self, route: RouteHandle, x: Array) -> Array:
+        """`exchange(x[rows], counts)`, differentiable in x."""
+
+    def product(self, route: RouteHandle, own: CSR, halo: CSR, x: Array) -> Array:
+        """own @ x + halo @ fetched(route, x), differentiable in x; the rows may travel while own @ x is computed."""
+
+
 @runtime_checkable
 class Joining(Protocol):
     """What a `BackendClass` that can train in several processes has beside its own members."""

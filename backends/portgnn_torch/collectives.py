@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from portgnn.errors import BackendError
 from portgnn.protocol import Counts, Watch
+from portgnn_torch.sparse import TorchCSR
 
 
 def transports() -> tuple[str, ...]:
@@ -78,12 +83,11 @@ def _initialize(transport: str, timeout: timedelta) -> None:
 class TorchCollectives:
     """The default process group."""
 
-    compiled = False
-
     def __init__(self, transport: str, device: str, watch: Watch) -> None:
         self.transport, self.device, self.watch = transport, device, watch
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         self.restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+        self.compiled = transport == "nccl"  # whose messages are launches like others, which a CUDA graph takes
 
     def all_reduce(self, x: torch.Tensor) -> torch.Tensor:
         total = x.detach().clone()
@@ -103,9 +107,77 @@ class TorchCollectives:
             dist.all_to_all_single(out, x.contiguous(), received, sent)
         return out
 
+    def route(self, rows: NDArray[np.integer], counts: Counts) -> Route:
+        return Route(rows, list(counts[self.rank]), [row[self.rank] for row in counts])
+
+    def fetched(self, route: Route, x: torch.Tensor) -> torch.Tensor:
+        received: torch.Tensor = _Fetched.apply(x, route, self)
+        return received
+
+    def product(self, route: Route, own: TorchCSR, halo: TorchCSR, x: torch.Tensor) -> torch.Tensor:
+        total: torch.Tensor = _HaloProduct.apply(x, own, halo, route, self)
+        return total
+
+    def sending(
+        self, x: torch.Tensor, out: torch.Tensor, sent: list[int], received: list[int]
+    ) -> Callable[[], torch.Tensor]:
+        """Begins to hand rows over, and returns what waits until those of the others are in `out`.
+
+        On a GPU the rows travel on NCCL's own stream and nobody waits on the host: later work does, on the device.
+        """
+        work = dist.all_to_all_single(out, x, received, sent, async_op=True)
+
+        def wait() -> torch.Tensor:
+            with self.watch():
+                work.wait()
+            return out
+
+        return wait
+
     def close(self) -> None:
         if dist.is_initialized():
+            gc.collect()  # a CUDA graph that is still there holds the communicator
             dist.destroy_process_group()
+
+
+class Route:
+    """Rows that go out, and room for them and for what comes, made once: a CUDA graph wants the same addresses.
+
+    sent, received: how many rows go to each process, and come from each.
+    """
+
+    def __init__(self, rows: NDArray[np.integer], sent: list[int], received: list[int]) -> None:
+        self.sent, self.received = sent, received
+        self._host = torch.from_numpy(np.asarray(rows, dtype=np.int64))
+        self._rows: tuple[torch.Tensor, ...] = ()
+        self._rooms: dict[tuple[bool, int, torch.dtype], torch.Tensor] = {}
+
+    def picked(self, x: torch.Tensor) -> torch.Tensor:
+        """x's rows that go out."""
+        self._on(x.device)
+        return torch.index_select(x, 0, self._rows[0], out=self.room(x, out=True))
+
+    def room(self, like: torch.Tensor, out: bool = False) -> torch.Tensor:
+        """Where rows come in, or go out from. What is in it lasts until the next exchange by this route."""
+        key = out, like.shape[1], like.dtype
+        if key not in self._rooms or self._rooms[key].device != like.device:
+            self._rooms[key] = like.new_empty((sum(self.sent if out else self.received), like.shape[1]))
+        return self._rooms[key]
+
+    def added(self, back: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
+        """What came back for the rows that went out, added to them, one process's after the other's.
+
+        No row is there twice of one process, so that no two are added to one place at a time.
+        """
+        for rows, part in zip(self._rows[1:], back.split(self.sent), strict=True):
+            if len(part):
+                total.index_add_(0, rows, part)
+        return total
+
+    def _on(self, device: torch.device) -> None:
+        if not self._rows or self._rows[0].device != device:
+            rows = self._host.to(device)
+            self._rows = rows, *rows.split(self.sent)
 
 
 class _Exchange(torch.autograd.Function):
@@ -119,3 +191,45 @@ class _Exchange(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         return ctx.group.handed(grads[0], tuple(zip(*ctx.counts, strict=True))), None, None
+
+
+class _Fetched(torch.autograd.Function):
+    """The rows that come by a route, whose gradients go back to the rows that they were."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, route: Route, group: TorchCollectives) -> torch.Tensor:
+        ctx.route, ctx.group, ctx.height = route, group, x.shape[0]
+        out = x.new_empty((sum(route.received), x.shape[1]))
+        return group.sending(route.picked(x), out, route.sent, route.received)()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        route, grad = ctx.route, grads[0].contiguous()
+        back = ctx.group.sending(grad, route.room(grad, out=True), route.received, route.sent)()
+        return route.added(back, grad.new_zeros((ctx.height, grad.shape[1]))), None, None
+
+
+class _HaloProduct(torch.autograd.Function):
+    """Rows of own columns are multiplied while those of others are on their way; backward likewise.
+
+    The sum over a row's own columns comes first, and that over the others' is added to it.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: torch.Tensor, own: TorchCSR, halo: TorchCSR, route: Route, group: TorchCollectives
+    ) -> torch.Tensor:
+        ctx.parts = own.transposed, halo.transposed, route, group
+        picked = route.picked(x)
+        arrived = group.sending(picked, route.room(x), route.sent, route.received)
+        total = own.sums(x.to(own.values.dtype))
+        return halo.sums(arrived().to(own.values.dtype), into=total).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:
+        own, halo, route, group = ctx.parts
+        grad = grads[0].contiguous()
+        leaving = halo.product(grad)
+        arrived = group.sending(leaving, route.room(grad, out=True), route.received, route.sent)
+        total = own.product(grad)
+        return route.added(arrived(), total), None, None, None, None

@@ -35,10 +35,11 @@ def _row_sums(
     longest,
     HAS_TARGETS: tl.constexpr,
     HAS_INDICES: tl.constexpr,
+    ADDS: tl.constexpr,
     WIDE: tl.constexpr,
     DEEP: tl.constexpr,
 ):
-    """out[target] = sum over e in [start, end) of values[e] * x[indices[e]], one program a row.
+    """out[target] = sum over e in [start, end) of values[e] * x[indices[e]], one program a row; ADDS: out[target] += it.
 
     WIDE columns and DEEP stored values at a time, so that DEEP gathers are in flight together. Rows longer than
     `longest` are left to the program that adds their pieces.
@@ -66,7 +67,12 @@ def _row_sums(
         target = row
         if HAS_TARGETS:
             target = tl.load(targets + row).to(tl.int64)
-        tl.store(out + target * columns + column, total, mask=inside)
+        if ADDS:
+            if end > start:
+                total += tl.load(out + target * columns + column, mask=inside, other=0.0)
+                tl.store(out + target * columns + column, total, mask=inside)
+        else:
+            tl.store(out + target * columns + column, total, mask=inside)
 
 
 @triton.jit
@@ -180,11 +186,17 @@ class RowSums:
             self.piece_starts = self.starts[owner] + within * LONG_ROW
             self.piece_ends = torch.minimum(self.piece_starts + LONG_ROW, self.ends[owner])
 
-    def product(self, indices: torch.Tensor, values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """The matrix [rows, n] with these column indices and values, times x [n, k]."""
+    def product(
+        self, indices: torch.Tensor, values: torch.Tensor, x: torch.Tensor, into: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The matrix [rows, n] with these column indices and values, times x [n, k].
+
+        into: contiguous, [rows, k], what to add it to, in place.
+        """
         x = x.contiguous()
         columns = x.shape[1]
-        out = torch.empty((self.rows, columns), dtype=x.dtype, device=x.device)
+        out = torch.empty((self.rows, columns), dtype=x.dtype, device=x.device) if into is None else into
+        adds = into is not None
         wide = min(max(triton.next_power_of_2(columns), 1), 128)
         # On an H100: short tiles keep a big product's gathers in flight, tall ones cut a small product's longest row.
         deep = 64 if wide <= 32 else 16
@@ -195,18 +207,18 @@ class RowSums:
         if self.rows:
             _row_sums[(self.rows, blocks)](
                 self.starts, self.ends, self.starts, indices, values, x, out, columns, LONG_ROW,
-                HAS_TARGETS=False, HAS_INDICES=True, **shape,
+                HAS_TARGETS=False, HAS_INDICES=True, ADDS=adds, **shape,
             )  # fmt: skip
         if self.long is not None:
             shape = {"WIDE": wide, "DEEP": 16, "num_warps": 2}
             partial = torch.empty((len(self.piece_starts), columns), dtype=x.dtype, device=x.device)
             _row_sums[(len(self.piece_starts), blocks)](
                 self.piece_starts, self.piece_ends, self.starts, indices, values, x, partial, columns, LONG_ROW,
-                HAS_TARGETS=False, HAS_INDICES=True, **shape,
+                HAS_TARGETS=False, HAS_INDICES=True, ADDS=False, **shape,
             )  # fmt: skip
             _row_sums[(len(self.long), blocks)](
                 self.piece_starts_of_row, self.piece_ends_of_row, self.long, indices, values, partial, out, columns,
-                2**31 - 1, HAS_TARGETS=True, HAS_INDICES=False, **shape,
+                2**31 - 1, HAS_TARGETS=True, HAS_INDICES=False, ADDS=adds, **shape,
             )  # fmt: skip
         return out
 

@@ -58,16 +58,20 @@ class TorchCSR:
 
     def product(self, x: torch.Tensor) -> torch.Tensor:
         """self @ x, x [columns, k], without a gradient."""
+        return self.sums(x.to(self.values.dtype)).to(x.dtype)
+
+    def sums(self, x: torch.Tensor, into: torch.Tensor | None = None) -> torch.Tensor:
+        """The product with an x of the values' own dtype; added to `into` in place, where that is given."""
         product: torch.Tensor
-        kind, x = x.dtype, x.to(self.values.dtype)
+        if self.form is Form.KERNEL:
+            product = self.plan.product(self.indices, self.values, x, into)
+            return product
         if self.form is Form.CSR:
             product = self.plan @ x
-        elif self.form is Form.KERNEL:
-            product = self.plan.product(self.indices, self.values, x)
         else:
             messages = x.index_select(0, self.indices) * self.values.unsqueeze(1)
             product = x.new_zeros((self.shape[0], x.shape[1])).index_add_(0, self.plan, messages)
-        return product.to(kind)
+        return product if into is None else into.add_(product)
 
 
 def stored_dtype(dtype: torch.dtype) -> torch.dtype:

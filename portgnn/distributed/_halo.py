@@ -18,39 +18,30 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.distributed.partition import Partition
-from portgnn.graphs.arrays import Nodes
+from portgnn.distributed.routes import routing
+from portgnn.graphs.arrays import Nodes, canonical_csr
+from portgnn.graphs.checks import Features
 from portgnn.loaders.source import Source
 from portgnn.models.layer import Layer
 from portgnn.parts import message_passing
 from portgnn.placing.elements import Numbers, layer_edge_elements, layer_elements
-from portgnn.placing.field import computes_all, narrowed, picking, picks
+from portgnn.placing.field import Field, computes_all, narrowed, picks, receptive_field
 from portgnn.placing.operands import Fetched, Operands, on_device, placed_once
-from portgnn.protocol import CSR, Array, Backend, Collectives, Counts, EdgeHandle
-
-
-@dataclass(frozen=True, eq=False)
-class Boundary:
-    """The rows of a process's input that others need: picked: picks them, in the order in which they are sent."""
-
-    picked: CSR
-    counts: Counts
-    collectives: Collectives
-
-    def received(self, backend: Backend, rows: Array) -> Array:
-        """Hands the rows over, and returns those that come from others: the halo."""
-        return self.collectives.exchange(backend.spmm(self.picked, rows), self.counts)
+from portgnn.placing.whole import foldable, multiplied
+from portgnn.protocol import CSR, Array, Backend, Collectives, Counts, EdgeHandle, RouteHandle, Routing
 
 
 @dataclass(frozen=True, eq=False)
 class HaloMatrix:
     """A process's rows of the adjacency, as a handle for `Partitioned.matmul`.
 
-    own: columns of the process's own nodes; halo: of the rows that come from others.
+    own: columns of the process's own nodes; halo: of the rows that come from others by the route.
     """
 
     own: CSR
     halo: CSR
-    boundary: Boundary
+    route: RouteHandle
+    routing: Routing
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +52,11 @@ class HaloEdges(Fetched):
     """
 
     edges: EdgeHandle
-    boundary: Boundary
+    route: RouteHandle
+    routing: Routing
 
     def fetched(self, backend: Backend, sent: Array) -> tuple[EdgeHandle, Array]:
-        return self.edges, backend.xp.concat([sent, self.boundary.received(backend, sent)], axis=0)
+        return self.edges, backend.xp.concat([sent, self.routing.fetched(self.route, sent)], axis=0)
 
 
 class Partitioned:
@@ -77,10 +69,9 @@ class Partitioned:
         return getattr(self._backend, name)
 
     def matmul(self, a: Any, b: Array) -> Array:
-        if not isinstance(a, HaloMatrix):
-            return self._backend.matmul(a, b)
-        received = a.boundary.received(self._backend, b)
-        return self._backend.spmm(a.own, b) + self._backend.spmm(a.halo, received)
+        if isinstance(a, HaloMatrix):
+            return a.routing.product(a.route, a.own, a.halo, b)
+        return self._backend.matmul(a, b)
 
 
 def partitioned(backend: Backend) -> Backend:
@@ -105,29 +96,141 @@ def place_part(
         top = everything[partition.owner_of(everything) == rank]
     elif not len(mine):  # a matrix needs a row, and this one is not counted
         top = partition.first(collectives.size)[[rank]]
-    levels: list[Nodes] = [top]
-    placed: list[_Layer | None] = []
-    last: _Layer | None = None
-    for layer in reversed(source.layers):
-        if layer.along == "nothing":
-            levels.insert(0, levels[0])
-            placed.insert(0, None)
-            continue
-        last = _layer(backend, source, partition, collectives, levels[0], last, layer)
-        levels.insert(0, last.below)
-        placed.insert(0, last)
-    nothing: tuple[Numbers | None, ...] = (None,) * len(source.layers)
-    features, numbers = source.features(levels[0])
+    part = _Part(backend, source, partition, collectives, top)
+    layers = source.layers
+    count = 0 if source.config.adjacency == "dense" else foldable(layers, training)
+    part.descend(layers[count:])
+    features, numbers, taken = part.folded(count)
+    if taken < count:
+        part.descend(layers[taken:count])
+        features, numbers = part.multiplied(taken)
+    levels, placed = part.all_levels(taken)
+    nothing: tuple[Numbers | None, ...] = (None,) * len(layers)
     return on_device(
         backend,
         features,
         numbers,
         tuple(None if each is None else each.matrix for each in placed),
-        picks(levels, [layer.keeps for layer in source.layers]),
-        layer_elements(source.layers, levels, source.sparse_features) if training else nothing,
+        picks(levels, [layer.keeps for layer in layers]),
+        layer_elements(layers, levels, source.sparse_features) if training else nothing,
         _edge_elements(source, placed) if training else nothing,
         source.task.targets(mine, np.searchsorted(top, mine), len(top), among=nodes),
     )
+
+
+class _Part:
+    """A process's levels and matrices, found from the output down.
+
+    A product with the features that is constant is taken here, once, as one process takes it. The rows of others that
+    it reads are read from the source, not asked of them, and no layer above asks for them again.
+    """
+
+    def __init__(
+        self, backend: Backend, source: Source, partition: Partition, collectives: Collectives, top: Nodes
+    ) -> None:
+        self._backend, self._source, self._partition, self._collectives = backend, source, partition, collectives
+        self._routing = routing(backend, collectives)
+        self._levels: list[Nodes] = [top]
+        self._placed: list[_Layer | None] = []
+        self._last: _Layer | None = None
+
+    def descend(self, layers: Sequence[Layer]) -> None:
+        """Places the matrices of these layers, which lie below those that are placed."""
+        for layer in reversed(layers):
+            below, placed = self._levels[0], None
+            if layer.along != "nothing":
+                placed = self._last = self._layer(below, self._last, layer)
+                below = placed.below
+            self._levels.insert(0, below)
+            self._placed.insert(0, placed)
+
+    def folded(self, count: int) -> tuple[Features, Numbers | None, int]:
+        """The features of the lowest level times A of so many layers, or of fewer where all processes together have
+        less to multiply with then; their element numbers, and how many A are in them.
+        """
+        if not count or not self._source.sparse_features:
+            return *self.multiplied(count), count
+        field = self._field(count)
+        features, numbers = self._source.features(field.levels[0])
+        found, taken = multiplied(features, _present(field), self._sum)
+        return found, None if taken else numbers, taken
+
+    def multiplied(self, count: int) -> tuple[Features, Numbers | None]:
+        """The features of the lowest level times A of so many layers."""
+        if not count:
+            return self._source.features(self._levels[0])
+        field = self._field(count)
+        if not self._source.sparse_features:
+            return self._source.product(_present(field), field.levels[0], self._backend.dtype), None
+        product: Any = self._source.features(field.levels[0])[0]
+        for block in _present(field):
+            product = canonical_csr(block @ product)
+        return product, None
+
+    def all_levels(self, folded: int) -> tuple[list[Nodes], list[_Layer | None]]:
+        """The levels and the matrices of all layers, of which the first ones have none any more."""
+        return [self._levels[0]] * folded + self._levels, [None] * folded + self._placed
+
+    def _field(self, count: int) -> Field:
+        layers = self._source.layers[:count]
+        return receptive_field(lambda nodes, _: self._source.rows(nodes), self._levels[0], layers)
+
+    def _sum(self, number: int) -> float:
+        total = self._collectives.all_reduce(self._backend.asarray(np.array([float(number)])))
+        return float(self._backend.to_numpy(total)[0])
+
+    def _layer(self, above: Nodes, last: _Layer | None, layer: Layer) -> _Layer:
+        backend, partition, collectives = self._backend, self._partition, self._collectives
+        block, columns = narrowed(self._source.rows(above))
+        one_by_one = layer.along == "edges"
+        if last is not None and (last.block is not None) != one_by_one:
+            last = None  # it has another form
+        if collectives.size == 1:
+            if last is not None and np.array_equal(last.above, above):
+                return _Layer(last.matrix, above, columns, columns[:0], last.block)
+            placed = placed_once(backend, (layer,), (block,))[0]
+            return _Layer(placed, above, columns, columns[:0], block if one_by_one else None)
+        owner = partition.owner_of(columns)
+        is_own = owner == collectives.rank
+        remote, boundary, counts = self._asked(columns[~is_own])
+        below = np.union1d(columns[is_own], boundary)
+        route = self._routing.route(np.searchsorted(below, boundary), counts)
+        joined = _joined(block, columns, is_own, below, remote)
+        same = last is not None and all(
+            np.array_equal(*pair) for pair in ((last.above, above), (last.below, below), (last.remote, remote))
+        )  # a device then holds them once
+        if one_by_one:
+            edges = last.matrix.edges if last is not None and same else message_passing(backend).edges(joined)
+            return _Layer(HaloEdges(edges, route, self._routing), above, below, remote, joined)
+        if last is not None and same:
+            matrices = last.matrix.own, last.matrix.halo
+        else:
+            own, halo = _halves(joined, len(below))
+            matrices = backend.csr(own), backend.csr(halo)
+        return _Layer(HaloMatrix(*matrices, route, self._routing), above, below, remote)
+
+    def _asked(self, needed: Nodes) -> tuple[Nodes, Nodes, Counts]:
+        """All processes tell each other which nodes of theirs they need.
+
+        Returned are the nodes that come to this one, in order of arrival; those that go out, in order of departure;
+        and how many go between any two.
+        """
+        backend, partition, collectives = self._backend, self._partition, self._collectives
+        rank, size = collectives.rank, collectives.size
+        # One row at least between any two: a process that sent nothing would miss its place in the backward pass.
+        remote = np.union1d(needed, partition.first(size)[np.delete(np.arange(size), rank)])
+        owner = partition.owner_of(remote)
+        remote = remote[np.argsort(owner, kind="stable")]
+        requests = np.zeros((size, size), dtype=np.int32)
+        requests[rank] = np.bincount(owner, minlength=size)
+        requests = backend.to_numpy(collectives.all_reduce(backend.asarray(requests)))
+        asking = backend.asarray(remote.astype(np.int32)[:, None])
+        wanted = backend.to_numpy(collectives.exchange(asking, _counts(requests)))
+        return remote, wanted.ravel().astype(np.int64), _counts(requests.T)
+
+
+def _present(field: Field) -> list[sp.csr_array]:
+    return [block for block in field.blocks if block is not None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,56 +254,6 @@ def _edge_elements(source: Source, placed: Sequence[_Layer | None]) -> tuple[Num
     sources = [none if each is None else np.concatenate([each.below, each.remote]) for each in placed]
     blocks = [None if each is None else each.block for each in placed]
     return layer_edge_elements(source.layers, targets, sources, blocks, source.graph.num_nodes)
-
-
-def _layer(
-    backend: Backend,
-    source: Source,
-    partition: Partition,
-    collectives: Collectives,
-    above: Nodes,
-    last: _Layer | None,
-    layer: Layer,
-) -> _Layer:
-    block, columns = narrowed(source.rows(above))
-    one_by_one = layer.along == "edges"
-    if last is not None and (last.block is not None) != one_by_one:
-        last = None  # it has another form
-    if collectives.size == 1:
-        if last is not None and np.array_equal(last.above, above):
-            return _Layer(last.matrix, above, columns, columns[:0], last.block)
-        placed = placed_once(backend, (layer,), (block,))[0]
-        return _Layer(placed, above, columns, columns[:0], block if one_by_one else None)
-    rank, size = collectives.rank, collectives.size
-    owner = partition.owner_of(columns)
-    # One row at least between any two: a process that sent nothing would miss its place in the backward pass.
-    others = np.delete(np.arange(size), rank)
-    remote = np.union1d(columns[owner != rank], partition.first(size)[others])
-    owner_of_remote = partition.owner_of(remote)
-    remote = remote[np.argsort(owner_of_remote, kind="stable")]
-    asked = np.bincount(owner_of_remote, minlength=size)
-    requests = np.zeros((size, size), dtype=np.int32)
-    requests[rank] = asked
-    requests = backend.to_numpy(collectives.all_reduce(backend.asarray(requests)))
-    asking = backend.asarray(remote.astype(np.int32)[:, None])
-    wanted = backend.to_numpy(collectives.exchange(asking, _counts(requests)))
-    boundary = wanted.ravel().astype(np.int64)
-    below = np.union1d(columns[owner == rank], boundary)
-    handed = picking(np.searchsorted(below, boundary), len(below))
-    exchanged = Boundary(backend.csr(handed), _counts(requests.T), collectives)
-    joined = _joined(block, columns, owner == rank, below, remote)
-    same = last is not None and all(
-        np.array_equal(*pair) for pair in ((last.above, above), (last.below, below), (last.remote, remote))
-    )  # a device then holds them once
-    if one_by_one:
-        edges = last.matrix.edges if last is not None and same else message_passing(backend).edges(joined)
-        return _Layer(HaloEdges(edges, exchanged), above, below, remote, joined)
-    if last is not None and same:
-        matrices = last.matrix.own, last.matrix.halo
-    else:
-        own, halo = _halves(joined, len(below))
-        matrices = backend.csr(own), backend.csr(halo)
-    return _Layer(HaloMatrix(*matrices, exchanged), above, below, remote)
 
 
 def _joined(

@@ -106,7 +106,13 @@ class Distributed:
         step = validated(make_step(backend, self.problem, loss, self._summed), measure)
         step = scheduled(backend, self.problem.config, step)
         if collectives.compiled:
-            return backend.compile(step)
+            run = backend.compile(step)
+
+            def watched(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
+                with self._watch():  # a compiled step's messages are seen by nobody else
+                    return run(state, keys)
+
+            return watched
 
         def fetch(metrics: list[tuple[Array, ...]]) -> NDArray[np.float64]:
             return np.array([[float(backend.to_numpy(value)) for value in row] for row in metrics], dtype=np.float64)

@@ -29,11 +29,12 @@ class Watch:
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        self._since = time.monotonic()
+        is_inside_another, self._since = self._since is not None, time.monotonic()
         try:
             yield
         finally:
-            self._since = None
+            # A wait inside another has shown that the others are alive: the outer one's time begins anew.
+            self._since = time.monotonic() if is_inside_another else None
 
     def lost(self, reason: str) -> str:
         """What to tell the user. reason: the transport's own words, or how long it was waited."""

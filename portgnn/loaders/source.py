@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +23,7 @@ from portgnn.placing.edges import Ends, Looped, Sums, edge_weights
 from portgnn.placing.elements import stored_elements
 from portgnn.placing.field import ranked
 from portgnn.placing.prepared import Prepared
+from portgnn.placing.whole import COLUMNS, dense_product
 from portgnn.presets import Config
 from portgnn.training.engine import Described
 
@@ -77,6 +79,21 @@ class Source(ABC):
 
         The numbers, for dropout, are None where the rows are dense.
         """
+
+    def product(self, blocks: Sequence[sp.csr_array], nodes: Nodes, dtype: str) -> NDArray[Any]:
+        """The first block times the nodes' dense features, the second times that, and so on; summed in float64.
+
+        dtype: of the backend that it is for.
+        """
+        features, _ = self.features(nodes)
+        product = np.empty((blocks[-1].shape[0], features.shape[1]), "float64" if dtype == "float64" else "float32")
+        for start in range(0, features.shape[1], COLUMNS):
+            columns = slice(start, start + COLUMNS)
+            part: Any = np.asarray(features[:, columns], dtype=np.float64)
+            for block in blocks:
+                part = block @ part
+            product[:, columns] = part
+        return product
 
     def rows(self, nodes: Nodes) -> sp.csr_array:
         """The nodes' rows of the edges' weights, float64 [len(nodes), n]."""
@@ -149,6 +166,9 @@ class InMemory(Source):
 
     def weighted(self, nodes: Nodes, rows: Nodes, at: Nodes) -> tuple[Nodes, NDArray[np.float64]]:
         return self._indices[at].astype(np.int64), self._data[at]
+
+    def product(self, blocks: Sequence[sp.csr_array], nodes: Nodes, dtype: str) -> NDArray[Any]:
+        return dense_product(blocks, self.prepared, nodes, dtype)
 
     def features(self, nodes: Nodes) -> tuple[Features, NDArray[np.uint32] | None]:
         features: Any = self.prepared.features

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,8 @@ from portgnn.placing.prepared import Prepared
 from portgnn.protocol import Backend
 from portgnn.tasks import Targets
 
-_COLUMNS = 8
+COLUMNS = 8
+"""Of dense features that are multiplied together, in float64."""
 
 
 def place(
@@ -98,16 +99,29 @@ def _features(
             ends = features.indptr
             numbers = stored_elements(ends[:-1][field.levels[0]], ends[1:][field.levels[0]]).astype(np.uint32)
         features = features[field.levels[0]]
+    found, taken = multiplied(features, blocks)
+    return found, None if taken else numbers, taken  # the numbers are those of the features, not of a product
+
+
+def multiplied(
+    features: Any, blocks: Sequence[sp.csr_array], of_all: Callable[[int], float] = float
+) -> tuple[Features, int]:
+    """Sparse features times as many of the blocks, the first ones, as leave the fewest stored values to multiply with
+    in a step; and how many these are.
+
+    of_all: the sum of a number over all processes that decide this together.
+    """
     found, taken, product = features, 0, features
-    left = features.nnz + sum(block.nnz for block in blocks) if blocks else 0
+    left = of_all(features.nnz + sum(block.nnz for block in blocks)) if blocks else 0.0
     for number, block in enumerate(blocks, start=1):
         product = canonical_csr(block @ product)
-        cost = product.nnz + sum(later.nnz for later in blocks[number:])
-        if product.nnz > left:
+        size = of_all(product.nnz)
+        if size > left:
             break  # and further ones have more
+        cost = size + of_all(sum(later.nnz for later in blocks[number:]))
         if cost <= left:
             found, taken, left = product, number, cost
-    return found, None if taken else numbers, taken  # the numbers are those of the features, not of a product
+    return found, taken
 
 
 def _targets(prepared: Prepared, nodes: Nodes | None, rows: Nodes) -> Targets:
@@ -131,8 +145,8 @@ def dense_product(blocks: Sequence[sp.csr_array], prepared: Prepared, rows: Node
         raw, scale, moments = prepared.features, None, None
     scale = None if scale is None else scale[rows, None]
     product = np.empty((blocks[-1].shape[0], raw.shape[1]), dtype=np.float64 if dtype == "float64" else np.float32)
-    for start in range(0, raw.shape[1], _COLUMNS):
-        columns = slice(start, start + _COLUMNS)
+    for start in range(0, raw.shape[1], COLUMNS):
+        columns = slice(start, start + COLUMNS)
         part: Any = raw[rows, columns].astype(np.float64)
         if moments is not None:
             part = moments.applied(part, columns)

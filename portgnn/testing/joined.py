@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.distributed.loop import Distributed
 from portgnn.distributed.partition import Partition
+from portgnn.distributed.routes import routing
 from portgnn.distributed.watch import Watch
 from portgnn.loaders.source import InMemory
 from portgnn.protocol import Backend, Collectives
@@ -94,6 +96,7 @@ class Tried:
         self._sums()
         for name, counts in ROWS.items():
             self._rows(name, counts)
+        self._routes()
         try:
             self._training()
         # With wrong collectives a training may end in any way, and the trials before it say more.
@@ -138,6 +141,47 @@ class Tried:
         (_, rows), grads = self._backend.value_and_grad(loss)({"x": everybodys[rank][0]})
         self.found[f"exchange, {name}"] = _error(self._host(rows), came)
         self.found[f"gradient of exchange, {name}"] = _error(self._host(grads["x"]), back)
+
+    def _routes(self) -> None:
+        """Rows that a product reads of the other process, and the gradients that go back to them, twice by one route.
+
+        The adapter's own way where it has one. A row goes to both, another to none, and they go in no order.
+        """
+        rank, size, routes = self._group.rank, self._group.size, routing(self._backend, self._group)
+        counts = ((2, 3), (1, 2))
+        picked = [np.array([0, 3, 4, 0, 1]), np.array([2, 4, 0])]
+        route = routes.route(picked[rank], counts)
+        starts = [np.concatenate([[0], np.cumsum(row)]) for row in counts]
+        for turn in ("", " again"):
+            everybodys = [self._held((5, COLUMNS)) for _ in range(size)]
+            weights = [self._held((4, COLUMNS)) for _ in range(size)]
+            matrices = [
+                [sp.csr_array(self._drawn.integers(-2, 3, (4, width)).astype(np.float64)) for width in (5, came)]
+                for came in np.sum(counts, axis=0)
+            ]
+            came, back = [], np.zeros((5, COLUMNS))
+            for p in range(size):
+                came.append(everybodys[p][1][picked[p][starts[p][rank] : starts[p][rank + 1]]])
+                going = slice(*starts[rank][p : p + 2])
+                arrived = slice(*np.concatenate([[0], np.cumsum([row[p] for row in counts])])[rank : rank + 2])
+                np.add.at(back, picked[rank][going], (matrices[p][1].T @ weights[p][1])[arrived])
+            own, halo = (matrix.toarray() for matrix in matrices[rank])
+            total, back = own @ everybodys[rank][1] + halo @ np.concatenate(came), back + own.T @ weights[rank][1]
+            handles = [self._backend.csr(matrix) for matrix in matrices[rank]]
+            joined, fetched = (
+                lambda x, handles=handles: routes.product(route, *handles, x),
+                lambda x, handles=handles: self._backend.spmm(handles[0], x)
+                + self._backend.spmm(handles[1], routes.fetched(route, x)),
+            )
+            for name, made in (("product", joined), ("fetched", fetched)):
+
+                def loss(params: Any, made: Any = made, weight: Any = weights[rank][0]) -> tuple[Any, Any]:
+                    rows = made(params["x"])
+                    return self._backend.xp.sum(rows * weight), rows
+
+                (_, rows), grads = self._backend.value_and_grad(loss)({"x": everybodys[rank][0]})
+                self.found[f"{name} by a route{turn}"] = _error(self._host(rows), total)
+                self.found[f"gradient of {name} by a route{turn}"] = _error(self._host(grads["x"]), back)
 
     def _training(self) -> None:
         """Losses of some epochs beside those of the independent statement of the recipe."""

@@ -19,6 +19,7 @@ from portgnn import get_backend, load_graph
 from portgnn.distributed.loop import Distributed
 from portgnn.distributed.partition import Partition
 from portgnn.distributed.watch import Watch
+from portgnn.graphs.split import split
 from portgnn.loaders.source import InMemory
 from portgnn.placing.prepared import Prepared
 from portgnn.presets import preset
@@ -39,12 +40,14 @@ def trained(recipe: str, options: dict[str, Any]) -> dict[str, Any]:
     source = InMemory(Prepared.of(graph, preset(recipe, **{"epochs": 25, **options})))
     engine = Distributed(get_backend(name, device="cpu", dtype=dtype), source, collectives, watch, partition)
     done = fit(engine, 3)
+    parts = [engine._place(split(graph, name).nodes, training=name == "train") for name in ("train", "val")]
     assert graph.test is not None
     return {
         "train_loss": done.history.train_loss,
         "val_loss": done.history.val_loss,
         "val_accuracy": done.history.val_accuracy,
         "accuracy": engine.scores(done.params, graph.test)["accuracy"],
+        "multiplied": [[matrix is None for matrix in part.adjacency] for part in parts],
         "params": {key: value.tolist() for key, value in done.params.items()},
     }
 

@@ -20,8 +20,10 @@ from portgnn.checkpoints.runs import load_run
 from portgnn.distributed.partition import Partition
 from portgnn.distributed.watch import Watch
 from portgnn.errors import ConfigError
+from portgnn.graphs.split import split
 from portgnn.loaders.source import InMemory, even_bounds
 from portgnn.placing.prepared import Prepared
+from portgnn.placing.whole import place
 from portgnn.presets import Config, preset
 from portgnn.training import WholeGraph, fit
 
@@ -91,6 +93,9 @@ def test_rules_and_other_networks_compute_the_same(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(OWN_NETWORK)  # where a network of one's own is looked for
     recipes: list[tuple[str, dict[str, Any]]] = [
         ("kipf", {"normalize_features": "standardize"}),
+        ("pyg", {"features": "dense"}),
+        ("sgc-wu", {"hops": 3, "features": "dense", "epochs": 5}),
+        ("sgc-wu", {"epochs": 5}),
         ("gat-velickovic", {"heads": 3, "epochs": 5}),
         ("gcn2-chen", {"layers": 5, "epochs": 5}),
         ("pyg", {"model": "mynet:MyNet", "mix": 0.3, "epochs": 5}),
@@ -125,6 +130,10 @@ def _compare(found: tuple[dict[str, Any], ...], backend: str, dtype: str, recipe
     for name in ("train_loss", "val_loss"):
         np.testing.assert_allclose(found[0][name], getattr(expected.history, name), rtol=tolerance)
     np.testing.assert_allclose(found[0]["val_accuracy"], expected.history.val_accuracy, atol=0.0021)
+    for name, multiplied in zip(("train", "val"), found[0]["multiplied"], strict=True):
+        nodes, on = split(prepared.graph, name).nodes, get_backend(backend, device="cpu", dtype=dtype)
+        operands = place(on, prepared, nodes, training=name == "train")
+        assert multiplied == [matrix is None for matrix in operands.adjacency]
     for other in found[1:]:  # replicas are equal bit for bit
         assert other == found[0]
     assert 0.05 < found[0]["accuracy"] <= 1.0
