@@ -39,9 +39,9 @@ def _row_sums(
     WIDE: tl.constexpr,
     DEEP: tl.constexpr,
 ):
-    """out[target] = sum over e in [start, end) of values[e] * x[indices[e]], one program a row; ADDS: out[target] += it.
+    """out[target] = sum over e in [start, end) of values[e] * x[indices[e]], one program a row.
 
-    WIDE columns and DEEP stored values at a time, so that DEEP gathers are in flight together. Rows longer than
+    ADDS: out[target] += that. WIDE columns and DEEP stored values at a time, so that DEEP gathers are in flight together. Rows longer than
     `longest` are left to the program that adds their pieces.
     """
     row = tl.program_id(0).to(tl.int64)

@@ -126,10 +126,11 @@ class Process:
         }  # fmt: skip
 
 
-def child(graph: Graph, case: str, rank: int, world: int, port: int, arguments: argparse.Namespace, shared: Any) -> None:
+def child(
+    graph: Graph, case: str, rank: int, world: int, port: int, arguments: argparse.Namespace, shared: Any
+) -> None:
     """turns: how many are timed one after the other; turn: which of them this process's case is."""
     barrier, turn, turns, out = shared
-    sys.stdout = open(os.devnull, "w") if rank else sys.stdout
     os.environ.update(
         RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world), LOCAL_WORLD_SIZE=str(world),
         MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), OMP_NUM_THREADS="2",

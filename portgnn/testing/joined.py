@@ -170,8 +170,9 @@ class Tried:
             handles = [self._backend.csr(matrix) for matrix in matrices[rank]]
             joined, fetched = (
                 lambda x, handles=handles: routes.product(route, *handles, x),
-                lambda x, handles=handles: self._backend.spmm(handles[0], x)
-                + self._backend.spmm(handles[1], routes.fetched(route, x)),
+                lambda x, handles=handles: (
+                    self._backend.spmm(handles[0], x) + self._backend.spmm(handles[1], routes.fetched(route, x))
+                ),
             )
             for name, made in (("product", joined), ("fetched", fetched)):
 
