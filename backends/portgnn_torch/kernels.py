@@ -41,8 +41,8 @@ def _row_sums(
 ):
     """out[target] = sum over e in [start, end) of values[e] * x[indices[e]], one program a row.
 
-    ADDS: out[target] += that. WIDE columns and DEEP stored values at a time, so that DEEP gathers are in flight together. Rows longer than
-    `longest` are left to the program that adds their pieces.
+    ADDS: out[target] += that. WIDE columns and DEEP stored values at a time, so that DEEP gathers are in flight
+    together. Rows longer than `longest` are left to the program that adds their pieces.
     """
     row = tl.program_id(0).to(tl.int64)
     start = tl.load(starts + row)
