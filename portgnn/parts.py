@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -285,7 +285,21 @@ class PlainEdges:
 
 def message_passing(backend: Backend) -> MessagePassing:
     """The backend itself where it computes along edges, else `PlainEdges` on it."""
-    return backend if isinstance(backend, MessagePassing) else PlainEdges(backend)
+    return cast(MessagePassing, backend) if provides(backend, MessagePassing) else PlainEdges(backend)
+
+
+def provides(thing: Any, protocol: Any) -> bool:
+    """Whether it has all members of one of `portgnn.protocol`'s protocols, by whatever way.
+
+    `isinstance` does not do: from Python 3.12 on it looks past `__getattr__`, and so past what those who stand before a
+    backend hand on.
+    """
+    return all(hasattr(thing, name) for name in _members(protocol))
+
+
+@lru_cache
+def _members(protocol: Any) -> tuple[str, ...]:
+    return tuple(name for name in vars(protocol) if not name.startswith("_"))
 
 
 def _ones(indices: NDArray[Any], indptr: NDArray[Any], width: int) -> sp.csr_array:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from portgnn.parts import provides
 from portgnn.placing.field import picking
 from portgnn.protocol import CSR, Array, Backend, Collectives, Counts, Routing
 
@@ -43,4 +44,4 @@ class PlainRoutes:
 
 def routing(backend: Backend, collectives: Collectives) -> Routing:
     """The collectives themselves where they know routes, else `PlainRoutes` over them."""
-    return collectives if isinstance(collectives, Routing) else PlainRoutes(backend, collectives)
+    return cast(Routing, collectives) if provides(collectives, Routing) else PlainRoutes(backend, collectives)

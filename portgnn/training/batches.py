@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from portgnn.parts import plain_batches
+from portgnn.parts import plain_batches, provides
 from portgnn.protocol import Array, Backend, Batching, BatchStep, State
 from portgnn.training.engine import Problem
 from portgnn.training.schedules import in_float32, schedule_of
@@ -109,4 +109,6 @@ def _updating(backend: Backend, problem: Problem) -> BatchStep:
 
 def compiled(backend: Backend, step: BatchStep) -> BatchStep:
     """The step, made fast where the backend has a way to."""
-    return backend.compile_batches(step) if isinstance(backend, Batching) else plain_batches(backend, step)
+    return (
+        cast(Batching, backend).compile_batches(step) if provides(backend, Batching) else plain_batches(backend, step)
+    )

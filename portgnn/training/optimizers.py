@@ -7,11 +7,11 @@ rate is a Python number or, under a schedule, a 0-d array out of the state.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from portgnn.parts import Adam
+from portgnn.parts import Adam, provides
 from portgnn.presets import Config
 from portgnn.protocol import Backend, Optimizer, Params, State, Widening
 from portgnn.training.schedules import Schedule, in_float32, schedule_of
@@ -180,7 +180,7 @@ def _at_rate(backend: Backend, config: Config, decays: Mapping[str, float], rate
         "rmsprop": lambda: RmsProp(backend, rate, config.rho, config.eps, config.momentum, decays),
     }
     inner = kinds[config.optimizer]()
-    return backend.widened(inner) if isinstance(backend, Widening) else inner
+    return cast(Widening, backend).widened(inner) if provides(backend, Widening) else inner
 
 
 def _wide(backend: Backend, grads: Params) -> Params:

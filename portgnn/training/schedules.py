@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from portgnn.parts import provides
 from portgnn.presets import Config
 from portgnn.protocol import Array, Backend, State, Widening
 
@@ -120,7 +121,7 @@ def in_float32(backend: Backend, host: NDArray[np.float64]) -> Any:
 
     Three numbers of 8 bits add up to one of 24: the door makes every float the backend's own.
     """
-    if backend.dtype != "bfloat16" or not isinstance(backend, Widening):
+    if backend.dtype != "bfloat16" or not provides(backend, Widening):
         return backend.asarray(host)
     xp, rest, total = backend.xp, host.astype(np.float32), None
     for _ in range(3):

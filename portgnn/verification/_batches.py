@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from portgnn.loaders.cluster import Clusters
 from portgnn.loaders.engine import Sampled
 from portgnn.loaders.inference import Inference
 from portgnn.loaders.source import InMemory
-from portgnn.parts import plain_batches
+from portgnn.parts import plain_batches, provides
 from portgnn.protocol import Backend, Batching
 from portgnn.random import dropout_keys
 from portgnn.training import VALIDATED, initial_state
@@ -87,7 +87,8 @@ def compiled_step(backend: Backend, recipe: Recipe) -> Measured:
             x = backend.matmul(matrix, x)
         return x
 
-    compiled = backend.compile_batches(step) if isinstance(backend, Batching) else plain_batches(backend, step)
+    own = provides(backend, Batching)
+    compiled = cast(Batching, backend).compile_batches(step) if own else plain_batches(backend, step)
     weight = np.random.default_rng(recipe.seed).standard_normal((recipe.width, recipe.classes))
     state = {"w": backend.asarray(weight), "total": backend.asarray(np.zeros(()))}
     weight = backend.to_numpy(state["w"]).astype(np.float64)
