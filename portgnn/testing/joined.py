@@ -167,17 +167,17 @@ class Tried:
                 np.add.at(back, picked[rank][going], (matrices[p][1].T @ weights[p][1])[arrived])
             own, halo = (matrix.toarray() for matrix in matrices[rank])
             total, back = own @ everybodys[rank][1] + halo @ np.concatenate(came), back + own.T @ weights[rank][1]
-            handles = [self._backend.csr(matrix) for matrix in matrices[rank]]
-            joined, fetched = (
-                lambda x, handles=handles: routes.product(route, *handles, x),
-                lambda x, handles=handles: (
-                    self._backend.spmm(handles[0], x) + self._backend.spmm(handles[1], routes.fetched(route, x))
-                ),
-            )
-            for name, made in (("product", joined), ("fetched", fetched)):
+            first, second = (self._backend.csr(matrix) for matrix in matrices[rank])
+            for name in ("product", "fetched"):
 
-                def loss(params: Any, made: Any = made, weight: Any = weights[rank][0]) -> tuple[Any, Any]:
-                    rows = made(params["x"])
+                def loss(
+                    params: Any, name: str = name, a: Any = first, b: Any = second, weight: Any = weights[rank][0]
+                ) -> tuple[Any, Any]:
+                    x, spmm = params["x"], self._backend.spmm
+                    if name == "product":
+                        rows = routes.product(route, a, b, x)
+                    else:
+                        rows = spmm(a, x) + spmm(b, routes.fetched(route, x))
                     return self._backend.xp.sum(rows * weight), rows
 
                 (_, rows), grads = self._backend.value_and_grad(loss)({"x": everybodys[rank][0]})
