@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
+from torch.utils.weak import WeakIdKeyDictionary
 
 from portgnn.parts import MasterWeights, checked_loss, plain_loop
 from portgnn.protocol import Capabilities, Key, LossFn, Optimizer, Params, Run, Step, Watch
@@ -58,6 +59,7 @@ class TorchBackend:
             best_form(self._device, stored_dtype(self._float)) if csr is None else (Form.CSR if csr else Form.EDGES)
         )
         self._counters: dict[int, Any] = {}
+        self._firsts: Any = WeakIdKeyDictionary()
         self.capabilities = Capabilities(
             lazy=not self._on_host,
             deterministic=self._on_host or self._form is Form.KERNEL,
@@ -197,7 +199,20 @@ class TorchBackend:
             assert x.transposed is not None
             flipped = dropped(x.transposed.values, rate, key, x.transposed.index)
             return x.with_values(dropped(x.values, rate, key, x.index), flipped)
+        if index is not None and index.dim() == 2 and index.shape[1] > 1:
+            index = self._first_numbers(index)
         return Dropout.apply(x, rate, key, index)
+
+    def _first_numbers(self, index: torch.Tensor) -> torch.Tensor:
+        """The numbers of each row's first element, [rows, 1], where those of the others follow; else all of them.
+
+        Looked at once, outside of a recording: a kernel that reads a number for each element moves half as much again.
+        """
+        if index not in self._firsts and not torch.cuda.is_current_stream_capturing():
+            follow = index[:, :1] + torch.arange(index.shape[1], dtype=torch.int32, device=index.device)
+            self._firsts[index] = index[:, :1].contiguous() if torch.equal(index, follow) else None
+        first = self._firsts.get(index)
+        return index if first is None else first
 
     def _mask(self, key: Key, index: int | torch.Tensor, rate: float) -> torch.Tensor:
         scale = 1.0 / (1.0 - rate)

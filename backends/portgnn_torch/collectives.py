@@ -6,6 +6,7 @@ import gc
 import os
 from collections.abc import Callable
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from portgnn.errors import BackendError
 from portgnn.protocol import Counts, Watch
-from portgnn_torch.sparse import TorchCSR
+from portgnn_torch.sparse import Form, TorchCSR, best_form
 
 
 def transports() -> tuple[str, ...]:
@@ -155,7 +156,12 @@ class Route:
     def picked(self, x: torch.Tensor) -> torch.Tensor:
         """x's rows that go out."""
         self._on(x.device)
-        return torch.index_select(x, 0, self._rows[0], out=self.room(x, out=True))
+        room = self.room(x, out=True)
+        if _has_kernels(x):
+            from portgnn_torch.kernels import picked_rows
+
+            return picked_rows(x.contiguous(), self._rows[0], room)
+        return torch.index_select(x, 0, self._rows[0], out=room)
 
     def room(self, like: torch.Tensor, out: bool = False) -> torch.Tensor:
         """Where rows come in, or go out from. What is in it lasts until the next exchange by this route."""
@@ -170,7 +176,11 @@ class Route:
         No row is there twice of one process, so that no two are added to one place at a time.
         """
         for rows, part in zip(self._rows[1:], back.split(self.sent), strict=True):
-            if len(part):
+            if _has_kernels(total):
+                from portgnn_torch.kernels import add_rows
+
+                add_rows(total, rows, part)
+            elif len(part):
                 total.index_add_(0, rows, part)
         return total
 
@@ -178,6 +188,16 @@ class Route:
         if not self._rows or self._rows[0].device != device:
             rows = self._host.to(device)
             self._rows = rows, *rows.split(self.sent)
+
+
+def _has_kernels(x: torch.Tensor) -> bool:
+    """Whether rows of x are moved by kernels of our own: torch's take several times as long for some widths."""
+    return x.is_cuda and _best_form(x.device) is Form.KERNEL
+
+
+@lru_cache
+def _best_form(device: torch.device) -> Form:
+    return best_form(device, torch.float32)
 
 
 class _Exchange(torch.autograd.Function):
@@ -223,13 +243,13 @@ class _HaloProduct(torch.autograd.Function):
         picked = route.picked(x)
         arrived = group.sending(picked, route.room(x), route.sent, route.received)
         total = own.sums(x.to(own.values.dtype))
-        return halo.sums(arrived().to(own.values.dtype), into=total).to(x.dtype)
+        return halo.short_sums(arrived().to(own.values.dtype), into=total).to(x.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:
         own, halo, route, group = ctx.parts
         grad = grads[0].contiguous()
-        leaving = halo.product(grad)
+        leaving = halo.short_sums(grad.to(halo.values.dtype)).to(grad.dtype)
         arrived = group.sending(leaving, route.room(grad, out=True), route.received, route.sent)
         total = own.product(grad)
         return route.added(arrived(), total), None, None, None, None

@@ -17,6 +17,9 @@ from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold
 LONG_ROW = 1024
 """Rows with more stored values are cut into pieces of this many, which separate programs add up."""
 
+SHORT_ROW = 64
+"""Up to so many stored values a row, rows are summed side by side: the longest of some holds up the others."""
+
 _M1 = tl.constexpr(MULTIPLIER_1)
 _M2 = tl.constexpr(MULTIPLIER_2)
 _S0, _S1, _S2 = (tl.constexpr(shift) for shift in SHIFTS)
@@ -35,14 +38,13 @@ def _row_sums(
     longest,
     HAS_TARGETS: tl.constexpr,
     HAS_INDICES: tl.constexpr,
-    ADDS: tl.constexpr,
     WIDE: tl.constexpr,
     DEEP: tl.constexpr,
 ):
     """out[target] = sum over e in [start, end) of values[e] * x[indices[e]], one program a row.
 
-    ADDS: out[target] += that. WIDE columns and DEEP stored values at a time, so that DEEP gathers are in flight
-    together. Rows longer than `longest` are left to the program that adds their pieces.
+    WIDE columns and DEEP stored values at a time, so that DEEP gathers are in flight together. Rows longer than
+    `longest` are left to the program that adds their pieces.
     """
     row = tl.program_id(0).to(tl.int64)
     start = tl.load(starts + row)
@@ -67,12 +69,72 @@ def _row_sums(
         target = row
         if HAS_TARGETS:
             target = tl.load(targets + row).to(tl.int64)
-        if ADDS:
-            if end > start:
-                total += tl.load(out + target * columns + column, mask=inside, other=0.0)
-                tl.store(out + target * columns + column, total, mask=inside)
-        else:
-            tl.store(out + target * columns + column, total, mask=inside)
+        tl.store(out + target * columns + column, total, mask=inside)
+
+
+@triton.jit
+def _short_row_sums(
+    starts,
+    ends,
+    indices,
+    values,
+    x,
+    out,
+    rows,
+    columns,
+    ADDS: tl.constexpr,
+    TALL: tl.constexpr,
+    WIDE: tl.constexpr,
+):
+    """What `_row_sums` computes, for rows with few stored values: TALL of them side by side in a program.
+
+    ADDS: to what is in `out`; rows without stored values are then left alone.
+    """
+    row = tl.program_id(0).to(tl.int64) * TALL + tl.arange(0, TALL)
+    column = tl.program_id(1) * WIDE + tl.arange(0, WIDE)
+    inside = column < columns
+    start = tl.load(starts + row, mask=row < rows, other=0)
+    count = tl.load(ends + row, mask=row < rows, other=0) - start
+    place = out + row[:, None] * columns + column[None, :]
+    if ADDS:
+        written = (count > 0)[:, None] & inside[None, :]
+        total = tl.load(place, mask=written, other=0.0)
+    else:
+        written = (row < rows)[:, None] & inside[None, :]
+        total = tl.zeros([TALL, WIDE], dtype=out.dtype.element_ty)
+    for e in range(tl.max(count, axis=0)):
+        here = count > e
+        source = tl.load(indices + start + e, mask=here, other=0).to(tl.int64)
+        weight = tl.load(values + start + e, mask=here, other=0.0)
+        both = here[:, None] & inside[None, :]
+        picked = tl.load(x + source[:, None] * columns + column[None, :], mask=both, other=0.0)
+        total += picked * weight[:, None]
+    tl.store(place, total, mask=written)
+
+
+@triton.jit
+def _moved_rows(
+    numbers,
+    x,
+    out,
+    rows,
+    columns,
+    ADDS: tl.constexpr,
+    TALL: tl.constexpr,
+    WIDE: tl.constexpr,
+):
+    """out[i] = x[numbers[i]]; ADDS: out[numbers[i]] += x[i], where no number is there twice."""
+    row = tl.program_id(0).to(tl.int64) * TALL + tl.arange(0, TALL)
+    column = tl.program_id(1) * WIDE + tl.arange(0, WIDE)
+    number = tl.load(numbers + row, mask=row < rows, other=0).to(tl.int64)
+    both = (row < rows)[:, None] & (column < columns)[None, :]
+    here = row[:, None] * columns + column[None, :]
+    there = number[:, None] * columns + column[None, :]
+    if ADDS:
+        moved = tl.load(x + here, mask=both, other=0.0) + tl.load(out + there, mask=both, other=0.0)
+        tl.store(out + there, moved, mask=both)
+    else:
+        tl.store(out + here, tl.load(x + there, mask=both, other=0.0), mask=both)
 
 
 @triton.jit
@@ -85,12 +147,19 @@ def _dropped(
     threshold,
     scale: tl.constexpr,
     HAS_INDEX: tl.constexpr,
+    WIDTH: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """out = x where the element's bits are below the threshold, scaled; else 0."""
+    """out = x where the element's bits are below the threshold, scaled; else 0.
+
+    index: with a WIDTH, the number of each row's first element, those of the others following; else of every element.
+    """
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     here = at < count
-    word = tl.load(index + at, mask=here, other=0).to(tl.uint32) if HAS_INDEX else at.to(tl.uint32)
+    if WIDTH > 0:
+        word = tl.load(index + at // WIDTH, mask=here, other=0).to(tl.uint32) + (at % WIDTH).to(tl.uint32)
+    else:
+        word = tl.load(index + at, mask=here, other=0).to(tl.uint32) if HAS_INDEX else at.to(tl.uint32)
     word += tl.load(key).to(tl.uint32)
     word ^= word >> _S0
     word *= _M1
@@ -186,17 +255,32 @@ class RowSums:
             self.piece_starts = self.starts[owner] + within * LONG_ROW
             self.piece_ends = torch.minimum(self.piece_starts + LONG_ROW, self.ends[owner])
 
-    def product(
+    def short_product(
         self, indices: torch.Tensor, values: torch.Tensor, x: torch.Tensor, into: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """The matrix [rows, n] with these column indices and values, times x [n, k].
+        """`product`, for a matrix most of whose rows hold a handful of values or none.
 
         into: contiguous, [rows, k], what to add it to, in place.
         """
+        if self.longest > SHORT_ROW:
+            total = self.product(indices, values, x)
+            return total if into is None else into.add_(total)
         x = x.contiguous()
         columns = x.shape[1]
         out = torch.empty((self.rows, columns), dtype=x.dtype, device=x.device) if into is None else into
-        adds = into is not None
+        tall, wide = _tile(columns)
+        if self.rows:
+            _short_row_sums[(triton.cdiv(self.rows, tall), triton.cdiv(columns, wide))](
+                self.starts, self.ends, indices, values, x, out, self.rows, columns,
+                ADDS=into is not None, TALL=tall, WIDE=wide, num_warps=4,
+            )  # fmt: skip
+        return out
+
+    def product(self, indices: torch.Tensor, values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """The matrix [rows, n] with these column indices and values, times x [n, k]."""
+        x = x.contiguous()
+        columns = x.shape[1]
+        out = torch.empty((self.rows, columns), dtype=x.dtype, device=x.device)
         wide = min(max(triton.next_power_of_2(columns), 1), 128)
         # On an H100: short tiles keep a big product's gathers in flight, tall ones cut a small product's longest row.
         deep = 64 if wide <= 32 else 16
@@ -207,20 +291,46 @@ class RowSums:
         if self.rows:
             _row_sums[(self.rows, blocks)](
                 self.starts, self.ends, self.starts, indices, values, x, out, columns, LONG_ROW,
-                HAS_TARGETS=False, HAS_INDICES=True, ADDS=adds, **shape,
+                HAS_TARGETS=False, HAS_INDICES=True, **shape,
             )  # fmt: skip
         if self.long is not None:
             shape = {"WIDE": wide, "DEEP": 16, "num_warps": 2}
             partial = torch.empty((len(self.piece_starts), columns), dtype=x.dtype, device=x.device)
             _row_sums[(len(self.piece_starts), blocks)](
                 self.piece_starts, self.piece_ends, self.starts, indices, values, x, partial, columns, LONG_ROW,
-                HAS_TARGETS=False, HAS_INDICES=True, ADDS=False, **shape,
+                HAS_TARGETS=False, HAS_INDICES=True, **shape,
             )  # fmt: skip
             _row_sums[(len(self.long), blocks)](
                 self.piece_starts_of_row, self.piece_ends_of_row, self.long, indices, values, partial, out, columns,
-                2**31 - 1, HAS_TARGETS=True, HAS_INDICES=False, ADDS=adds, **shape,
+                2**31 - 1, HAS_TARGETS=True, HAS_INDICES=False, **shape,
             )  # fmt: skip
         return out
+
+
+def _tile(columns: int) -> tuple[int, int]:
+    """Rows and columns that a program takes."""
+    wide = min(max(triton.next_power_of_2(columns), 1), 128)
+    return max(16, min(64, 1024 // wide)), wide
+
+
+def picked_rows(x: torch.Tensor, numbers: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    """out = x[numbers]; both contiguous."""
+    tall, wide = _tile(x.shape[1])
+    if len(numbers):
+        _moved_rows[(triton.cdiv(len(numbers), tall), triton.cdiv(x.shape[1], wide))](
+            numbers, x, out, len(numbers), x.shape[1], ADDS=False, TALL=tall, WIDE=wide, num_warps=4,
+        )  # fmt: skip
+    return out
+
+
+def add_rows(total: torch.Tensor, numbers: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """total[numbers] += x, in place, for numbers that differ; all contiguous."""
+    tall, wide = _tile(x.shape[1])
+    if len(numbers):
+        _moved_rows[(triton.cdiv(len(numbers), tall), triton.cdiv(x.shape[1], wide))](
+            numbers, x, total, len(numbers), x.shape[1], ADDS=True, TALL=tall, WIDE=wide, num_warps=4,
+        )  # fmt: skip
+    return total
 
 
 ADAM_AT_ONCE = 4
@@ -242,15 +352,20 @@ def adam_step(
 
 
 def dropped(x: torch.Tensor, rate: float, key: torch.Tensor, index: torch.Tensor | None) -> torch.Tensor:
-    """x with dropout by the portable bits. key: int32 [2] on the device; index: int32 element numbers of x."""
+    """x with dropout by the portable bits. key: int32 [2] on the device.
+
+    index: int32 element numbers of x, or [rows, 1] those of each row's first element.
+    """
     x = x.contiguous()
     out = torch.empty_like(x)
-    count = x.numel()
+    count, width = x.numel(), 0
+    if index is not None and index.dim() == 2 and x.dim() == 2 and index.shape[1] < x.shape[1]:
+        width = x.shape[1]
     if count:
         block = 1024 if count > 2**18 else 256
         _dropped[(triton.cdiv(count, block),)](
             x, out, x if index is None else index, key, count, keep_threshold(rate),
-            scale=1.0 / (1.0 - rate), HAS_INDEX=index is not None, BLOCK=block, num_warps=4,
+            scale=1.0 / (1.0 - rate), HAS_INDEX=index is not None, WIDTH=width, BLOCK=block, num_warps=4,
         )  # fmt: skip
     return out
 

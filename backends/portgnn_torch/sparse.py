@@ -60,18 +60,25 @@ class TorchCSR:
         """self @ x, x [columns, k], without a gradient."""
         return self.sums(x.to(self.values.dtype)).to(x.dtype)
 
-    def sums(self, x: torch.Tensor, into: torch.Tensor | None = None) -> torch.Tensor:
-        """The product with an x of the values' own dtype; added to `into` in place, where that is given."""
+    def short_sums(self, x: torch.Tensor, into: torch.Tensor | None = None) -> torch.Tensor:
+        """`sums` of a matrix most of whose rows hold a handful of values or none; added to `into` in place."""
+        if self.form is Form.KERNEL:
+            total: torch.Tensor = self.plan.short_product(self.indices, self.values, x, into)
+            return total
+        total = self.sums(x)
+        return total if into is None else into.add_(total)
+
+    def sums(self, x: torch.Tensor) -> torch.Tensor:
+        """The product with an x of the values' own dtype."""
         product: torch.Tensor
         if self.form is Form.KERNEL:
-            product = self.plan.product(self.indices, self.values, x, into)
-            return product
-        if self.form is Form.CSR:
+            product = self.plan.product(self.indices, self.values, x)
+        elif self.form is Form.CSR:
             product = self.plan @ x
         else:
             messages = x.index_select(0, self.indices) * self.values.unsqueeze(1)
             product = x.new_zeros((self.shape[0], x.shape[1])).index_add_(0, self.plan, messages)
-        return product if into is None else into.add_(product)
+        return product
 
 
 def stored_dtype(dtype: torch.dtype) -> torch.dtype:

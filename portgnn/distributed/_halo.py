@@ -27,8 +27,11 @@ from portgnn.parts import message_passing
 from portgnn.placing.elements import Numbers, layer_edge_elements, layer_elements
 from portgnn.placing.field import Field, computes_all, narrowed, picks, receptive_field
 from portgnn.placing.operands import Fetched, Operands, on_device, placed_once
-from portgnn.placing.whole import foldable, multiplied
+from portgnn.placing.whole import commuted, foldable, multiplied
 from portgnn.protocol import CSR, Array, Backend, Collectives, Counts, EdgeHandle, RouteHandle, Routing
+
+NARROWER = 4
+"""See `portgnn.placing.whole.commuted`; what travels costs about as much as what is multiplied."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,8 +101,13 @@ def place_part(
         top = partition.first(collectives.size)[[rank]]
     part = _Part(backend, source, partition, collectives, top)
     layers = source.layers
-    count = 0 if source.config.adjacency == "dense" else foldable(layers, training)
-    part.descend(layers[count:])
+    dense = source.config.adjacency == "dense"
+    count = 0 if dense else foldable(layers, training)
+    # What a first layer reads of others is constant: held here, it costs its dropout, and no message in each step.
+    alone = not count and not dense and commuted(layers, training, source.sparse_features, NARROWER)
+    part.descend(layers[count + alone :])
+    if alone:
+        part.hold(layers[0])
     features, numbers, taken = part.folded(count)
     if taken < count:
         part.descend(layers[taken:count])
@@ -115,6 +123,7 @@ def place_part(
         layer_elements(layers, levels, source.sparse_features) if training else nothing,
         _edge_elements(source, placed) if training else nothing,
         source.task.targets(mine, np.searchsorted(top, mine), len(top), among=nodes),
+        alone,
     )
 
 
@@ -143,6 +152,13 @@ class _Part:
                 below = placed.below
             self._levels.insert(0, below)
             self._placed.insert(0, placed)
+
+    def hold(self, layer: Layer) -> None:
+        """Places the matrix of the first layer with all rows that it reads, those of other processes too."""
+        block, columns = narrowed(self._source.rows(self._levels[0]))
+        placed = placed_once(self._backend, (layer,), (block,))[0]
+        self._placed.insert(0, _Layer(placed, self._levels[0], columns, columns[:0]))
+        self._levels.insert(0, columns)
 
     def folded(self, count: int) -> tuple[Features, Numbers | None, int]:
         """The features of the lowest level times A of so many layers, or of fewer where all processes together have

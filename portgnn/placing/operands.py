@@ -40,6 +40,7 @@ class Operands(Counted):
     picked: picks the output's rows out of the input's; None where nothing is kept of these, or they are the same.
     index: the element numbers of the layer's dense input for dropout; None for 0, 1, 2, ….
     edge_index: the element numbers of the edges' values, [edges, values]; None where these are not dropped out.
+    commuted: whether the first layer's edges are multiplied with its input before its `message`, in place of behind it.
     """
 
     features: Array | CSR
@@ -47,6 +48,7 @@ class Operands(Counted):
     picked: tuple[CSR | None, ...]
     index: tuple[Array | None, ...]
     edge_index: tuple[Array | None, ...]
+    commuted: bool = False
 
 
 def on_device(
@@ -58,6 +60,7 @@ def on_device(
     index: Sequence[Numbers | None],
     edge_index: Sequence[Numbers | None],
     targets: Targets,
+    commuted: bool = False,
 ) -> Operands:
     """The operands from what lies on the host, but for the adjacency, which is placed.
 
@@ -69,6 +72,7 @@ def on_device(
         picked=tuple(None if matrix is None else backend.csr(matrix) for matrix in picked),
         index=_numbers(backend, index),
         edge_index=_numbers(backend, edge_index),
+        commuted=commuted,
         **vars(targets.placed(backend)),
     )
 

@@ -51,6 +51,7 @@ def place(
         index,
         edge_index,
         _targets(prepared, nodes, field.levels[-1]),
+        not multiplied and not dense and commuted(layers, training, prepared.has_sparse_features),
     )
 
 
@@ -78,6 +79,17 @@ def foldable(layers: Sequence[Layer], training: bool) -> int:
         if not layer.linear:
             break
     return count
+
+
+def commuted(layers: Sequence[Layer], training: bool, sparse_features: bool, narrower: int = 2) -> bool:
+    """Whether the first layer's A is multiplied with its dropped out features, and the layer's weight with that.
+
+    Dense features want no gradient, so that A is multiplied once a step, with fan_in columns; behind the weight it is
+    multiplied twice, forward and backward, with fan_out. narrower: how many times fan_out fan_in has to stay below.
+    """
+    first = layers[0]
+    wanted = training and first.dropout > 0 and first.commutes and not sparse_features
+    return wanted and first.fan_in < narrower * first.fan_out
 
 
 def _features(
