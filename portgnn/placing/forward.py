@@ -27,7 +27,7 @@ def outputs(
         if keys is not None and layer.dropout:
             rows = (backend.dropout(rows[0], layer.dropout, keys[layer.number], index), *rows[1:])
         if operands.commuted and layer is layers[0]:
-            rows, edges = (backend.matmul(edges, rows[0]),), None  # A message(x) is message(A x)
+            rows, edges = (backend.matmul(cast(Any, edges), rows[0]),), None  # A message(x) is message(A x)
         own, message = layer.own(params), cast(Any, layer.message)  # what is carried follows as further arguments
         sent, kept = message(backend, own, *rows)
         if picked is not None:
