@@ -16,7 +16,7 @@ from portgnn.benchmark import cases
 from portgnn.benchmark.progress import Progress
 from portgnn.benchmark.runner import Runner
 from portgnn.benchmark.timing import Plan
-from portgnn.errors import ConfigError
+from portgnn.errors import ConfigError, PortgnnError
 from portgnn.report import page
 from portgnn.report.documents import recognise
 
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.beside()
         with Progress() as progress:
             run = produce(given, options, progress)
-    except (ValueError, ConfigError) as error:
+    except (ValueError, PortgnnError) as error:
         made.error(str(error))
     write(run, given.json, given.report)
     print(table.markdown([run]), end="")

@@ -49,7 +49,12 @@ def registered_names() -> tuple[str, ...]:
 
 def registered_backends() -> tuple[Registered, ...]:
     """Every registered backend. Imports their frameworks, which can take seconds."""
-    return tuple(_examine(_entry_point(name)) for name in registered_names())
+    return tuple(map(registered_backend, registered_names()))
+
+
+def registered_backend(name: str) -> Registered:
+    """One of `registered_names`, and whether it can be used. Imports its framework."""
+    return _examine(_entry_point(name))
 
 
 def available_backends() -> dict[str, tuple[str, ...]]:

@@ -17,6 +17,7 @@ from bench.peers.article_protocol import FLAWS
 from portgnn.benchmark import cases
 from portgnn.benchmark.client import WorkerError, WorkerProcess
 from portgnn.benchmark.progress import Progress
+from portgnn.benchmark.published import by_machine
 from portgnn.benchmark.quiet import wait_for_quiet
 from portgnn.benchmark.runner import document
 from portgnn.benchmark.timing import Plan, summary
@@ -26,13 +27,7 @@ ARTICLE_PEERS = ("article-torch", "article-mlx")
 DATASETS = ("cora-linqs", "cora", "csbm-cora")
 """The article's own split first; without it the flaws still show, on other nodes."""
 
-PUBLISHED: tuple[tuple[str, str], ...] = (
-    ("M1 Pro", "CPU 45.58, MPS 21.10, MLX 9.02"),
-    ("M2 Ultra", "CPU 9.31, MPS 7.19, MLX 5.80"),
-    ("M3 Max", "CPU 7.07, MPS 4.80, MLX 4.72"),
-    ("V100 PCIe", "CUDA 3.83"),
-    ("V100 NVLink", "CUDA 3.51"),
-)
+PUBLISHED: tuple[tuple[str, str], ...] = tuple(by_machine().items())
 """ms/epoch as the article gives them (Bilot 2023). It gives no accuracies."""
 
 PATIENCE = 20

@@ -11,6 +11,8 @@ import numpy as np
 from portgnn.benchmark.client import WorkerSpec
 from portgnn.benchmark.contender import Recipe
 from portgnn.benchmark.graphs import DENSE_LIMIT, BenchGraph, arxiv_size, synthetic
+from portgnn.datasets import load_graph
+from portgnn.graphs.graph import Graph
 from portgnn.graphs.split import labels_at
 from portgnn.presets import PRESETS
 from portgnn.presets import preset as named
@@ -85,13 +87,14 @@ def load(dataset: str) -> BenchGraph:
         return arxiv_size()
     if dataset.startswith("synthetic:"):
         return synthetic(int(float(dataset.partition(":")[2])))
-    from portgnn import load_graph
+    return travelling(load_graph(dataset), dataset)
 
-    graph = load_graph(dataset)
+
+def travelling(graph: Graph, name: str) -> BenchGraph:
+    """A graph of portgnn as workers read it."""
     labels = labels_at(graph, np.arange(graph.num_nodes))
-    splits = [part if part is not None else labels[:0] for part in (graph.train, graph.val, graph.test)]
-    train, val, test = splits
-    return BenchGraph(dataset, graph.adjacency, graph.features, labels, train, val, test, graph.num_classes)
+    train, val, test = (part if part is not None else labels[:0] for part in (graph.train, graph.val, graph.test))
+    return BenchGraph(name, graph.adjacency, graph.features, labels, train, val, test, graph.num_classes)
 
 
 def selected(names: Sequence[str] | None, known: Sequence[str]) -> list[str]:

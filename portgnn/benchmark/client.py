@@ -67,8 +67,9 @@ class WorkerProcess:
         self._log = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         try:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env=env, text=True
-            )
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, env=env, text=True,
+                start_new_session=True,  # Ctrl-C in a terminal is for whoever keeps the clock
+            )  # fmt: skip
         except OSError as error:
             raise WorkerError("absent", f"cannot start {spec.python}: {error.strerror}") from None
         self._answers: queue.Queue[str] = queue.Queue()
@@ -83,6 +84,10 @@ class WorkerProcess:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
 
     def ask(self, op: str, *, timeout: float | None = None, **arguments: Any) -> Any:
         """One operation's result. The worker is ended where it does not answer in time."""

@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from portgnn import Graph
 from portgnn.benchmark.contender import Program, Recipe, Unsupported
 from portgnn.benchmark.graphs import BenchGraph
+from portgnn.graphs.graph import Graph
 from portgnn.graphs.split import split
 from portgnn.placing.prepared import Prepared
 from portgnn.placing.whole import place
 from portgnn.presets import Config
 from portgnn.protocol import Backend
 from portgnn.random import dropout_keys
-from portgnn.registry import backend_class
+from portgnn.registry import backend_class, registered_backend
 from portgnn.training import WholeGraph, initial_state, make_measure, make_run, parameters_of
 
 EDGE_OPTIONS: dict[str, Any] = {"csr": False, "shared_memory": False}
@@ -80,12 +80,12 @@ class OwnProgram:
             "accuracy"
         ]
 
-    def verify(self, epochs: int) -> dict[str, Any]:
+    def verify(self, epochs: int, operations: bool = True) -> dict[str, Any]:
         """Whether this very program computes what the reference computes; afterwards it starts afresh."""
         # Here: a worker that only times holds no checks, which would be in its peak of memory.
         from portgnn.benchmark.verification import verify_program
 
-        verdict = verify_program(self, epochs)
+        verdict = verify_program(self, epochs, operations)
         self.reset(0)
         return verdict
 
@@ -107,6 +107,9 @@ class OwnContender:
             module, _, attribute = name.partition(":")
             self._class: Any = getattr(importlib.import_module(module), attribute)
         else:
+            found = registered_backend(name)
+            if not found.available:
+                raise ImportError(f"{found.problem}; {found.install}" if found.install else found.problem)
             self._class = backend_class(name)
 
     def environment(self) -> dict[str, Any]:

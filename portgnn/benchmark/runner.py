@@ -7,8 +7,8 @@ import platform
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,10 @@ from portgnn.benchmark.contender import Recipe
 from portgnn.benchmark.graphs import BenchGraph
 from portgnn.benchmark.progress import Progress
 from portgnn.benchmark.timing import Entry, Plan, calibrate, finish, run_rounds
+from portgnn.errors import BackendError
+from portgnn.registry import registered_names
+from portgnn.results.environment import machine
+from portgnn.text import shown
 
 FORMAT = "portgnn-bench"
 VERSION = 1
@@ -27,7 +31,10 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Options:
-    """What one run covers. backends: None for all that are here."""
+    """What one run covers. backends: None for all that are here.
+
+    forms_of: by recipe, where not `forms`. graphs: datasets that were read already, by name.
+    """
 
     datasets: Sequence[str] = cases.DATASETS
     recipes: Sequence[str] = ("pyg", "kipf")
@@ -38,105 +45,152 @@ class Options:
     seed: int = 0
     timeout: float = 900.0
     hidden: int | None = None
+    forms_of: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    graphs: Mapping[str, BenchGraph] = field(default_factory=dict)
 
     def record(self) -> dict[str, Any]:
         """As a result says them."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        values = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "graphs"}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 class Runner:
     """Collects the rows of a run. The same workers are never shared between datasets.
 
-    beside: who takes part besides portgnn's backends.
+    beside: who takes part besides portgnn's backends. Ctrl-C ends the run and keeps what was measured.
     """
 
     def __init__(self, options: Options, plan: Plan, progress: Progress, beside: Sequence[Contestant] = ()) -> None:
         self.options, self.plan, self.progress, self.beside = options, plan, progress, beside
         self.rows: list[dict[str, Any]] = []
         self.workers: dict[str, dict[str, Any]] = {}
-        self.backends = self._find_own()
+        # Only workers import frameworks: one that ends its process must not end the run.
+        self.backends = cases.selected(options.backends, registered_names())
+        self.interrupted = False
+        self._open: dict[str, WorkerProcess] = {}
+        self._absent: set[str] = set()
+        self._deadline: float | None = None
 
     def run(self) -> dict[str, Any]:
-        started = time.time()
+        started = time.monotonic()
+        self._deadline = None if self.plan.seconds is None else started + self.plan.seconds
         with tempfile.TemporaryDirectory(prefix="portgnn-bench-") as folder:
-            for dataset in self.options.datasets:
-                try:
-                    graph = cases.load(dataset)
-                # Whatever is wrong with a dataset, the others can still be timed.
-                except Exception as error:
-                    self.rows.append({"dataset": dataset, "status": "absent", "reason": str(error), "label": dataset})
-                    self.progress.say(f"{dataset}: {error}")
-                    continue
-                path = graph.save(Path(folder) / f"{len(self.rows)}.npz")
-                for recipe in self.options.recipes:
-                    overrides = {"hidden": self.options.hidden} if self.options.hidden else {}
-                    self._group(graph, path, cases.recipe_of(recipe, **overrides))
-        return document(self.options, self.plan, self.rows, self.workers, time.time() - started)
+            try:
+                for number, dataset in enumerate(self.options.datasets):
+                    self._dataset(dataset, Path(folder) / f"{number}.npz", len(self.options.datasets) - number)
+                    self._close()
+            except KeyboardInterrupt:
+                self.interrupted = True
+            finally:
+                self._close()
+        made = document(self.options, self.plan, self.rows, self.workers, time.monotonic() - started)
+        return made | ({"interrupted": True} if self.interrupted else {})
 
-    def _find_own(self) -> list[str]:
-        from portgnn.registry import registered_backends
+    def _dataset(self, dataset: str, path: Path, left: int) -> None:
+        """All recipes on one dataset. left: datasets that share what is left of the time, this one included."""
+        try:
+            graph = self.options.graphs.get(dataset) or cases.load(dataset)
+        # Whatever is wrong with a dataset, the others can still be timed.
+        except Exception as error:
+            self.rows.append({"dataset": dataset, "status": "absent", "reason": str(error), "label": dataset})
+            self.progress.say(f"{dataset}: {error}")
+            return
+        graph.save(path)
+        for number, recipe in enumerate(self.options.recipes):
+            overrides = {"hidden": self.options.hidden} if self.options.hidden else {}
+            groups = left * len(self.options.recipes) - number
+            now = time.monotonic()
+            until = None if self._deadline is None else now + max(self._deadline - now, 0.0) / groups
+            self._group(graph, path, cases.recipe_of(recipe, **overrides), until)
 
-        found = registered_backends()
-        names = cases.selected(self.options.backends, [one.name for one in found])
-        for one in found:
-            if one.name in names and not one.available:
-                names.remove(one.name)
-                reason = f"{one.problem}; {one.install}" if one.install else one.problem
-                self.rows.append(
-                    {"contender": one.name, "kind": OURS, "status": "absent", "reason": reason}
-                    | dict.fromkeys(("title", "label"), cases.own(one.name).title)
-                )
-        return names
-
-    def _group(self, graph: BenchGraph, path: Path, recipe: Recipe) -> None:
+    def _group(self, graph: BenchGraph, path: Path, recipe: Recipe, until: float | None) -> None:
         """All contenders on one graph with one recipe, interleaved."""
-        with contextlib.ExitStack() as stack:
-            entries: list[Entry] = []
+        entries: list[Entry] = []
+        what = f"{graph.name} · {recipe.name}"
+        try:
             for contestant in (*map(cases.own, self.backends), *self.beside):
-                entries += self._prepare(stack, contestant, graph, path, recipe)
-            self.progress.start(f"{graph.name} · {recipe.name}", len(entries) * self.plan.rounds)
-            alive = run_rounds(entries, self.plan, self.options.seed, self.progress.advance)
+                self._prepare(entries, contestant, graph, path, recipe)
+            self._check_devices()
+            if until is not None:
+                until -= sum(filter(None, (self._accuracy_seconds(entry, recipe) for entry in entries)))
+            self.progress.start(what, len(entries) * self.plan.rounds)
+            alive = run_rounds(entries, self.plan, self.options.seed, self.progress.advance, until=until)
             for entry in alive:
                 finish(entry)
-            self.progress.start(f"{graph.name} · {recipe.name} · accuracy", len(alive))
+            self.progress.start(f"{what} · accuracy", len(alive))
             for entry in alive:
                 self._accuracy(entry, recipe)
                 self.progress.advance(entry.row["label"])
+        finally:
+            for entry in entries:
+                if "status" not in entry.row:
+                    finish(entry)
             self.rows += [entry.row for entry in entries]
+        for worker in self._open.values():
+            # One that has died says so when it is asked to prepare again.
+            with contextlib.suppress(WorkerError):
+                worker.ask("release")
+
+    def _check_devices(self) -> None:
+        """Raises BackendError where a device was named that no contestant has."""
+        there = {device: name for name, facts in self.workers.items() for device in facts["devices"]}
+        for device in self.options.devices or ():
+            if there and device not in there:
+                raise BackendError(f"no backend has device {shown(device)} here; there are {', '.join(sorted(there))}")
+
+    def _worker(self, contestant: Contestant) -> WorkerProcess:
+        """The contestant's worker, started anew where it has ended. Raises WorkerError."""
+        name = contestant.spec.name
+        worker = self._open.get(name)
+        if worker is None or not worker.alive:
+            if worker is not None:
+                worker.close()
+            worker = WorkerProcess(contestant.spec, threads=self.options.threads, timeout=self.options.timeout)
+            self._open[name] = worker
+            self.workers[name] = worker.ask("hello")
+        return worker
+
+    def _close(self) -> None:
+        for worker in self._open.values():
+            worker.close()
+        self._open.clear()
 
     def _prepare(
-        self, stack: contextlib.ExitStack, contestant: Contestant, graph: BenchGraph, path: Path, recipe: Recipe
-    ) -> list[Entry]:
-        """Starts a worker and prepares, verifies and calibrates its cases; what cannot be timed becomes a row."""
+        self, entries: list[Entry], contestant: Contestant, graph: BenchGraph, path: Path, recipe: Recipe
+    ) -> None:
+        """Prepares, verifies and calibrates a contestant's cases; what cannot be timed becomes a row."""
         spec, kind, title = contestant.spec, contestant.kind, contestant.title
         base = {"dataset": graph.name, "recipe": recipe.name, "contender": spec.name, "kind": kind, "title": title}
-        self.progress.say(f"preparing {title} on {graph.name}")
+        if spec.name in self._absent:
+            return
+        self.progress.say(f"preparing {title} on {graph.name}, {recipe.name}")
         try:
-            worker = WorkerProcess(spec, threads=self.options.threads, timeout=self.options.timeout)
-            stack.callback(worker.close)
-            facts = worker.ask("hello")
+            self._worker(contestant)
         except WorkerError as error:
             needs = f" (needs {contestant.needs})" if contestant.needs else ""
-            status = "absent" if error.kind == "absent" else "failed"
-            self.rows.append(base | {"label": title, "status": status, "reason": f"{error}{needs}"})
-            return []
-        self.workers[spec.name] = facts
-        devices = [d for d in facts["devices"] if self.options.devices is None or d in self.options.devices]
+            reason = f"{str(error).removeprefix('ImportError: ')}{needs}"
+            absent = error.kind == "absent"
+            if absent:
+                self._absent.add(spec.name)
+                base = {"contender": spec.name, "kind": kind, "title": title}
+            self.rows.append(base | {"label": title, "status": "absent" if absent else "failed", "reason": reason})
+            return
+        devices = self.workers[spec.name]["devices"]
+        devices = [d for d in devices if self.options.devices is None or d in self.options.devices]
+        forms = self.options.forms_of.get(recipe.name, self.options.forms)
         if kind == OURS:
-            found = cases.own_cases(spec.name, devices, graph, self.options.forms)
+            found = cases.own_cases(spec.name, devices, graph, forms)
         else:
             found = [Case(spec.name, kind, title, device) for device in devices]
-        entries = []
         for case in found:
             row = base | {"label": case.label, "device": case.device, "case": case.options, "graph": graph.facts()}
             row["recipe_values"] = recipe.to_dict()
-            entry = Entry(row, worker, f"{recipe.name}/{case.label}")
             try:
+                entry = Entry(row, self._worker(contestant), f"{recipe.name}/{case.label}")
                 entries += self._admit(entry, case, path, recipe)
             except WorkerError as error:
                 status = error.kind if error.kind in ("unsupported", "absent") else "failed"
                 self.rows.append(row | {"status": status, "reason": str(error).removeprefix("Unsupported: ")})
-        return entries
 
     def _admit(self, entry: Entry, case: Case, path: Path, recipe: Recipe) -> list[Entry]:
         """The entry, ready to be timed; nothing where it fails verification, which is a row of its own."""
@@ -145,7 +199,8 @@ class Runner:
             "prepare", case=entry.case, graph=str(path), recipe=recipe.to_dict(), device=device, options=case.options
         )
         entry.row |= {"options": built["options"], "prepare_ms": built["seconds"] * 1e3}
-        verdict = entry.worker.ask("verify", case=entry.case, epochs=self.plan.verify_epochs)
+        how = {"epochs": self.plan.verify_epochs, "operations": self.plan.operations}
+        verdict = entry.worker.ask("verify", case=entry.case, **how)
         entry.row["verification"] = verdict
         if not verdict["passed"]:
             self.rows.append(entry.row | {"status": "refused", "reason": verdict["reason"]})
@@ -154,8 +209,13 @@ class Runner:
         calibrate(entry, self.plan)
         return [entry]
 
+    def _accuracy_seconds(self, entry: Entry, recipe: Recipe) -> float | None:
+        """About what a whole training takes; None where that is more than is allowed."""
+        seconds = entry.epoch_seconds * recipe.epochs
+        return seconds if seconds <= self.plan.accuracy_seconds else None
+
     def _accuracy(self, entry: Entry, recipe: Recipe) -> None:
-        if entry.row["train_ms"]["median"] * recipe.epochs > self.plan.accuracy_seconds * 1e3:
+        if self._accuracy_seconds(entry, recipe) is None:
             entry.row["accuracy_skipped"] = f"{recipe.epochs} epochs take more than {self.plan.accuracy_seconds:g} s"
             return
         try:
@@ -168,8 +228,6 @@ def document(
     options: Options, plan: Plan, rows: list[dict[str, Any]], workers: dict[str, dict[str, Any]], seconds: float
 ) -> dict[str, Any]:
     """A run as one JSON document; tables and plots are made from it alone."""
-    from portgnn.results.environment import machine
-
     _, dropped = worker_environment(None, {})
     return {
         "format": FORMAT,

@@ -20,7 +20,9 @@ class Plan:
 
     rounds: turns of every entry. chunk: epochs between two readings of the clock. epochs: most timed epochs of an
     entry in one round. warm_seconds: untimed training before each turn. turn_seconds: what a turn of a slow entry may
-    last. pause: seconds between two turns.
+    last. pause: seconds between two turns. seconds: what the whole run may take; then rounds end with the time, after
+    `FEWEST` at least, and `rounds` are the most. operations: whether `portgnn verify` runs first, or the programs are
+    verified alone.
     """
 
     rounds: int = 7
@@ -36,10 +38,24 @@ class Plan:
     quiet_wait: float = 5.0
     verify_epochs: int = 20
     accuracy_seconds: float = 60.0
+    seconds: float | None = None
+    operations: bool = True
 
     @classmethod
     def quick(cls) -> Plan:
         return cls(rounds=3, epochs=25, turn_seconds=0.5, evaluations=5, quiet_wait=1.0, accuracy_seconds=5.0)
+
+    @classmethod
+    def within(cls, seconds: float) -> Plan:
+        """For a run of about so many seconds, verification of the programs included."""
+        return cls(
+            rounds=25, epochs=25, turn_seconds=0.5, evaluations=5, quiet_wait=1.0, verify_epochs=5,
+            accuracy_seconds=seconds / 40, seconds=seconds, operations=False,
+        )  # fmt: skip
+
+
+FEWEST = 2
+"""Rounds of a run that has run out of time: one alone would tell nothing of how far readings lie apart."""
 
 
 @dataclass
@@ -54,6 +70,7 @@ class Entry:
     train: list[list[float]] = field(default_factory=list)
     evaluate: list[list[float]] = field(default_factory=list)
     others: list[float] = field(default_factory=list)
+    epoch_seconds: float = 0.0
 
 
 def summary(values: Sequence[float]) -> dict[str, float]:
@@ -89,7 +106,7 @@ def calibrate(entry: Entry, plan: Plan) -> None:
         warm = entry.worker.ask("time", case=entry.case, chunk=chunk, chunks=1, warm=chunk)["seconds"][0] / chunk
     entry.chunk = chunk
     entry.chunks = max(1, min(plan.epochs, max(1, int(plan.turn_seconds / warm))) // chunk)
-    entry.row["chunk_epochs"] = entry.chunk
+    entry.row["chunk_epochs"], entry.epoch_seconds = entry.chunk, warm
 
 
 def run_rounds(
@@ -98,11 +115,18 @@ def run_rounds(
     seed: int,
     advance: Callable[[str], None],
     sleep: Callable[[float], None] = time.sleep,
+    until: float | None = None,
 ) -> list[Entry]:
-    """Times all entries in rounds, each round in another order. Returns those that stayed alive."""
+    """Times all entries in rounds, each round in another order. Returns those that stayed alive.
+
+    until: reading of the monotonic clock by which another round would have to be done.
+    """
     shuffle = random.Random(seed).shuffle
-    alive = list(entries)
-    for _ in range(plan.rounds):
+    alive, lasted = list(entries), 0.0
+    for number in range(plan.rounds):
+        started = time.monotonic()
+        if until is not None and number >= FEWEST and started + lasted > until:
+            break
         order = list(alive)
         shuffle(order)
         for entry in order:
@@ -113,12 +137,17 @@ def run_rounds(
                 entry.row |= {"status": "failed", "reason": f"{error.kind}: {error}"}
                 alive.remove(entry)
             advance(entry.row["label"])
+        lasted = time.monotonic() - started
     return alive
 
 
 def finish(entry: Entry) -> None:
-    """Turns an entry's readings into the figures of its row."""
+    """Turns an entry's readings into the figures of its row, which is skipped where none of its turns was finished."""
     row = entry.row
+    if not entry.evaluate:
+        row |= {"status": "skipped", "reason": "the run ended before its first turn"}
+        return
+    del entry.train[len(entry.evaluate) :]  # of a turn that was interrupted
     per_epoch = [[seconds * 1e3 / entry.chunk for seconds in readings] for readings in entry.train]
     row["train_ms"] = summary([value for readings in per_epoch for value in readings])
     row["train_ms_rounds"] = [[round(value, 6) for value in readings] for readings in per_epoch]

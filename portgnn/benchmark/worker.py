@@ -50,9 +50,10 @@ class Worker:
         self._programs[case] = self._contender.build(loaded, Recipe(**recipe), device, options)
         return {"seconds": time.perf_counter() - started, "options": self._programs[case].options}
 
-    def verify(self, case: str, epochs: int) -> dict[str, Any]:
+    def verify(self, case: str, epochs: int, operations: bool = True) -> dict[str, Any]:
+        """Whether the program computes what it should. operations: of its library, all that `portgnn verify` checks."""
         check = getattr(self._programs[case], "verify", None)
-        return check(epochs) if check else {"passed": True, "method": "a peer: not ours to verify"}
+        return check(epochs, operations) if check else {"passed": True, "method": "a peer: not ours to verify"}
 
     def time(
         self, case: str, chunk: int, chunks: int, warm: int = 0, warm_seconds: float = 0.0, seed: int | None = None

@@ -18,7 +18,7 @@ INTERRUPTED = 130
 READER_LEFT = 141
 
 
-COMPUTING = ("train", "predict", "verify", "study")
+COMPUTING = ("train", "predict", "verify", "study", "bench")
 """Commands whose result took work, and is worth a file where stdout does not take it."""
 
 

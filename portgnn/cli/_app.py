@@ -10,7 +10,7 @@ import typer
 from portgnn.cli import _completion
 from portgnn.cli import _options as given
 from portgnn.cli._examples import epilog
-from portgnn.cli._grouped import OUTPUT, Grouped
+from portgnn.cli._grouped import OUTPUT, FileOrStdout, Grouped
 from portgnn.cli._hyperparameters import with_hyperparameters, with_options_of
 from portgnn.cli._options import (
     AcceptChecksum,
@@ -24,7 +24,7 @@ from portgnn.cli._options import (
     Unknown,
 )
 from portgnn.cli._study_options import study
-from portgnn.hyperparameters import DATA, EXECUTION, NETWORK, TRAINING
+from portgnn.hyperparameters import EXECUTION, NETWORK, TRAINING
 from portgnn.models import NETWORKS
 from portgnn.presets import PRESETS
 
@@ -63,14 +63,7 @@ def train(  # long: an option is a parameter
             rich_help_panel=EXECUTION, metavar="FILE.toml", help="Read options from a file; those given here win."
         ),
     ] = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            rich_help_panel=DATA,
-            help="Name or path; by default cora, or csbm-cora where cora cannot be had.",
-            autocompletion=_completion.datasets,
-        ),
-    ] = None,
+    dataset: given.GraphOrStandIn = None,
     backend: Annotated[
         str | None,
         typer.Option(
@@ -305,6 +298,25 @@ def verify(
         raise typer.Exit(trainings.run(backend, device, dtype, seeds, as_json, **recipe))
     trainings.refuse(recipe)
     raise typer.Exit(_verification.run(backend, device, dtype, draw, model or None, as_json))
+
+
+@app.command(cls=FileOrStdout)
+def bench(
+    quick: given.Quick = False,
+    dataset: given.GraphOrStandIn = None,
+    backend: given.Backends = None,
+    device: given.Devices = None,
+    threads: given.Threads = None,
+    seconds: given.Seconds = None,
+    json_file: given.JsonFile = None,
+    report: given.Page = None,
+    share: given.Share = None,
+) -> None:
+    """Time every backend and device of this machine, each verified first, and name the fastest."""
+    from portgnn.cli._benchmark import run
+
+    status = run(dataset, backend, device, threads, seconds, quick, json_file=json_file, report=report, share=share)
+    raise typer.Exit(status)
 
 
 @app.command()

@@ -44,6 +44,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("portgnn verify --backend numpy --device cpu --dtype float64", "held to 1e-12"),
         ("portgnn verify --seeds 5 --dataset karate", "whole trainings; each departure explained"),
     ),
+    "bench": (
+        ("portgnn bench", "every backend and device here, in about three minutes"),
+        ("portgnn bench --quick --report bench.html", "in one, and as a page"),
+        ("portgnn bench --share mine.json", "to attach to an issue: no name, host or path in it"),
+    ),
     "backends": (
         ("portgnn backends", ""),
         ("portgnn backends --json", "for scripts"),

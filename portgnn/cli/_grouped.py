@@ -13,6 +13,10 @@ ORDER = (DATA, NETWORK, TRAINING, LINKS, EXECUTION, OUTPUT)
 """Headings, as given to `typer.Option(rich_help_panel=...)`; options without one come last."""
 
 
+STDOUT = "-"
+"""In place of a file's name."""
+
+
 class Grouped(TyperCommand):
     """A command whose `--help` has a heading for each group of options."""
 
@@ -26,3 +30,13 @@ class Grouped(TyperCommand):
             if records:
                 with formatter.section(f"{group.capitalize()} options" if group else "Options"):
                     formatter.write_dl(records)
+
+
+class FileOrStdout(Grouped):
+    """A command whose `--json` may be followed by a file; alone, as in all other commands, it is for stdout."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        told: list[str] = []
+        for word, after in zip(args, [*args[1:], ""], strict=True):
+            told += [word, STDOUT] if word == "--json" and (not after or after.startswith("--")) else [word]
+        return super().parse_args(ctx, told)

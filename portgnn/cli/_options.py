@@ -79,3 +79,49 @@ CheckpointFile = Annotated[
     Path | None,
     typer.Option(rich_help_panel=OUTPUT, metavar="FILE", help="Keep the run in a file from which it can be resumed."),
 ]
+
+Quick = Annotated[bool, typer.Option("--quick", help="About one minute in place of three.")]
+GraphOrStandIn = Annotated[
+    str | None,
+    typer.Option(
+        rich_help_panel=DATA,
+        help="Name or path; by default cora, or csbm-cora where cora cannot be had.",
+        autocompletion=_completion.datasets,
+    ),
+]
+Backends = Annotated[
+    list[str] | None,
+    typer.Option(
+        rich_help_panel=EXECUTION,
+        metavar="NAME",
+        help="Only this backend; repeatable.",
+        autocompletion=_completion.backends,
+    ),
+]
+Devices = Annotated[
+    list[str] | None,
+    typer.Option(rich_help_panel=EXECUTION, metavar="NAME", help="Only this device, such as cpu; repeatable."),
+]
+Threads = Annotated[
+    int | None, typer.Option(rich_help_panel=EXECUTION, metavar="N", help="Cores of every backend (all).")
+]
+Seconds = Annotated[
+    float | None, typer.Option(rich_help_panel=EXECUTION, metavar="N", help="Of the whole run, about (180).")
+]
+JsonFile = Annotated[
+    str | None,
+    typer.Option(
+        "--json",
+        rich_help_panel=OUTPUT,
+        metavar="[FILE]",
+        help="Write the result as JSON; without FILE on stdout, alone there.",
+    ),
+]
+Page = Annotated[
+    Path | None,
+    typer.Option(rich_help_panel=OUTPUT, metavar="FILE.html", help="Write a page, as portgnn report does."),
+]
+Share = Annotated[
+    Path | None,
+    typer.Option(rich_help_panel=OUTPUT, metavar="FILE.json", help="Write a result without personal data, to pass on."),
+]

@@ -45,12 +45,12 @@ def print_line(line: str) -> None:
 
 def _folded(text: str, stream: TextIO) -> str:
     """The line, broken between words where a terminal narrower than it would break inside of one."""
-    if not stream.isatty() or len(text) <= (width := _columns(stream)):
+    if not stream.isatty() or len(text) <= (width := columns_of(stream)):
         return text
     return textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False).fill(text)
 
 
-def _columns(stream: TextIO) -> int:
+def columns_of(stream: TextIO) -> int:
     """Columns of the terminal behind a stream; COLUMNS goes first, as in every shell."""
     with contextlib.suppress(ValueError):
         return int(os.environ.get("COLUMNS", "")) or FALLBACK

@@ -179,8 +179,20 @@ def _benchmark(documents: Sequence[Document]) -> list[Element]:
                     _tables.benchmark_table(f"{document.name}: {title}", rows),
                 )
             )
-        parts += _left_out(document.data)
+        parts += [*_published(document.data), *_left_out(document.data)]
     return parts
+
+
+def _published(run: dict[str, Any]) -> list[Element]:
+    """What another measured of the recipe, on other machines and by another method, where the run carries it."""
+    rows: list[list[_tables.Cell]] = [
+        [each["machine"], each["on"], _tables.figure(each["ms"])] for each in run.get("published") or ()
+    ]
+    if not rows:
+        return []
+    heads = ("machine", "on", "ms per epoch, validation included")
+    said = f"Recipe article, {run.get('published_method') or 'published by another'}"
+    return [E("p", f"{said}."), _tables.table("Published by another", heads, rows)]
 
 
 def _growth(documents: Sequence[Document]) -> list[Element]:

@@ -19,7 +19,7 @@ from portgnn.tasks import curves_among
 from portgnn.text import shown
 
 Kind = Literal["train", "verify", "benchmark", "growth", "study"]
-MAKERS = "portgnn train --json, portgnn verify --json, portgnn study or python bench/run_all.py --json"
+MAKERS = "portgnn train --json, portgnn verify --json, portgnn study or portgnn bench --json"
 EPSILON = {"bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}
 """Distance from 1 to the next number of each dtype, the coarsest first."""
 EXECUTION = ("features", "adjacency", "rows", "epochs")
@@ -109,7 +109,9 @@ _CHECK: Fields = {"name": "text", "max_error?": "a number", "tolerance": "a numb
 _VERIFY: Fields = {"backend": "text", "device": "text", "dtype": "text", "passed": "true or false",
                    "checks": {"[]": _CHECK}, "environment?": {}, "setting?": "text", "note?": "text"}  # fmt: skip
 _BENCHMARK: Fields = {"made": "text", "machine": {}, "options": {}, "plan": {}, "git": {},
-                      "workers": {"{}": {"environment?": {}}}, "rows": {"[]": {}}}  # fmt: skip
+                      "workers": {"{}": {"environment?": {}}}, "rows": {"[]": {}}, "maker?": "text", "dataset?": "text",
+                      "published?": {"[]": {"machine": "text", "on": "text", "ms": "a number"}},
+                      "published_method?": "text"}  # fmt: skip
 _TIMED: Fields = {
     "title": "text", "kind": "text", "contender": "text", "device?": "text", "dataset?": "text", "recipe?": "text",
     "train_ms": {"median": "a number above 0", "q1": "a number above 0", "q3": "a number above 0"},
@@ -346,6 +348,8 @@ def command(document: Document) -> str:
         given = [("backend", data["backend"]), ("device", data["device"]), ("dtype", data["dtype"])]
         return f"portgnn verify {_options(given)} --json"
     options, plan = data["options"], data["plan"]
+    if data.get("maker") == "portgnn bench":
+        return _bench_command(data)
     lists = [(name, options.get(name)) for name in ("datasets", "recipes", "backends", "peers", "forms", "devices")]
     given = [(name, ",".join(map(str, value))) for name, value in lists if isinstance(value, list)]
     given += [(name, options.get(name)) for name in ("hidden", "threads", "seed")]
@@ -355,6 +359,13 @@ def command(document: Document) -> str:
         given = [pair for pair in given if pair[0] not in ("datasets", "recipes", "rounds")]
         given += [("growth", True), ("max-edges", f"{max(sizes, default=1e7):.0e}".replace("e+0", "e"))]
     return f"python bench/run_all.py {_options(given)} --json run.json"
+
+
+def _bench_command(data: dict[str, Any]) -> str:
+    options, seconds = data["options"], data["plan"].get("seconds")
+    given = [(name.rstrip("s"), each) for name in ("backends", "devices") for each in options.get(name) or ()]
+    ends = [("threads", options.get("threads")), ("seconds", seconds and f"{seconds:g}")]
+    return f"portgnn bench {_options([('dataset', data.get('dataset')), *given, *ends])} --json run.json"
 
 
 def _train_command(data: dict[str, Any]) -> str:
