@@ -108,10 +108,9 @@ _CHECK: Fields = {"name": "text", "max_error?": "a number", "tolerance": "a numb
                   "hint": "text"}  # fmt: skip
 _VERIFY: Fields = {"backend": "text", "device": "text", "dtype": "text", "passed": "true or false",
                    "checks": {"[]": _CHECK}, "environment?": {}, "setting?": "text", "note?": "text"}  # fmt: skip
-_BENCHMARK: Fields = {"made": "text", "machine": {}, "options": {}, "plan": {}, "git": {},
-                      "workers": {"{}": {"environment?": {}}}, "rows": {"[]": {}}, "maker?": "text", "dataset?": "text",
-                      "published?": {"[]": {"machine": "text", "on": "text", "ms": "a number"}},
-                      "published_method?": "text"}  # fmt: skip
+_BENCHMARK: Fields = {"made": "text", "machine": {}, "options": {}, "plan": {}, "git": {}, "rows": {"[]": {}},
+                      "workers": {"{}": {"environment?": {}}}, "published_method?": "text",
+                      "published?": {"[]": {"machine": "text", "on": "text", "ms": "a number"}}}  # fmt: skip
 _TIMED: Fields = {
     "title": "text", "kind": "text", "contender": "text", "device?": "text", "dataset?": "text", "recipe?": "text",
     "train_ms": {"median": "a number above 0", "q1": "a number above 0", "q3": "a number above 0"},
