@@ -121,13 +121,17 @@ class TapeBackend(ABC):
     def log_softmax(self, x: Any) -> Any:
         raw = value_of(x)
         # The arrays' own sums and maxima: the namespace's are the same behind three more calls.
-        shifted = raw - raw.max(axis=-1, keepdims=True)
+        shifted = raw - self._largest(raw)
         value = shifted - self._ns.log(self._ns.exp(shifted).sum(axis=-1, keepdims=True))
 
         def pull(grad: Array) -> Array:
             return grad - self._ns.exp(value) * grad.sum(axis=-1, keepdims=True)
 
         return unary(x, value, pull)
+
+    def _largest(self, x: Array) -> Array:
+        """The largest of each row, as [..., 1]."""
+        return x.max(axis=-1, keepdims=True)
 
     def random_bits(self, key: Key, index: int | Array) -> Array:
         if isinstance(index, int):

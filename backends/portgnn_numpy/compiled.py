@@ -88,7 +88,9 @@ def product(kind: str, matrix: Sequence[NDArray[Any]], x: NDArray[Any], total: N
     """
     starts, stride = matrix[0], x.shape[1]
     objects, real = (*map(id, matrix), id(x), id(total)), x.dtype.char
-    if threads == 1 and stride <= WIDEST:  # the usual case, in which what is around the loop takes longer than the loop
+    if (
+        threads == 1 and 0 < stride <= WIDEST
+    ):  # the usual case, in which what is around the loop takes longer than the loop
         _product(kind, stride, real)(0, len(starts) - 1, stride, 0, *objects)
         return
     lines, columns = [0, len(starts) - 1], [0, stride]
@@ -100,7 +102,7 @@ def product(kind: str, matrix: Sequence[NDArray[Any]], x: NDArray[Any], total: N
     for (first, last), (left, right) in pairs(pairwise(lines), pairwise(columns)):
         blocks = [(column, min(WIDEST, right - column)) for column in range(left, right, WIDEST)]
         shares.append(
-            [(_product(kind, width, real), first, last, stride, column, *objects) for column, width in blocks]
+            [(_product(kind, width, real), first, last, stride, column, *objects) for column, width in blocks if width]
         )
     _call(shares)
 

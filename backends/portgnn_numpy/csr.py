@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn_numpy import compiled
+from portgnn_numpy.recording import opaque
 
 try:
     from scipy.sparse._sparsetools import csc_matvecs, csr_matvecs
 except ImportError:  # SciPy's own module, which may change its name: then its operator does it all
     csc_matvecs = csr_matvecs = None
 
-_KERNELS = {"csr": csr_matvecs, "csc": csc_matvecs}
-_EMPTY = {"csr": np.empty, "csc": np.zeros}
+_KERNELS = {sp.csr_array: csr_matvecs, sp.csc_array: csc_matvecs} if csr_matvecs else {}
 
 
 def product(matrix: Any, x: NDArray[Any]) -> Any:
@@ -23,17 +24,23 @@ def product(matrix: Any, x: NDArray[Any]) -> Any:
 
     The operator looks at its operands for as long as a small product takes: ten Python calls, six times a step.
     """
-    kind, kernel, dtype = matrix.format, _KERNELS.get(matrix.format), x.dtype
-    rows, columns = matrix.shape
-    if kernel is None or x.ndim != 2 or dtype != matrix.data.dtype or x.shape[0] != columns:
+    (rows, columns), dtype = matrix.shape, x.dtype
+    if type(matrix) not in _KERNELS or x.ndim != 2 or dtype != matrix.data.dtype or x.shape[0] != columns:
         return matrix @ x
-    weights, width = matrix.data, x.shape[1]
+    return _into(matrix, x, np.empty((rows, x.shape[1]), dtype=dtype))
+
+
+@opaque
+def _into(matrix: Any, x: NDArray[Any], total: NDArray[Any]) -> NDArray[Any]:
+    starts, places, weights = parts = (matrix.indptr, matrix.indices, matrix.data)
+    kind, width = type(matrix), x.shape[1]
     work = weights.size * width
-    if compiled.WORK.counts(work) and matrix.indices.dtype == np.int32 and dtype.char in "fd":
-        total = _EMPTY[kind]((rows, width), dtype=dtype)
-        parts = (matrix.indptr, matrix.indices, weights)
-        compiled.product(kind, parts, np.ascontiguousarray(x), total, compiled.threads_for(work))
-        return total
-    total = np.zeros((rows, width), dtype=dtype)
-    kernel(rows, columns, width, matrix.indptr, matrix.indices, weights, x.ravel(), total.ravel())
+    if compiled.WORK.counts(work) and places.dtype == np.int32 and total.dtype.char in "fd":
+        if kind is sp.csc_array:
+            total.fill(0)
+        name = "csr" if kind is sp.csr_array else "csc"
+        compiled.product(name, parts, np.ascontiguousarray(x), total, compiled.threads_for(work))
+    else:
+        total.fill(0)
+        _KERNELS[kind](len(total), len(x), width, starts, places, weights, x.ravel(), total.ravel())
     return total

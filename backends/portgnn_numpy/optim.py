@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from portgnn.parts import Adam
 from portgnn.protocol import Params, State
 from portgnn_numpy import compiled
+from portgnn_numpy.recording import is_array, opaque
 from portgnn_numpy.underflow import to_zero
 
 BLOCK = 1 << 15
@@ -36,38 +38,12 @@ class InPlaceAdam(Adam):
         rate = self._rate / c1
         if not self._groups or not all(group.holds(params, state) for group in self._groups):
             self._groups = self._grouped(params, state)
+            own = {name: value for group in self._groups for name, value in group.params.items()}
+            params = {name: own[name] for name in params}
+            state = state | {name: value for group in self._groups for name, value in group.moments.items()}
         for group in self._groups:
-            group.take(grads)
-            if compiled.WORK.ready and group.kind in "fd":
-                compiled.adam((*self._shares, c2, self._eps, rate, group.decay), group.arrays)
-                continue
-            for block in group.blocks:
-                self._update(block, c2, rate, group.decay)
-        after: Params = {}
-        for group in self._groups:
-            after |= group.params
-            state = state | group.moments
-        return {name: after[name] for name in params}, state | {"c1": c1, "c2": c2}
-
-    def _update(self, block: tuple[NDArray[Any], ...], c2: Any, rate: Any, decay: float) -> None:
-        value, grad, m, v, a, b = block
-        keep1, new1, keep2, new2 = self._shares
-        if decay:
-            np.multiply(value, decay, out=a)
-            grad += a
-        np.multiply(grad, new1, out=b)
-        m *= keep1
-        m += b
-        np.multiply(grad, grad, out=a)
-        a *= new2
-        v *= keep2
-        v += a
-        np.divide(v, c2, out=a)
-        np.sqrt(a, out=a)
-        a += self._eps
-        np.multiply(m, rate, out=b)
-        b /= a
-        value -= b
+            _update(group, [grads[name] for name in group.params], self._shares, c2, self._eps, rate)
+        return params, state | {"c1": c1, "c2": c2}
 
     def _grouped(self, params: Params, state: State) -> list[_Group]:
         names: dict[tuple[float, Any], list[str]] = {}
@@ -84,13 +60,13 @@ class _Group:
     """
 
     def __init__(self, decay: float, names: list[str], params: Params, state: State) -> None:
-        self.decay, self._names = decay, names
+        self.decay = decay
         value, self.params = _behind_each_other({name: params[name] for name in names})
         m, first = _behind_each_other({f"m.{name}": state[f"m.{name}"] for name in names})
         v, second = _behind_each_other({f"v.{name}": state[f"v.{name}"] for name in names})
         self.moments = first | second
-        self._grad = np.empty_like(value)
-        self.arrays, self.kind = (value, self._grad, m, v), value.dtype.char
+        self._views = [*self.params.values(), *self.moments.values()]
+        self.arrays = (value, np.empty_like(value), m, v)
         a, b = np.empty_like(value[:BLOCK]), np.empty_like(value[:BLOCK])
         self.blocks = []
         for start in range(0, len(value), BLOCK):
@@ -99,12 +75,37 @@ class _Group:
 
     def holds(self, params: Params, state: State) -> bool:
         """Whether these arrays are the group's own."""
-        return all(params[name] is value for name, value in self.params.items()) and all(
-            state[name] is value for name, value in self.moments.items()
-        )
+        given = [*map(params.__getitem__, self.params), *map(state.__getitem__, self.moments)]
+        return all(map(is_, given, self._views)) or all(map(is_array, given, self._views))
 
-    def take(self, grads: Params) -> None:
-        np.concatenate([grads[name].reshape(-1) for name in self._names], out=self._grad)
+
+@opaque
+def _update(
+    group: _Group, grads: list[NDArray[Any]], shares: tuple[float, ...], c2: Any, eps: float, rate: Any
+) -> None:
+    """A step of a group. shares: beta1, 1 - beta1, beta2, 1 - beta2."""
+    np.concatenate([grad.reshape(-1) for grad in grads], out=group.arrays[1])
+    if compiled.WORK.ready and group.arrays[0].dtype.char in "fd":
+        compiled.adam((*shares, c2, eps, rate, group.decay), group.arrays)
+        return
+    keep1, new1, keep2, new2 = shares
+    for value, grad, m, v, a, b in group.blocks:
+        if group.decay:
+            np.multiply(value, group.decay, out=a)
+            grad += a
+        np.multiply(grad, new1, out=b)
+        m *= keep1
+        m += b
+        np.multiply(grad, grad, out=a)
+        a *= new2
+        v *= keep2
+        v += a
+        np.divide(v, c2, out=a)
+        np.sqrt(a, out=a)
+        a += eps
+        np.multiply(m, rate, out=b)
+        b /= a
+        value -= b
 
 
 def _behind_each_other(parts: Mapping[str, NDArray[Any]]) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
