@@ -79,7 +79,7 @@ class Traced(np.ndarray[Any, Any]):
     def _to_python(self, *_: Any) -> NoReturn:
         raise Unrecordable("a number is handed to Python")
 
-    __bool__ = __float__ = __int__ = __index__ = __complex__ = __iter__ = item = tolist = _to_python  # type: ignore[assignment]
+    __bool__ = __float__ = __int__ = __index__ = __complex__ = __iter__ = item = tolist = _to_python
 
 
 def _method(name: str) -> Callable[..., Any]:
