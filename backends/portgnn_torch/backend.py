@@ -13,16 +13,17 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.weak import WeakIdKeyDictionary
 
-from portgnn.parts import MasterWeights, checked_loss, plain_loop
-from portgnn.protocol import Capabilities, Key, LossFn, Optimizer, Params, Run, Step, Watch
+from portgnn.parts import MasterWeights, checked_loss, plain_batches, plain_loop
+from portgnn.protocol import BatchStep, Capabilities, Key, LossFn, Optimizer, Params, Run, Step, Watch
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, dropout_mask, keep_threshold, random_bits
 from portgnn_torch import array_api
+from portgnn_torch.batches import RecordedBatches
 from portgnn_torch.collectives import TorchCollectives, join, launch_environment
 from portgnn_torch.edges import EdgeProduct, EdgeSoftmax, Gather, SegmentMax, SegmentSum, TorchEdges, place_edges
 from portgnn_torch.graphs import GraphRun
 from portgnn_torch.optim import FusedAdam, KernelAdam
 from portgnn_torch.recording import RecordedKey, RecordedRun
-from portgnn_torch.sparse import Form, SpMM, TorchCSR, best_form, place, stored_dtype
+from portgnn_torch.sparse import Form, SpMM, TorchCSR, best_form, place, placed, stored_dtype
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -101,7 +102,7 @@ class TorchBackend:
         kind = {"f": self._float, "i": torch.int32, "u": torch.int32, "b": torch.bool}[host.dtype.kind]
         if host.dtype.kind == "u":
             host = host.astype(np.uint32, copy=False).view(np.int32)
-        return torch.tensor(host, dtype=kind, device=self._device)
+        return placed(self._device, host, kind)
 
     def to_numpy(self, x: torch.Tensor) -> NDArray[Any]:
         host = x.detach().to("cpu", torch.float32 if x.dtype == torch.bfloat16 else x.dtype)
@@ -155,7 +156,7 @@ class TorchBackend:
 
     def random_bits(self, key: Key, index: int | torch.Tensor) -> torch.Tensor:
         if self._on_host:
-            return _made(key, lambda words: torch.from_numpy(self._host_bits(words, index)))
+            return _made(key, index, lambda words, at: torch.from_numpy(self._host_bits(words, at)))
         if isinstance(index, int):
             index = self._counter(index)
         x = index + _signed(key[0])
@@ -217,7 +218,7 @@ class TorchBackend:
     def _mask(self, key: Key, index: int | torch.Tensor, rate: float) -> torch.Tensor:
         scale = 1.0 / (1.0 - rate)
         if self._on_host and self.dtype != "bfloat16":
-            return _made(key, lambda words: self._host_mask(words, index, rate))
+            return _made(key, index, lambda words, at: self._host_mask(words, at, rate))
         return (self.random_bits(key, index) < keep_threshold(rate)).to(self._float) * scale
 
     def _host_mask(self, key: Key, index: int | torch.Tensor, rate: float) -> torch.Tensor:
@@ -266,6 +267,11 @@ class TorchBackend:
         plain = plain_loop(step, fetch, lambda *_: None)
         return recordable(RecordedRun(step, plain, fetch) if self._on_host else plain)
 
+    def compile_batches(self, step: BatchStep) -> BatchStep:
+        if not self._on_host:
+            return plain_batches(cast(Any, self), step)
+        return cast(BatchStep, recordable(RecordedBatches(step)))
+
     def synchronize(self, *arrays: torch.Tensor) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
@@ -281,9 +287,13 @@ def _words(key: Any, axes: int) -> tuple[Any, Any]:
     return words[:, 0], words[:, 1]
 
 
-def _made(key: Any, make: Callable[[Any], torch.Tensor]) -> torch.Tensor:
-    """`make(key)`; inside a recording, in each of its epochs."""
-    return key.input(make) if isinstance(key, RecordedKey) else make(key)
+def _made(key: Any, index: int | torch.Tensor, make: Callable[[Any, Any], torch.Tensor]) -> torch.Tensor:
+    """`make(key, index)`; inside a recording, in each of its epochs."""
+    if not isinstance(key, RecordedKey):
+        return make(key, index)
+    if isinstance(index, int):
+        return key.input(lambda words, _: make(words, index), None)
+    return key.input(make, index)
 
 
 def _signed(word: Any) -> Any:

@@ -23,8 +23,8 @@ WORTH_RECORDING = 8
 """Epochs in one call from which on a step is recorded. The training loop asks for few where an epoch is long, and
 there is nothing to gain then: the arithmetic is what takes the time."""
 
-Make = Callable[[NDArray[np.uint32]], torch.Tensor]
-"""From keys [epochs, 2] to one input an epoch, [epochs, …]."""
+Make = Callable[[NDArray[np.uint32], torch.Tensor | None], torch.Tensor]
+"""From keys [epochs, 2] and the numbers of elements, if it needs any, to one input an epoch, [epochs, …]."""
 
 VALUELESS = (torch.ops.aten.ones_like.default,)
 """Operations whose result does not depend on values: computed once. Nothing writes into what these made."""
@@ -40,12 +40,12 @@ class RecordedKey:
     def __init__(self, recorder: Recorder, layer: int, words: NDArray[np.uint32]) -> None:
         self._recorder, self._layer, self._words = recorder, layer, words
 
-    def input(self, make: Make) -> torch.Tensor:
-        """What `make` makes of this key, now and of its like in every epoch to come."""
+    def input(self, make: Make, index: torch.Tensor | None) -> torch.Tensor:
+        """What `make` makes of this key and of numbers of elements, now and of their like in every epoch to come."""
         self._recorder.listening = False
-        tensor = make(self._words[None])[0]
+        tensor = make(self._words[None], index)[0]
         self._recorder.listening = True
-        self._recorder.inputs.append((self._layer, make))
+        self._recorder.inputs.append((self._layer, make, index))
         self._recorder.input_sizes.append(tensor.numel())
         self._recorder.name(tensor, f"i{len(self._recorder.inputs) - 1}")
         return tensor
@@ -62,7 +62,7 @@ class Recorder(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.listening = True
-        self.inputs: list[tuple[int, Make]] = []
+        self.inputs: list[tuple[int, Make, torch.Tensor | None]] = []
         self.input_sizes: list[int] = []
         self.lines: list[tuple[str, tuple[str, ...], str]] = []  # (names set, names read, expression)
         self.constants: dict[str, Any] = {}
@@ -131,8 +131,11 @@ class Recorder(TorchDispatchMode):
             return f"[{', '.join(self._expression(x, read) for x in value)}]"
         return repr(value) if value is None or type(value) in (bool, int) else self.constant(value)
 
-    def program(self, results: Sequence[torch.Tensor]) -> Callable[..., list[torch.Tensor]]:
-        """A function of the inputs that calls all operations again and returns the results.
+    def program(
+        self, results: Sequence[torch.Tensor], arguments: Sequence[str] = ()
+    ) -> Callable[..., list[torch.Tensor]]:
+        """A function of `arguments`, by their names, and the inputs that calls all operations again and returns the
+        results.
 
         Python source rather than a list that is walked: for some forty short operations the walk would cost a tenth
         of the step. Arrays are let go after their last use, as in the step itself.
@@ -144,9 +147,9 @@ class Recorder(TorchDispatchMode):
             body.append(f"{targets} = {expression}" if targets else expression)
             done = {x for x in (*read, *targets.rstrip(",").split(", ")) if x[:1] == "t" and last.get(x, at) == at}
             body += [f"del {', '.join(sorted(done - set(returned)))}"] if done - set(returned) else []
-        arguments = ", ".join(f"i{at}" for at in range(len(self.inputs)))
+        given = ", ".join([*arguments, *(f"i{at}" for at in range(len(self.inputs)))])
         body.append(f"return [{', '.join(returned)}]")
-        source = f"def program({arguments}):\n" + "".join(f"    {line}\n" for line in body)
+        source = f"def program({given}):\n" + "".join(f"    {line}\n" for line in body)
         names = dict(self.constants)
         exec(compile(source, "<a recorded training step>", "exec"), names)
         made: Callable[..., list[torch.Tensor]] = names["program"]
@@ -180,7 +183,7 @@ class Recording:
         with torch.no_grad():
             for start in range(0, len(keys), self._together):
                 part = keys[start : start + self._together]
-                made = [make(part[:, layer]).unbind() for layer, make in self._inputs]
+                made = [make(part[:, layer], index).unbind() for layer, make, index in self._inputs]
                 metrics += [self._program(*[each[epoch] for each in made]) for epoch in range(len(part))]
         return metrics
 
@@ -216,13 +219,14 @@ class RecordedRun:
         # A step that cannot be recorded fails in its own way, and the plain loop says what is wrong with it.
         except Exception:
             return None
-        same = all(_same(recording.state[name], value) for name, value in expected.items())
-        return recording if same and all(map(_same, found, measured)) else None
+        same = all(same_tensors(recording.state[name], value) for name, value in expected.items())
+        return recording if same and all(map(same_tensors, found, measured)) else None
 
 
 def _is_any(value: torch.Tensor, state: State) -> bool:
     return any(value is each for each in state.values())
 
 
-def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
+def same_tensors(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether both have the same bits, or NaN at the same places."""
     return a.dtype == b.dtype and a.shape == b.shape and bool(((a == b) | (a.isnan() & b.isnan())).all())

@@ -92,9 +92,11 @@ def _csr_tensor(indptr: Any, indices: Any, values: torch.Tensor, shape: tuple[in
 
 
 def placed(device: torch.device, x: NDArray[Any], kind: torch.dtype) -> torch.Tensor:
-    """A host array on the device, in another dtype."""
-    # On the CPU first, by name: a default device may be another, or none that holds numbers.
-    return torch.tensor(x, device="cpu").to(device=device, dtype=kind)
+    """A host array on the device, in another dtype. Copies."""
+    host = np.asarray(x, order="C")
+    # torch.tensor would do, at several times the cost; this takes no array that nobody may write, and copies anyway.
+    shared = torch.from_numpy(host if host.flags.writeable else host.copy())
+    return shared.to(device=device, dtype=kind, copy=True)
 
 
 def place(
@@ -105,26 +107,30 @@ def place(
 
     to = partial(placed, device)
 
-    def half(csr: sp.csr_array, **links: Any) -> TorchCSR:
-        indptr, indices, values = to(csr.indptr, wide), to(csr.indices, wide), to(csr.data, dtype)
+    def half(parts: tuple[Any, Any, Any], shape: tuple[int, int], **links: Any) -> TorchCSR:
+        starts, columns, data = parts
+        indptr, indices, values = to(starts, wide), to(columns, wide), to(data, dtype)
         plan: Any
         if form is Form.CSR:
-            plan = _csr_tensor(indptr, indices, values, csr.shape)
+            plan = _csr_tensor(indptr, indices, values, shape)
         elif form is Form.KERNEL:
             from portgnn_torch.kernels import RowSums
 
             plan = RowSums(indptr)
         else:
-            plan = to(np.repeat(np.arange(csr.shape[0]), np.diff(csr.indptr)), torch.int32)
-        return TorchCSR(form, csr.shape, indptr, indices, values, plan, **links)
+            plan = to(np.repeat(np.arange(shape[0]), np.diff(starts)), torch.int32)
+        return TorchCSR(form, shape, indptr, indices, values, plan, **links)
 
-    numbered = sp.csr_array((np.arange(1, matrix.nnz + 1), matrix.indices, matrix.indptr), shape=matrix.shape).T.tocsr()
-    order = numbered.data - 1
-    flipped = sp.csr_array((matrix.data[order], numbered.indices, numbered.indptr), shape=numbered.shape)
-    ids = np.arange(matrix.nnz, dtype=np.uint32) if index is None else np.asarray(index, dtype=np.uint32)
-    transposed = half(flipped, index=to(ids[order].view(np.int32), torch.int32))
-    kept = None if index is None else to(ids.view(np.int32), torch.int32)
-    return half(matrix, index=kept, to_transposed=to(order, torch.int64), transposed=transposed)
+    numbers = sp.csr_array((np.arange(matrix.nnz), matrix.indices, matrix.indptr), shape=matrix.shape).tocsc()
+    order = numbers.data
+    ids = None if index is None else np.asarray(index, dtype=np.uint32).view(np.int32)
+    by_kernel = None  # a kernel alone drops values of the transpose by their own numbers; others take those over
+    if form is Form.KERNEL:
+        by_kernel = to(order.astype(np.int32) if ids is None else ids[order], torch.int32)
+    flipped = (numbers.indptr, numbers.indices, matrix.data[order])
+    transposed = half(flipped, matrix.shape[::-1], index=by_kernel)
+    links = {"index": None if ids is None else to(ids, torch.int32), "to_transposed": to(order, torch.int64)}
+    return half((matrix.indptr, matrix.indices, matrix.data), matrix.shape, transposed=transposed, **links)
 
 
 class SpMM(torch.autograd.Function):

@@ -81,8 +81,13 @@ class Archive:
             with opened(self._files[name]) as file:
                 yield file
             return
-        with opened(self.path) as content, zipfile.ZipFile(content) as archive, archive.open(self._files[name]) as file:
-            yield file
+        with opened(self.path) as content, zipfile.ZipFile(content) as archive:
+            try:
+                unpacked = archive.open(self._files[name])
+            except UnicodeDecodeError:  # of the file's name beside the data, which the directory's is compared with
+                raise zipfile.BadZipFile("its name there is not the one in the archive's directory") from None
+            with unpacked:
+                yield unpacked
 
     def numbers(
         self, name: str, columns: int | None, dtype: Any = np.float64, rows: int | None = None

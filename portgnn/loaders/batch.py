@@ -134,15 +134,25 @@ def zero_padded(matrix: sp.csr_array, height: int, width: int, stored_then: int 
     Zeros are stored in no row of the matrix itself, and no place twice: it stays canonical. stored_then: how many
     values it then has, if there is room; by default their size class.
     """
-    rows, stored = matrix.shape[0], matrix.nnz
-    room = (height - rows) * width
-    due = size_class(stored) if stored_then is None else stored_then
-    zeros = np.arange(min(due - stored, room))
-    indices = np.concatenate([matrix.indices, (zeros % width).astype(matrix.indices.dtype)])
-    ends = stored + np.minimum(np.arange(1, height - rows + 1) * width, len(zeros))
-    indptr = np.concatenate([matrix.indptr, ends]).astype(matrix.indptr.dtype)
-    data = np.concatenate([matrix.data, np.zeros(len(zeros))])
-    return sp.csr_array((data, indices, indptr), shape=(height, width))
+    due = size_class(matrix.nnz) if stored_then is None else stored_then
+    return padded_csr((matrix.data, matrix.indices, matrix.indptr), height, width, due)
+
+
+def padded_csr(parts: tuple[NDArray[Any], ...], height: int, width: int, due: int) -> sp.csr_array:
+    """As `zero_padded`, of the parts (data, indices, indptr) of a matrix no wider; due: how many values it then has."""
+    data, indices, indptr = parts
+    rows, stored = len(indptr) - 1, len(data)
+    added = max(min(due - stored, (height - rows) * width), 0)
+    values, columns = np.empty(stored + added), np.empty(stored + added, dtype=indices.dtype)
+    values[:stored], values[stored:] = data, 0.0
+    columns[:stored] = indices
+    # Row by row: most often all that is added fits into one.
+    columns[stored:] = np.arange(added) % width if added > width else np.arange(added)
+    ends = np.empty(height + 1, dtype=indptr.dtype)
+    ends[: rows + 1] = indptr
+    np.minimum(np.arange(1, height - rows + 1) * width, added, out=ends[rows + 1 :], casting="unsafe")
+    ends[rows + 1 :] += stored
+    return sp.csr_array((values, columns, ends), shape=(height, width))
 
 
 def _padded_features(

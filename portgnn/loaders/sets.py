@@ -6,10 +6,10 @@ of a graph does not depend on which others are in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -21,10 +21,10 @@ from portgnn.graphs.arrays import Nodes
 from portgnn.graphs.sets import GraphSet
 from portgnn.graphs.split import split
 from portgnn.loaders._prefetch import Prefetch
-from portgnn.loaders.batch import HostBatch, Tree, as_tree, from_tree, lengthened, place_batch, zero_padded
+from portgnn.loaders.batch import HostBatch, Tree, as_tree, from_tree, lengthened, padded_csr, place_batch
 from portgnn.models.layer import Layer
 from portgnn.placing import forward
-from portgnn.placing.elements import layer_edge_elements, layer_elements, stored_elements
+from portgnn.placing.elements import Numbers, layer_edge_elements, layer_elements, stored_elements
 from portgnn.placing.features import Moments
 from portgnn.placing.prepared import Prepared
 from portgnn.presets import Config
@@ -32,6 +32,9 @@ from portgnn.protocol import Array, Backend, BatchStep, Params, State
 from portgnn.tasks.heads import placed_readout
 from portgnn.training import BatchSteps, Epochs, make_loss, make_measure, objective, parameters_of
 from portgnn.training.batches import compiled
+
+Parts: TypeAlias = tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.int32]]
+"""Data, indices and indptr of a matrix in CSR."""
 
 SPREAD = 0.5
 """Standard deviations above its mean that the smallest shape of a batch has room for: one in three is larger."""
@@ -82,16 +85,25 @@ class PreparedSet:
         dense: NDArray[Any] = rows.toarray() if isinstance(rows, sp.csr_array) else rows
         return dense
 
-    def block(self, graphs: Nodes, nodes: Nodes) -> sp.csr_array:
-        """The edges' weights of some graphs, with numbers of rows and columns from 0."""
-        stored, counts = self.whole.adjacency, self.graph.sizes[graphs]
-        start, end = stored.indptr[nodes].astype(np.int64), stored.indptr[nodes + 1].astype(np.int64)
-        at = stored_elements(start, end)
-        moved = np.repeat(np.cumsum(counts) - counts - self.graph.starts[graphs], counts)
-        indices = stored.indices[at] + np.repeat(moved, end - start)
-        indptr = np.concatenate([[0], np.cumsum(end - start)])
-        parts = (stored.data[at], indices.astype(np.int32), indptr.astype(np.int32))
-        return sp.csr_array(parts, shape=(len(nodes), len(nodes)))
+    @cached_property
+    def stored(self) -> NDArray[np.int64]:
+        """Where the edges' weights of each graph begin in the matrix of all, and where they end: [graphs + 1]."""
+        ends: NDArray[np.int64] = self.whole.adjacency.indptr[[*self.graph.starts, self.graph.num_nodes]]
+        return ends.astype(np.int64)
+
+    def block(self, graphs: Nodes, nodes: Nodes) -> Parts:
+        """The edges' weights of some graphs, as CSR with numbers of rows and columns from 0.
+
+        A graph's rows lie together in the matrix of all: each part is joined of one piece a graph.
+        """
+        matrix, counts, sizes = self.whole.adjacency, self.stored[graphs + 1] - self.stored[graphs], self.graph.sizes
+        at = stored_elements(self.stored[graphs], self.stored[graphs + 1])
+        rows = np.cumsum(sizes[graphs]) - sizes[graphs]
+        indices = matrix.indices[at] + np.repeat((rows - self.graph.starts[graphs]).astype(np.int32), counts)
+        indptr = np.zeros(len(nodes) + 1, dtype=np.int32)
+        before = np.cumsum(counts) - counts - self.stored[graphs]
+        indptr[1:] = matrix.indptr[nodes + 1] + np.repeat(before, sizes[graphs])
+        return matrix.data[at], indices.astype(np.int32, copy=False), indptr
 
 
 @dataclass(frozen=True)
@@ -134,20 +146,24 @@ def assemble(problem: PreparedSet, graphs: Nodes, usual: Shape, among: Nodes | N
     """
     whole, layers = problem.graph, problem.layers
     nodes = whole.nodes_of(graphs)
-    block = problem.block(graphs, nodes)
-    shape = usual.grown(len(nodes), block.nnz)
-    matrix = zero_padded(block, shape.rows, shape.rows, shape.stored)
+    parts = problem.block(graphs, nodes)
+    shape = usual.grown(len(nodes), len(parts[0]))
+    matrix = padded_csr(parts, shape.rows, shape.rows, shape.stored)
     level = (nodes,) * (len(layers) + 1)
-    with_edges = tuple(None if layer.along == "nothing" else block for layer in layers)
+    with_edges = tuple(None if layer.along == "nothing" else matrix for layer in layers)
     elements = layer_elements(layers, level, sparse_features=False)
-    of_edges = layer_edge_elements(layers, level[1:], level[:-1], with_edges, whole.num_nodes)
+    of_edges: Sequence[Numbers | None] = (None,) * len(layers)
+    if any(layer.edge_dropout for layer in layers):
+        block = sp.csr_array(parts, shape=(len(nodes), len(nodes)))
+        blocks = tuple(None if each is None else block for each in with_edges)
+        of_edges = layer_edge_elements(layers, level[1:], level[:-1], blocks, whole.num_nodes)
     known = whole.known
     counted = np.flatnonzero(known[graphs] >= 0) if known is not None else np.zeros(0, dtype=np.int64)
     return HostBatch(
         lengthened(problem.features(nodes), shape.rows),
         None,
         layers,
-        tuple(None if each is None else matrix for each in with_edges),
+        with_edges,
         (None,) * len(layers),
         tuple(None if each is None else lengthened(each, shape.rows) for each in elements),
         tuple(None if each is None else lengthened(each, matrix.nnz) for each in of_edges),
@@ -167,8 +183,7 @@ def _members(problem: PreparedSet, graphs: Nodes, shape: Shape) -> sp.csr_array:
     ends = np.cumsum(counts)
     indptr = np.concatenate([[0], ends, np.full(shape.graphs - len(graphs), ends[-1])]).astype(np.int32)
     parts = (values, np.arange(len(values), dtype=np.int32), indptr)
-    exact = sp.csr_array(parts, shape=(shape.graphs, shape.rows))
-    return zero_padded(exact, shape.graphs + 1, shape.rows, shape.rows)
+    return padded_csr(parts, shape.graphs + 1, shape.rows, shape.rows)
 
 
 def place(backend: Backend, problem: PreparedSet, batch: HostBatch) -> Tree:

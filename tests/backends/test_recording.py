@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 torch = pytest.importorskip("torch")
 
@@ -100,3 +101,65 @@ def test_a_recording_with_a_value_of_the_host_in_it_is_found_out() -> None:
     run: Any = TorchBackend("cpu").compile(depends_on_the_host)
     run({"x": torch.zeros(3)}, KEYS)
     assert run.__wrapped__._recording is None
+
+
+def _batch(rows: int, seed: int, shared: bool = True) -> Any:
+    """Features, a matrix twice (one handle or two), element numbers and None."""
+    draw = np.random.default_rng(seed)
+    backend = TorchBackend("cpu", "float64")
+    matrix = sp.csr_array(draw.normal(size=(rows, rows)))
+    handle = backend.csr(matrix)
+    numbers = backend.asarray(draw.permutation(3 * rows).astype(np.uint32))
+    other = handle if shared else backend.csr(matrix)
+    return backend.asarray(draw.normal(size=(rows, 3))), (handle, other), numbers, None
+
+
+def _batch_step(state: Any, keys: Any, batch: Any) -> Any:
+    backend = TorchBackend("cpu", "float64")
+    features, (first, second), numbers, _ = batch
+
+    def loss(params: Any) -> Any:
+        x = backend.dropout(backend.dropout(features, 0.4, keys[0], numbers), 0.2, keys[1])
+        rows = backend.spmm(second, torch.relu(backend.spmm(first, x) @ params["w"]))
+        return (rows * rows).sum(), None
+
+    (value, _), grads = backend.value_and_grad(loss)({"w": state["w"]})
+    state["count"].add_(1)
+    return {"w": state["w"] - 0.01 * grads["w"], "count": state["count"]}, (value,)
+
+
+def _run_batches(step: Any, batches: Any, keys: Any) -> tuple[dict[str, Any], list[float]]:
+    state = {"w": torch.eye(3, dtype=torch.float64), "count": torch.zeros(())}
+    values = []
+    for key, batch in zip(keys, batches, strict=True):
+        state, (value,) = step(state, key, batch)
+        values.append(float(value))
+    return state, values
+
+
+def test_recorded_batches_give_the_bits_of_the_step() -> None:
+    """Of several shapes in turn, and whether a matrix is there once or twice: each batch has its own numbers."""
+    step: Any = TorchBackend("cpu", "float64").compile_batches(_batch_step)
+    batches = [_batch(4 + at % 3, at, shared=at % 2 == 0) for at in range(24)]
+    keys = dropout_keys(1, range(24), 2)
+    after, values = _run_batches(step, batches, keys)
+    expected, plain = _run_batches(lambda state, key, batch: _batch_step(state, key.tolist(), batch), batches, keys)
+    assert values == plain
+    assert all(torch.equal(after[name], expected[name]) for name in expected)
+    programs = step.__wrapped__._programs
+    assert len(programs) == 6
+    assert all(programs.values())
+    assert not step.__wrapped__._first
+
+
+def _of_the_first_batch(state: Any, keys: Any, batch: Any) -> Any:
+    x = batch[0] * float(batch[0].numpy().sum())
+    return state, (x.sum(),)
+
+
+def test_a_batch_step_that_reads_values_on_the_host_is_found_out() -> None:
+    step: Any = TorchBackend("cpu", "float64").compile_batches(_of_the_first_batch)
+    batches = [_batch(4, at) for at in range(4)]
+    _, values = _run_batches(step, batches, KEYS[:4])
+    assert values == [_of_the_first_batch(None, None, batch)[1][0].item() for batch in batches]
+    assert list(step.__wrapped__._programs.values()) == [None]

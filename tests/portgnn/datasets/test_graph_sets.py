@@ -54,6 +54,16 @@ def test_tu_layout(tmp_path: Path, form: str) -> None:
     assert {"features are 3 labels of nodes, one-hot", "edge labels left out"} <= set(graphs.notes)
 
 
+def test_a_name_beside_the_data_that_is_not_text_is_said_in_one_line(tmp_path: Path) -> None:
+    path = tu(tmp_path)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"SMALL//SMALL_A.txt")  # the first is beside the data; its flags, which say UTF-8, come before
+    content[at - 23], content[at] = 0x08, 0xD0
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match=r"SMALL_A\.txt cannot be unpacked: its name there is not the one"):
+        load_graphs(path)
+
+
 def test_nodes_of_a_graph_need_not_lie_together(tmp_path: Path) -> None:
     mixed = tu(tmp_path, graph_indicator="2\n1\n2\n1\n3\n1\n", A="1,3\n2,4\n4,6\n", node_labels="0\n1\n2\n3\n4\n5\n")
     graphs = load_graphs(mixed)
