@@ -70,8 +70,8 @@ def backend_class(name: str) -> BackendClass:
     try:
         return cast(BackendClass, point.load())
     except ImportError as error:
-        if _is_absent(error):
-            advice = f"The {name} backend is not installed. Install it with: {_install_command(point)}."
+        if is_absent(error):
+            advice = f"The {name} backend is not installed. Install it with: {install_command(point)}."
         else:
             advice = f"The {name} backend is installed but cannot be imported: {error}."
     except Exception as error:  # another package's module can fail in any way it likes
@@ -180,14 +180,14 @@ def _examine(point: EntryPoint) -> Registered:
     try:
         devices = tuple(point.load().devices())
     except ImportError as error:
-        problem = "not installed" if _is_absent(error) else f"cannot be imported: {error}"
-        return Registered(point.name, (), problem, _install_command(point))
+        problem = "not installed" if is_absent(error) else f"cannot be imported: {error}"
+        return Registered(point.name, (), problem, install_command(point))
     except Exception as error:  # a broken driver or plug-in must not hide the backends that work
-        return Registered(point.name, (), f"fails: {error}", _install_command(point))
-    return Registered(point.name, devices, "" if devices else "finds no device", _install_command(point))
+        return Registered(point.name, (), f"fails: {error}", install_command(point))
+    return Registered(point.name, devices, "" if devices else "finds no device", install_command(point))
 
 
-def _is_absent(error: ImportError) -> bool:
+def is_absent(error: ImportError) -> bool:
     """Whether the import failed because the package is not there, rather than broken inside."""
     return isinstance(error, ModuleNotFoundError) and error.name is not None and not _importable(error.name)
 
@@ -200,7 +200,8 @@ def _importable(name: str) -> bool:
     return True
 
 
-def _install_command(point: EntryPoint) -> str:
+def install_command(point: EntryPoint) -> str:
+    """What installs an entry point's package with the extra that it names."""
     package = point.dist.name if point.dist is not None else point.module.partition(".")[0]
     extras = f"[{','.join(point.extras)}]" if point.extras else ""
     return f'pip install "{package}{extras}"'

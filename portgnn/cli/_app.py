@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from portgnn.cli import _completion
+from portgnn.cli import _completion, _inside
 from portgnn.cli import _options as given
 from portgnn.cli._examples import epilog
 from portgnn.cli._grouped import OUTPUT, FileOrStdout, Grouped
@@ -198,7 +198,7 @@ def show(**options: Any) -> None:
 app.command(cls=Grouped)(study)
 
 
-@app.command()
+@app.command(cls=Grouped)
 def convert(
     dataset: Annotated[
         str, typer.Argument(metavar="PATH", help="Name or path of a graph.", autocompletion=_completion.datasets)
@@ -216,9 +216,9 @@ def convert(
     run(dataset, out, split=split, unknown=unknown or (), ignore=ignore or (), directed=directed, as_json=as_json)
 
 
-@app.command()
+@app.command(cls=Grouped)
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model that portgnn train --save wrote.")],
+    model: given.ModelFile,
     dataset: Annotated[str, typer.Option(help="Name or path of the graph.", autocompletion=_completion.datasets)],
     network: OwnNetwork = None,
     split: given.ReportSplit = None,
@@ -243,7 +243,7 @@ def predict(
     run(model, dataset, read, pairs=pairs, node=links_of, k=k, network=network, **where)
 
 
-@app.command()
+@app.command(cls=Grouped)
 def verify(
     backend: BackendName = "numpy",
     device: DeviceName = None,
@@ -319,7 +319,7 @@ def bench(
     raise typer.Exit(status)
 
 
-@app.command()
+@app.command(cls=Grouped)
 def backends(as_json: AsJson = False) -> None:
     """List the backends and devices. Those that are absent come with the command that installs them."""
     from portgnn.cli._listings import list_backends
@@ -327,7 +327,7 @@ def backends(as_json: AsJson = False) -> None:
     list_backends(as_json)
 
 
-@app.command()
+@app.command(cls=Grouped)
 def datasets(fetch: Fetch = None, accept_checksum: AcceptChecksum = False, as_json: AsJson = False) -> None:
     """List the datasets that have a name, and where they are; or bring one here."""
     from portgnn.cli._listings import run_datasets
@@ -335,7 +335,7 @@ def datasets(fetch: Fetch = None, accept_checksum: AcceptChecksum = False, as_js
     run_datasets(fetch, accept_checksum, as_json)
 
 
-@app.command()
+@app.command(cls=Grouped)
 def models(as_json: AsJson = False) -> None:
     """List the networks: the paper, hyperparameters and recipes of each."""
     from portgnn.cli._listings import list_models
@@ -343,7 +343,7 @@ def models(as_json: AsJson = False) -> None:
     list_models(as_json)
 
 
-@app.command()
+@app.command(cls=Grouped)
 def doctor(as_json: AsJson = False) -> None:
     """Examine this machine: frameworks, devices, settings. Each problem comes with what to do about it."""
     from portgnn.cli._doctor import run
@@ -351,7 +351,7 @@ def doctor(as_json: AsJson = False) -> None:
     run(as_json)
 
 
-@app.command()
+@app.command(cls=Grouped)
 def plot(
     results: Annotated[
         list[Path],
@@ -386,7 +386,7 @@ def plot(
     run(results, out=out, kind=kind, dataset=dataset, network=network, read=read, map=map, as_json=as_json)
 
 
-@app.command()
+@app.command(cls=Grouped)
 def report(
     results: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="JSON of train, verify or the benchmark, in any mixture.")
@@ -398,3 +398,6 @@ def report(
     from portgnn.cli._reporting import run
 
     run(results, out, as_json)
+
+
+_inside.register(app)

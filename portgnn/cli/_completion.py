@@ -38,6 +38,12 @@ def networks() -> list[str]:
     return list(NETWORKS)
 
 
+def forms() -> list[str]:
+    from portgnn.exports.leaving import exporters
+
+    return list(exporters())
+
+
 def choices(names: Iterable[str]) -> Callable[[], list[str]]:
     """A completion of fixed words."""
     return lambda: list(names)

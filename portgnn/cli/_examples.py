@@ -35,6 +35,14 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("portgnn predict karate.safetensors --dataset karate --out nodes.csv", "a line a node"),
         ("portgnn predict links.safetensors --dataset karate --links-of 3 --k 5", "its likeliest new links"),
     ),
+    "export": (
+        ("portgnn export karate.safetensors --to torch", "plain PyTorch: karate-torch/model.py and its weights"),
+        ("portgnn export karate.safetensors --to onnx --dataset karate", "karate-onnx.onnx; its answers compared"),
+    ),
+    "import": (
+        ("portgnn export karate.safetensors --to state-dict --out weights.pt", "weights, by portgnn's own names"),
+        ("portgnn import weights.pt --model gcn --dataset karate --save gcn.safetensors", "and of PyG's GCNConv"),
+    ),
     "convert": (
         ("portgnn convert csbm-cora csbm.graph", ""),
         ("portgnn train --dataset csbm.graph --loader neighbor --epochs 2", "reads only the rows that it needs"),

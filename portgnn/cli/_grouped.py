@@ -8,7 +8,7 @@ from typer.core import TyperCommand
 
 from portgnn.hyperparameters import DATA, EXECUTION, LINKS, NETWORK, TRAINING
 
-OUTPUT = "output"
+OUTPUT, ARGUMENTS = "output", "arguments"
 ORDER = (DATA, NETWORK, TRAINING, LINKS, EXECUTION, OUTPUT)
 """Headings, as given to `typer.Option(rich_help_panel=...)`; options without one come last."""
 
@@ -21,14 +21,16 @@ class Grouped(TyperCommand):
     """A command whose `--help` has a heading for each group of options."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        rows: dict[str, list[tuple[str, str]]] = {group: [] for group in ORDER}
+        rows: dict[str, list[tuple[str, str]]] = {group: [] for group in (ARGUMENTS, *ORDER)}
         for each in self.get_params(ctx):
             record = each.get_help_record(ctx)
             if record is not None:
-                rows.setdefault(getattr(each, "rich_help_panel", None) or "", []).append(record)
+                group = ARGUMENTS if each.param_type_name == "argument" else getattr(each, "rich_help_panel", None)
+                rows.setdefault(group or "", []).append(record)
         for group, records in rows.items():
             if records:
-                with formatter.section(f"{group.capitalize()} options" if group else "Options"):
+                heading = f"{group.capitalize()} options" if group else "Options"
+                with formatter.section("Arguments" if group == ARGUMENTS else heading):
                     formatter.write_dl(records)
 
 

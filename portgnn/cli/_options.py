@@ -9,13 +9,24 @@ import typer
 
 from portgnn.cli import _completion
 from portgnn.cli._grouped import OUTPUT
-from portgnn.hyperparameters import DATA, EXECUTION
+from portgnn.hyperparameters import DATA, EXECUTION, LINKS, NETWORK
 
-BackendName = Annotated[str, typer.Option(help="Backend; see portgnn backends.", autocompletion=_completion.backends)]
+ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A model that portgnn train --save wrote.")]
+BackendName = Annotated[
+    str,
+    typer.Option(
+        help="Backend; see portgnn backends.", autocompletion=_completion.backends, rich_help_panel=EXECUTION
+    ),
+]
 DeviceName = Annotated[
     str | None, typer.Option(help="Device; by default the fastest that passes a self-check.", rich_help_panel=EXECUTION)
 ]
-DtypeName = Annotated[str, typer.Option(help="float64, float32 or bfloat16.", autocompletion=_completion.dtypes)]
+DtypeName = Annotated[
+    str,
+    typer.Option(
+        help="float64, float32 or bfloat16.", autocompletion=_completion.dtypes, rich_help_panel=EXECUTION
+    ),
+]
 Unknown = Annotated[
     list[str] | None,
     typer.Option(
@@ -30,7 +41,9 @@ Ignore = Annotated[
 ]
 OwnNetwork = Annotated[
     str | None,
-    typer.Option(metavar="MODULE:CLASS", help="The class of the model, where it is one of your own."),
+    typer.Option(
+        metavar="MODULE:CLASS", help="The class of the model, where it is one of your own.", rich_help_panel=NETWORK
+    ),
 ]
 Fetch = Annotated[
     str | None,
@@ -48,15 +61,27 @@ AsJson = Annotated[
 
 PairsFile = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Of a model of links: pairs of nodes to score, a .csv of source,target."),
+    typer.Option(
+        metavar="FILE",
+        help="Of a model of links: pairs of nodes to score, a .csv of source,target.",
+        rich_help_panel=LINKS,
+    ),
 ]
 LinksOf = Annotated[
-    str | None, typer.Option(metavar="NODE", help="Of a model of links: a node whose best new links are wanted.")
+    str | None,
+    typer.Option(
+        metavar="NODE", help="Of a model of links: a node whose best new links are wanted.", rich_help_panel=LINKS
+    ),
 ]
-HowMany = Annotated[int, typer.Option("-k", "--k", min=1, help="How many new links of the node.")]
+HowMany = Annotated[
+    int, typer.Option("-k", "--k", min=1, help="How many new links of the node.", rich_help_panel=LINKS)
+]
 ReportSplit = Annotated[
     str | None,
-    typer.Option(help="Report by this split, as for train; by default by the one that the model was trained with."),
+    typer.Option(
+        help="Report by this split, as for train; by default by the one that the model was trained with.",
+        rich_help_panel=DATA,
+    ),
 ]
 Predictions = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Write a line a node, or a pair: .csv, .npz or .parquet.")

@@ -8,7 +8,7 @@ with L is as wide as the output: each of its steps is a layer here, and the firs
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from portgnn.errors import ConfigError
 from portgnn.hyperparameters import NETWORK, Bounds, as_in, hyperparameter
 from portgnn.models.layer import Along, Kept, Layer, Parameter
 from portgnn.models.network import MOST_LAYERS, Network, Stacked
+from portgnn.programs import Counterpart, Elsewhere
 
 if TYPE_CHECKING:
     from portgnn.protocol import CSR, Array, Backend, Params
@@ -36,6 +37,14 @@ class Terms(Layer):
 
     def parameters(self) -> Mapping[str, Parameter]:
         return {"weight": Parameter((self.terms, self.fan_in, self.fan_out))}
+
+    def counterpart(self, after: Sequence[Layer]) -> Counterpart:
+        last = self.number + self.terms - 1
+        arrays = (Elsewhere(f"lins.{k}.weight", f"weight{self.number}", True, part=k) for k in range(self.terms))
+        arguments = {"in_channels": self.fan_in, "out_channels": self.fan_out, "K": self.terms}
+        differs = "leaves loops out, and divides by the edges that leave a node, not by those that arrive"
+        shift = Elsewhere("bias", f"bias{last}")
+        return Counterpart("ChebConv", arguments, (*arrays, shift), layers=self.terms, differs=differs)
 
     def message(self, backend: Backend, params: Params, x: Array | CSR) -> tuple[Array | CSR, None]:
         xp = backend.xp

@@ -9,7 +9,7 @@ Heads stand side by side in hidden layers (eq. 5), and the last layer takes thei
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,6 +17,7 @@ from portgnn.hyperparameters import NETWORK, RATE, Bounds, as_in, hyperparameter
 from portgnn.models.activations import Activation, leaky_relu
 from portgnn.models.layer import Along, Kept, Layer, Parameter
 from portgnn.models.network import Stacked
+from portgnn.programs import Counterpart, Elsewhere
 
 if TYPE_CHECKING:
     from portgnn.models.edges import Edges
@@ -61,6 +62,22 @@ class Attention(Layer):
             "bias": Parameter((self.fan_out,), "zeros", "bias"),
         }
 
+    def counterpart(self, after: Sequence[Layer]) -> Counterpart:
+        shape, number = (1, self.heads, self.width), self.number
+        arrays = (
+            Elsewhere("lin.weight", f"weight{number}", transposed=True, also=("lin_src.weight",)),
+            Elsewhere("att_src", f"source{number}", shape=shape),
+            Elsewhere("att_dst", f"target{number}", shape=shape),
+            Elsewhere("bias", f"bias{number}"),
+        )
+        return Counterpart("GATConv", self.asked, arrays, weighs=False)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What PyG's layers of attention are made with."""
+        sizes = {"in_channels": self.fan_in, "out_channels": self.width, "heads": self.heads}
+        return sizes | {"concat": self.concatenates}
+
     def message(self, backend: Backend, params: Params, x: Array | CSR) -> tuple[Array, Array]:
         rows = backend.matmul(x, params["weight"])
         sent = backend.xp.concat([rows, self.by_head(backend, rows, params["source"])], axis=1)
@@ -100,6 +117,18 @@ class DynamicAttention(Attention):
             "score": Parameter((self.heads, self.width), "glorot", "other"),
             "bias": Parameter((self.fan_out,), "zeros", "bias"),
         }
+
+    def counterpart(self, after: Sequence[Layer]) -> Counterpart:
+        number = self.number
+        arrays = (
+            Elsewhere("lin_l.weight", f"weight{number}", transposed=True),
+            Elsewhere("lin_l.bias", f"weight_bias{number}"),
+            Elsewhere("lin_r.weight", f"target{number}", transposed=True),
+            Elsewhere("lin_r.bias", f"target_bias{number}"),
+            Elsewhere("att", f"score{number}", shape=(1, self.heads, self.width)),
+            Elsewhere("bias", f"bias{number}"),
+        )
+        return Counterpart("GATv2Conv", self.asked, arrays, weighs=False)
 
     def message(self, backend: Backend, params: Params, x: Array | CSR) -> tuple[Array, Array]:
         add = backend.xp.add

@@ -6,13 +6,16 @@ H_{l+1} = relu(A H_l W_l) with A = D^-1/2 (A + I) D^-1/2 (eq. 2 and 9); the last
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from portgnn.errors import ConfigError
 from portgnn.hyperparameters import NETWORK, hyperparameter
 from portgnn.models.layer import Layer, Parameter
 from portgnn.models.network import Stacked
+from portgnn.models.propagation import steps_of
+from portgnn.programs import Counterpart, Elsewhere
 
 if TYPE_CHECKING:
     from portgnn.protocol import CSR, Array, Backend, Params
@@ -46,6 +49,22 @@ class Convolution(Layer):
     def parameters(self) -> Mapping[str, Parameter]:
         weight = {"weight": Parameter((self.fan_in, self.fan_out))}
         return weight if self.bias == "none" else weight | {"bias": Parameter((self.fan_out,), "zeros", "bias")}
+
+    def counterpart(self, after: Sequence[Layer]) -> Counterpart:
+        """GCNConv, or SGConv where products with A follow."""
+        steps = steps_of(after)
+        last = steps[-1] if steps else None
+        if self.bias == "before":
+            raise ConfigError("bias=before: GCNConv adds its bias behind the product with A, and this one ahead of it")
+        shifted = last.bias if last else self.bias == "after"
+        arguments = {"in_channels": self.fan_in, "out_channels": self.fan_out, "bias": shifted}
+        weight = Elsewhere("lin.weight", f"weight{self.number}", transposed=True)
+        if last is None:
+            shift = (Elsewhere("bias", f"bias{self.number}"),) if shifted else ()
+            return Counterpart("GCNConv", arguments, (weight, *shift))
+        shift = (Elsewhere("lin.bias", f"bias{last.number}"),) if shifted else ()
+        hops = 1 + len(steps)
+        return Counterpart("SGConv", arguments | {"K": hops}, (weight, *shift), layers=hops)
 
     # A bias is added by the standard's function, which an adapter can make right; an operator is the framework's own,
     # and may refuse to broadcast (JAX_NUMPY_RANK_PROMOTION=raise) or sum the gradient's rows one after the other (MLX).

@@ -7,8 +7,9 @@ log(theta / l + 1) (eq. 5; the paper's lambda is theta here), and a linear layer
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from portgnn.hyperparameters import NETWORK, NOT_NEGATIVE, SHARE, as_in, hyperparameter
@@ -16,6 +17,7 @@ from portgnn.models.layer import Kept, Layer, Parameter
 from portgnn.models.linear import Linear
 from portgnn.models.network import Network, Stacked
 from portgnn.models.propagation import Remembered
+from portgnn.programs import Counterpart, Elsewhere
 
 if TYPE_CHECKING:
     from portgnn.protocol import CSR, Array, Backend, Params
@@ -23,11 +25,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Initial(Layer):
-    """One convolution. share: beta of the layer. decay: of its weight, in place of the recipe's."""
+    """One convolution. place: its number among them, from 1. decay: of its weight, in place of the recipe's."""
 
     alpha: float = 0.1
-    share: float = 1.0
+    theta: float = 0.5
+    place: int = 1
     decay: float = 0.0
+
+    @cached_property
+    def share(self) -> float:
+        """Beta of the layer."""
+        return math.log(self.theta / self.place + 1.0)
 
     @property
     def keeps(self) -> bool:
@@ -35,6 +43,10 @@ class Initial(Layer):
 
     def parameters(self) -> Mapping[str, Parameter]:
         return {"weight": Parameter((self.fan_in, self.fan_out), decay=self.decay)}
+
+    def counterpart(self, after: Sequence[Layer]) -> Counterpart:
+        arguments = {"channels": self.fan_in, "alpha": self.alpha, "theta": self.theta, "layer": self.place}
+        return Counterpart("GCN2Conv", arguments, (Elsewhere("weight1", f"weight{self.number}"),), carried=True)
 
     def message(self, backend: Backend, params: Params, x: Array | CSR, *first: Array) -> tuple[Array | CSR, Array]:
         return x, first[0]
@@ -72,10 +84,9 @@ class GCN2(Network):
 
     def built(self, features: int, classes: int) -> tuple[Layer, ...]:
         wide, rate = self.hidden, self.dropout
-        shares = [math.log(self.theta / number + 1.0) for number in range(1, self.layers + 1)]
         convolutions = (
-            Initial(number, wide, wide, rate, False, self.alpha, share, self.convolution_decay)
-            for number, share in enumerate(shares, 2)
+            Initial(1 + place, wide, wide, rate, False, self.alpha, self.theta, place, self.convolution_decay)
+            for place in range(1, self.layers + 1)
         )
         first = (Linear(0, features, wide, self.input_dropout), Remembered(1, wide, wide))
         return (*first, *convolutions, Last(self.layers + 2, wide, classes, rate, True))

@@ -6,12 +6,13 @@ first product is taken before the sum, where it makes rows narrower.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from portgnn.models.layer import Kept, Layer, Parameter
 from portgnn.models.network import Stacked
+from portgnn.programs import Counterpart, Elsewhere
 
 if TYPE_CHECKING:
     from portgnn.protocol import CSR, Array, Backend, Params
@@ -35,6 +36,19 @@ class Isomorphism(Layer):
             "outer_bias": Parameter((self.fan_out,), "zeros", "bias"),
             "eps": Parameter((), "zeros", "other"),
         }
+
+    def counterpart(self, after: Sequence[Layer]) -> Counterpart:
+        number = self.number
+        arrays = (
+            Elsewhere("nn.lins.0.weight", f"weight{number}", transposed=True, also=("nn.0.weight",)),
+            Elsewhere("nn.lins.0.bias", f"bias{number}", also=("nn.0.bias",)),
+            Elsewhere("nn.lins.1.weight", f"outer{number}", transposed=True, also=("nn.2.weight",)),
+            Elsewhere("nn.lins.1.bias", f"outer_bias{number}", also=("nn.2.bias",)),
+            Elsewhere("eps", f"eps{number}", shape=(1,)),
+        )
+        widths = [self.fan_in, self.inner, self.fan_out]
+        perceptron = Counterpart("MLP", {"channel_list": widths, "norm": None, "act": "relu"})
+        return Counterpart("GINConv", {"nn": perceptron, "train_eps": True}, arrays, weighs=False, differs="takes no weights of edges")
 
     def message(self, backend: Backend, params: Params, x: Array | CSR) -> tuple[Array, Array]:
         sent = backend.matmul(x, params["weight"])

@@ -21,6 +21,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
+    from portgnn.programs import Counterpart
     from portgnn.protocol import CSR, Array, Backend, Params
 
 Weighting: TypeAlias = Literal["symmetric", "laplacian", "mean", "sum", "neighbours", "pattern"]
@@ -116,6 +117,14 @@ class Layer:
     def parameters(self) -> Mapping[str, Parameter]:
         """The layer's own parameters, by names that end in no digit: the layer's number is put behind them."""
         return {}
+
+    def counterpart(self, after: Sequence[Layer]) -> Counterpart | None:
+        """PyTorch Geometric's layer that computes the same, `activate` left out; None where it has none.
+
+        after: the layers that follow, of which it may take the place, too. Raises ConfigError, saying what and why,
+        where its layer does something else.
+        """
+        return None
 
     def message(self, backend: Backend, params: Params, x: Array | CSR) -> tuple[Array | CSR, Kept]:
         """(sent [rows, k], kept); kept is None unless `keeps`. Row i of all depends on row i of what is given alone.

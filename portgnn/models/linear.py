@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from portgnn.models.layer import Along, Layer, Parameter
+from portgnn.programs import Counterpart, Elsewhere
 
 if TYPE_CHECKING:
     from portgnn.protocol import CSR, Array, Backend, Params
@@ -22,6 +23,11 @@ class Linear(Layer):
 
     def parameters(self) -> Mapping[str, Parameter]:
         return {"weight": Parameter((self.fan_in, self.fan_out)), "bias": Parameter((self.fan_out,), "zeros", "bias")}
+
+    def counterpart(self, after: Sequence[Layer]) -> Counterpart:
+        arguments = {"in_channels": self.fan_in, "out_channels": self.fan_out}
+        weight = Elsewhere("weight", f"weight{self.number}", transposed=True)
+        return Counterpart("Linear", arguments, (weight, Elsewhere("bias", f"bias{self.number}")), edges=False)
 
     def message(self, backend: Backend, params: Params, x: Array | CSR) -> tuple[Array, None]:
         return backend.xp.add(backend.matmul(x, params["weight"]), params["bias"]), None

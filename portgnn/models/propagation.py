@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from portgnn.models.layer import Along, Kept, Layer, Parameter
+from portgnn.programs import Counterpart
 
 if TYPE_CHECKING:
     from portgnn.protocol import CSR, Array, Backend, Params
@@ -56,6 +57,13 @@ class Remembered(Layer):
     def along(self) -> Along:
         return "nothing"
 
+    def counterpart(self, after: Sequence[Layer]) -> Counterpart | None:
+        """APPNP, with the steps that return to this; nothing where other layers do."""
+        restart = after[0].restart if after and isinstance(after[0], Propagation) else 0.0
+        steps = steps_of(after, restart) if restart else ()
+        arguments = {"K": len(steps), "alpha": restart}
+        return Counterpart("APPNP", arguments, layers=1 + len(steps)) if steps else None
+
     def message(self, backend: Backend, params: Params, x: Array | CSR) -> tuple[Array | CSR, None]:
         return x, None
 
@@ -64,3 +72,13 @@ class Remembered(Layer):
 
     def activate(self, backend: Backend, output: Array) -> Array:
         return output
+
+
+def steps_of(after: Sequence[Layer], restart: float = 0.0) -> tuple[Propagation, ...]:
+    """The first of some layers, as far as they are steps with this restart."""
+    found: list[Propagation] = []
+    for layer in after:
+        if not isinstance(layer, Propagation) or layer.restart != restart:
+            break
+        found.append(layer)
+    return tuple(found)

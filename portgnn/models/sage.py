@@ -6,13 +6,14 @@ its two halves. AGG is the mean, or the largest of each number, without the laye
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from portgnn.hyperparameters import NETWORK, hyperparameter
 from portgnn.models.layer import Along, Kept, Layer, Parameter, Weighting
 from portgnn.models.network import Stacked
+from portgnn.programs import Counterpart, Elsewhere
 
 if TYPE_CHECKING:
     from portgnn.models.edges import Edges
@@ -42,6 +43,16 @@ class Neighbourhood(Layer):
     def parameters(self) -> Mapping[str, Parameter]:
         weight = Parameter((self.fan_in, self.fan_out))
         return {"weight": weight, "own": weight, "bias": Parameter((self.fan_out,), "zeros", "bias")}
+
+    def counterpart(self, after: Sequence[Layer]) -> Counterpart:
+        number = self.number
+        arrays = (
+            Elsewhere("lin_l.weight", f"weight{number}", transposed=True),
+            Elsewhere("lin_l.bias", f"bias{number}"),
+            Elsewhere("lin_r.weight", f"own{number}", transposed=True),
+        )
+        arguments = {"in_channels": self.fan_in, "out_channels": self.fan_out, "aggr": self.aggregator}
+        return Counterpart("SAGEConv", arguments, arrays, weighs=False, differs="takes no weights of edges")
 
     def message(self, backend: Backend, params: Params, x: Array | CSR) -> tuple[Array | CSR, Array]:
         own = backend.xp.add(backend.matmul(x, params["own"]), params["bias"])

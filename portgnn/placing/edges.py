@@ -75,7 +75,9 @@ def edge_weights(rule: Weighting, values: Floats, rows: Ends, columns: Ends, sum
         return np.where(is_added, 0.0, 1.0)
     if rule == "laplacian":
         sizes = [np.sqrt(end.of(sums.plain(end.nodes))) for end in (rows, columns)]
-        return -plain / np.where(plain == 0, 1.0, sizes[0] * sizes[1])
+        both = sizes[0] * sizes[1]  # 0 where nothing arrives at a node of a directed graph, and then it weighs nothing
+        laplacian: Floats = np.where(both == 0, 0.0, -plain / np.where(both == 0, 1.0, both))
+        return laplacian
     total = sums.plain(rows.nodes)
     mean: Floats = plain / rows.of(np.where(total == 0, 1.0, total))
     return mean

@@ -1,0 +1,102 @@
+"""The commands for models that are trained: they leave, enter, and are looked into."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from portgnn.cli import _completion
+from portgnn.cli import _options as given
+from portgnn.cli._grouped import OUTPUT, Grouped
+from portgnn.cli._hyperparameters import with_hyperparameters
+from portgnn.hyperparameters import DATA, NETWORK, TRAINING
+from portgnn.models import NETWORKS
+
+
+def register(app: typer.Typer) -> None:
+    """Gives the application these commands."""
+    app.command(cls=Grouped)(export)
+    app.command("import", cls=Grouped)(with_hyperparameters(enter))
+
+
+def export(
+    model: given.ModelFile,
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="torch|pyg|onnx|state-dict",
+            help="The form: a folder of plain PyTorch, the same in PyTorch Geometric's layers, one file of ONNX, or "
+            "the weights alone.",
+            rich_help_panel=OUTPUT,
+            autocompletion=_completion.forms,
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="The file or folder to write (MODEL-FORM).", rich_help_panel=OUTPUT),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="Name or path of a graph whose answers are compared, too.",
+            autocompletion=_completion.datasets,
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    network: given.OwnNetwork = None,
+    as_json: given.AsJson = False,
+) -> None:
+    """Write a trained model so that it runs without portgnn, and say how far its answers are from portgnn's."""
+    from portgnn.cli._exporting import leave
+
+    leave(model, to, out, dataset, network, as_json)
+
+
+def enter(
+    weights: Annotated[
+        Path,
+        typer.Argument(
+            metavar="WEIGHTS",
+            help="A state_dict of PyTorch Geometric's layers (.pt, .safetensors), or a folder of portgnn export.",
+        ),
+    ],
+    save: Annotated[
+        Path, typer.Option(metavar="FILE", help="The model to write, as safetensors.", rich_help_panel=OUTPUT)
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|MODULE:CLASS",
+            help=f"Network: {', '.join(NETWORKS)}, or a class of your own.",
+            autocompletion=_completion.networks,
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="Name or path of the graph that it was trained on.",
+            autocompletion=_completion.datasets,
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="Recipe whose network it is.", autocompletion=_completion.presets, rich_help_panel=TRAINING
+        ),
+    ] = None,
+    split: given.TrainingSplit = None,
+    unknown: given.Unknown = None,
+    ignore: given.Ignore = None,
+    as_json: given.AsJson = False,
+    **hyperparameters: Any,
+) -> None:
+    """Make a model of weights that PyTorch Geometric's layers were trained to."""
+    from portgnn.cli._exporting import enter as run
+
+    chosen = {name: value for name, value in hyperparameters.items() if value is not None}
+    options = {"model": model, "graph": dataset, "preset": preset, "split": split, "unknown": unknown or None}
+    run(weights, save, options | {"ignore": ignore or None} | chosen, as_json)

@@ -1,0 +1,1 @@
+"""Models leave portgnn for other libraries' files, and enter from them."""
