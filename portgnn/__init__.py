@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from portgnn.configuration import load_config
     from portgnn.datasets import load_graph, load_graphs
     from portgnn.errors import PortgnnError
+    from portgnn.exports.entering import import_model
+    from portgnn.exports.leaving import Exported, export
     from portgnn.graphs.graph import Graph
     from portgnn.graphs.sets import GraphSet
     from portgnn.models import Layer, Network, Parameter, Stacked
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Callback": "portgnn.results.callbacks",
+    "Exported": "portgnn.exports.leaving",
     "Graph": "portgnn.graphs.graph",
     "GraphSet": "portgnn.graphs.sets",
     "Layer": "portgnn.models",
@@ -45,7 +48,9 @@ _HOMES = {
     "available_backends": "portgnn.registry",
     "classify": "portgnn.api",
     "estimate": "portgnn.api",
+    "export": "portgnn.exports.leaving",
     "get_backend": "portgnn.registry",
+    "import_model": "portgnn.exports.entering",
     "load_config": "portgnn.configuration",
     "load_graph": "portgnn.datasets",
     "load_graphs": "portgnn.datasets",
@@ -59,6 +64,7 @@ _HOMES = {
 
 __all__ = [
     "Callback",
+    "Exported",
     "Graph",
     "GraphSet",
     "Layer",
@@ -75,7 +81,9 @@ __all__ = [
     "available_backends",
     "classify",
     "estimate",
+    "export",
     "get_backend",
+    "import_model",
     "load_config",
     "load_graph",
     "load_graphs",

@@ -3,12 +3,12 @@
 An exporter is what an entry point of the group `portgnn.exporters` names; it imports this module, and nothing here
 imports an exporter. Instructions are few, so that a new form is a table of them and knows no network:
 
-`arange` 0, 1, … for all nodes; `compress` (values, mask) the rows where the mask is true; `take` (values, index) rows by
-their numbers; `total` (values, index) and `largest` (values, index) [nodes, …] the sum and the largest of the rows that
-have a node's number; `cast`; `concat` (…; axis); `reshape` (x; shape, -1 for the axis that is not known before a graph
-is); `permute` (x; axes); `slice` (x; axis, start, stop); `matmul`; `where`; `sum`, `mean`, `max`, `min` (x; axes, keep);
-`called` (x, …; layer) a layer of another library's, where an exporter asks for those; and, element by element, what
-`UNARY` and `BINARY` name, as the array API standard does.
+`arange` 0, 1, … for all nodes; `compress` (values, mask) the rows where the mask is true; `take` (values, index) rows
+by their numbers; `total` (values, index) and `largest` (values, index) [nodes, …] the sum and the largest of the rows
+that have a node's number; `cast`; `concat` (…; axis); `reshape` (x; shape, -1 for the axis that is not known before a
+graph is); `permute` (x; axes); `slice` (x; axis, start, stop); `matmul`; `where`; `sum`, `mean`, `max`, `min` (x; axes,
+keep); `called` (x, …; layer) a layer of another library's, where an exporter asks for those; and, element by element,
+what `UNARY` and `BINARY` name, as the array API standard does.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ class Counterpart:
 
     name: of its class. arguments: to make it with; one may be such a layer itself. arrays: where its arrays are among
     the network's parameters. layers: of how many, one after the other, it takes the place. edges: whether it goes along
-    them, weighs: whether it takes their weights, differs: where it computes something else, in a few words. carried: whether it is handed what was
-    carried to it, and hands that on.
+    them, weighs: whether it takes their weights, differs: where it computes something else, in a few words. carried:
+    whether it is handed what was carried to it, and hands that on.
     """
 
     name: str

@@ -91,8 +91,8 @@ class _Writer:
         for name, value in program.parameters.items():
             self.constants[name] = numpy_helper.from_array(np.array(value, order="C"), name)
         if program.source is not None and program.target is not None and program.weights is not None:
-            for at, value in enumerate((program.source, program.target)):
-                self._names[value] = self._node("Gather", "edge_index", self._whole(at), axis=0)
+            for at, end in enumerate((program.source, program.target)):
+                self._names[end] = self._node("Gather", "edge_index", self._whole(at), axis=0)
             self._names[program.weights] = "edge_weight"
         for each in program.instructions:
             self._names[each.output] = self._instruction(each)
@@ -129,7 +129,9 @@ class _Writer:
         if each.op in NAMES:
             return self._node(NAMES[each.op], *given)
         if each.op in REDUCED:
-            return self._node(REDUCED[each.op], given[0], self._axes(each.details["axes"]), keepdims=int(each.details["keep"]))
+            return self._node(
+                REDUCED[each.op], given[0], self._axes(each.details["axes"]), keepdims=int(each.details["keep"])
+            )
         found: str = getattr(self, f"_{each.op}")(each, *given)
         return found
 

@@ -148,7 +148,9 @@ def read_state(source: Path) -> dict[str, NDArray[Any]]:
     try:
         found = torch.load(source, weights_only=True, map_location="cpu")
     except Exception as error:  # of torch's unpickler and of zip files, many kinds
-        raise ValueError(f"torch.load(weights_only=True) does not read it: {str(error).splitlines()[0][:150]}") from None
+        raise ValueError(
+            f"torch.load(weights_only=True) does not read it: {str(error).splitlines()[0][:150]}"
+        ) from None
     if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
         found = found["state_dict"]
     if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):

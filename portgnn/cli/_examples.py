@@ -36,7 +36,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("portgnn predict links.safetensors --dataset karate --links-of 3 --k 5", "its likeliest new links"),
     ),
     "export": (
-        ("portgnn export karate.safetensors --to torch", "plain PyTorch: karate-torch/model.py and its weights"),
+        ("portgnn export karate.safetensors --to torch", "plain PyTorch: a folder of one module and its weights"),
         ("portgnn export karate.safetensors --to onnx --dataset karate", "karate-onnx.onnx; its answers compared"),
     ),
     "import": (

@@ -84,9 +84,7 @@ def enter(
     ] = None,
     preset: Annotated[
         str | None,
-        typer.Option(
-            help="Recipe whose network it is.", autocompletion=_completion.presets, rich_help_panel=TRAINING
-        ),
+        typer.Option(help="Recipe whose network it is.", autocompletion=_completion.presets, rich_help_panel=TRAINING),
     ] = None,
     split: given.TrainingSplit = None,
     unknown: given.Unknown = None,

@@ -14,18 +14,14 @@ from portgnn.hyperparameters import DATA, EXECUTION, LINKS, NETWORK
 ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A model that portgnn train --save wrote.")]
 BackendName = Annotated[
     str,
-    typer.Option(
-        help="Backend; see portgnn backends.", autocompletion=_completion.backends, rich_help_panel=EXECUTION
-    ),
+    typer.Option(help="Backend; see portgnn backends.", autocompletion=_completion.backends, rich_help_panel=EXECUTION),
 ]
 DeviceName = Annotated[
     str | None, typer.Option(help="Device; by default the fastest that passes a self-check.", rich_help_panel=EXECUTION)
 ]
 DtypeName = Annotated[
     str,
-    typer.Option(
-        help="float64, float32 or bfloat16.", autocompletion=_completion.dtypes, rich_help_panel=EXECUTION
-    ),
+    typer.Option(help="float64, float32 or bfloat16.", autocompletion=_completion.dtypes, rich_help_panel=EXECUTION),
 ]
 Unknown = Annotated[
     list[str] | None,

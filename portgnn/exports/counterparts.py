@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from portgnn.errors import ConfigError
 from portgnn.models.dress import Dressed
-from portgnn.models.layer import Along, Layer, Parameter
+from portgnn.models.layer import Along, Layer
 from portgnn.programs import Counterpart
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -114,13 +114,13 @@ def entered(layers: Sequence[Layer], given: Arrays) -> dict[str, NDArray[np.floa
                 found[each.own] = value
             else:
                 found.setdefault(each.own, np.zeros(shape))[each.part] = value
-    for name in [name for name in wanted if name not in found]:  # what layers wear beside their own
+    for name in [each for each in wanted if each not in found]:  # what layers wear beside their own
         if name not in left_over or left_over[name].shape != wanted[name].shape:
             raise ConfigError(f"the file has no {name} of shape {list(wanted[name].shape)}, which this network needs")
         found[name] = np.asarray(left_over.pop(name), dtype=np.float64)
     if left_over:
-        names = ", ".join(list(left_over)[:4])
-        raise ConfigError(f"the file holds more than this network has: {names}; see --layers and the network's options")
+        more = ", ".join(list(left_over)[:4])
+        raise ConfigError(f"the file holds more than this network has: {more}; see --layers and the network's options")
     return found
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ FACTS = "model.json"
 """What an exported folder says of itself."""
 
 
-def import_model(
+def import_model(  # long: the docstring says what each argument is, and a record has a line a field
     state: Mapping[str, Any] | str | os.PathLike[str],
     model: str | type[Network] | None = None,
     graph: Graph | str | os.PathLike[str] | None = None,
@@ -49,8 +48,8 @@ def import_model(
     model, preset, hyperparameters: the network, as for `portgnn.train`. graph: the one that it was trained on (None:
         that which such a folder names), for its features' number and names, its classes and its split.
 
-    What was done to the features before belongs to the recipe: normalize_features. Raises ConfigError, naming the array,
-    where the weights are not of this network, and CheckpointError for a file that cannot be read.
+    What was done to the features before belongs to the recipe: normalize_features. Raises ConfigError, naming the
+    array, where the weights are not of this network, and CheckpointError for a file that cannot be read.
     """
     given = state if isinstance(state, Mapping) else None
     facts = {} if isinstance(state, Mapping) else _facts(Path(state))

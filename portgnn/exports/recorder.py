@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,10 @@ from portgnn.programs import APART, EDGES, GIVEN, NODES, Kind, Program, Value
 from portgnn.protocol import Capabilities
 
 
+Array: TypeAlias = Any
+"""A `Traced`: its operators are made, and not written."""
+
+
 class Recorder:
     """A `Backend` with `MessagePassing`, for a network whose dropout is off."""
 
@@ -34,24 +38,24 @@ class Recorder:
     def __getattr__(self, name: str) -> Any:
         raise unknown(f"backend.{name}")
 
-    def called(self, number: int, width: int, x: Traced, *carried: Traced) -> Traced:
+    def called(self, number: int, width: int, x: Array, *carried: Array) -> Array:
         """A layer of another library's, by its number."""
         return self.tape.add("called", (NODES, width), x, *carried, layer=number)
 
-    def asarray(self, x: NDArray[Any]) -> Traced:
+    def asarray(self, x: NDArray[Any]) -> Array:
         return self.tape.constant(np.asarray(x))
 
-    def matmul(self, a: Any, b: Any) -> Traced:
+    def matmul(self, a: Any, b: Any) -> Array:
         if isinstance(a, Joined):
             return self.edge_spmm(a, self.xp.expand_dims(a.weights, axis=1), b)
         return self.xp.matmul(a, b)
 
     spmm = matmul
 
-    def relu(self, x: Traced) -> Traced:
+    def relu(self, x: Array) -> Array:
         return self.tape.add("relu", x.shape, x)
 
-    def log_softmax(self, x: Traced) -> Traced:
+    def log_softmax(self, x: Array) -> Array:
         xp = self.xp
         lower = x - xp.max(x, axis=-1, keepdims=True)
         return lower - xp.log(xp.sum(xp.exp(lower), axis=-1, keepdims=True))
@@ -59,23 +63,23 @@ class Recorder:
     def edges(self, matrix: Any) -> Any:
         raise unknown("edges of its own")
 
-    def edge_weights(self, a: Joined) -> Traced:
+    def edge_weights(self, a: Joined) -> Array:
         return a.weights
 
-    def gather(self, a: Joined, x: Traced, end: str) -> Traced:
+    def gather(self, a: Joined, x: Array, end: str) -> Array:
         return self.tape.taken(x, a.source if end == "source" else a.target)
 
-    def segment_sum(self, a: Joined, values: Traced) -> Traced:
+    def segment_sum(self, a: Joined, values: Array) -> Array:
         return total(values, a.target)
 
-    def segment_max(self, a: Joined, values: Traced) -> Traced:
+    def segment_max(self, a: Joined, values: Array) -> Array:
         return self.tape.add("largest", (NODES, *values.shape[1:]), values, a.target)
 
-    def edge_softmax(self, a: Joined, scores: Traced) -> Traced:
+    def edge_softmax(self, a: Joined, scores: Array) -> Array:
         raised = self.xp.exp(scores - self.gather(a, self.segment_max(a, scores), "target"))
         return raised / self.gather(a, total(raised, a.target), "target")
 
-    def edge_spmm(self, a: Joined, values: Traced, x: Traced) -> Traced:
+    def edge_spmm(self, a: Joined, values: Array, x: Array) -> Array:
         sent, xp = self.gather(a, x, "source"), self.xp
         heads = values.shape[1]
         if heads > 1:
@@ -84,11 +88,11 @@ class Recorder:
         received = total(values * sent, a.target)
         return xp.reshape(received, (NODES, x.shape[1])) if heads > 1 else received
 
-    def dropout(self, x: Traced, rate: float, key: Any, index: Any = None) -> Traced:
+    def dropout(self, x: Array, rate: float, key: Any, index: Any = None) -> Array:
         raise unknown("dropout where it is not trained")
 
 
-def total(values: Traced, index: Traced) -> Traced:
+def total(values: Array, index: Array) -> Array:
     """Of the values whose node an index names, [nodes, …]."""
     return values.tape.add("total", (NODES, *values.shape[1:]), values, index)
 
@@ -100,25 +104,25 @@ class Joined:
     source, target: int [edges]. weights: [edges], by the network's rule.
     """
 
-    source: Traced
-    target: Traced
-    weights: Traced
+    source: Array
+    target: Array
+    weights: Array
 
 
 @dataclass(frozen=True, eq=False)
 class TracedSums:
     """The `Sums` of edges that were given: `nodes` are all of them, and values of all are what is asked for."""
 
-    given: Traced
-    target: Traced
-    is_added: Traced
+    given: Array
+    target: Array
+    is_added: Array
 
     @cached_property
-    def _plain(self) -> Traced:
+    def _plain(self) -> Array:
         return total(self.given, self.target)
 
     def looped(self, nodes: Any) -> Any:
-        return self._plain + np.where(self.is_added, 1.0, 0.0)  # type: ignore[call-overload]
+        return self._plain + np.where(self.is_added, 1.0, 0.0)
 
     def plain(self, nodes: Any) -> Any:
         return self._plain
@@ -127,7 +131,7 @@ class TracedSums:
         return self.is_added
 
 
-def joined(recorder: Recorder, source: Traced, target: Traced, given: Traced, rule: Any) -> Joined:
+def joined(recorder: Recorder, source: Array, target: Array, given: Array, rule: Any) -> Joined:
     """A + I and what its edges weigh: a loop that has a weight keeps it, and every other node gets one of 1."""
     tape, xp = recorder.tape, recorder.xp
     apart = source != target
@@ -135,7 +139,7 @@ def joined(recorder: Recorder, source: Traced, target: Traced, given: Traced, ru
     is_added = loops == 0
     nodes = tape.add("arange", (NODES,), kind="int")
 
-    def both(of_edges: Traced, of_nodes: Any) -> Traced:
+    def both(of_edges: Array, of_nodes: Any) -> Array:
         kept = tape.add("compress", (APART,), of_edges, apart, kind=of_edges.value.kind)
         return tape.add("concat", (EDGES,), kept, of_nodes, axis=0, kind=of_edges.value.kind)
 
@@ -146,7 +150,7 @@ def joined(recorder: Recorder, source: Traced, target: Traced, given: Traced, ru
     return Joined(*ends, edge_weights(rule, values, rows, columns, sums))  # type: ignore[arg-type]
 
 
-def prepared(recorder: Recorder, model: Model, features: Traced) -> Traced:
+def prepared(recorder: Recorder, model: Model, features: Array) -> Array:
     """The features as the recipe has them: `portgnn.placing.features` on rows of which none overflows."""
     xp, moments = recorder.xp, model.moments
     if moments is not None:
@@ -170,32 +174,33 @@ def recorded(model: Model, facts: Mapping[str, Any], calls: bool = False) -> Pro
     ends: tuple[tuple[str, Kind], ...] = (("source", "int"), ("target", "int"), ("weights", "float"))
     edges = [Traced(tape, Value((GIVEN,), kind, name)) for name, kind in ends]
     params: dict[str, Any] = {
-        name: Traced(tape, Value(value.shape, "float", name)) for name, value in model.params.items()
+        name: Array(tape, Value(value.shape, "float", name)) for name, value in model.params.items()
     }
     layers, others = stood_in(model.layers) if calls else (model.layers, ())
     output = rows_of(recorder, layers, params, prepared(recorder, model, features), edges, model)
-    output = model.task().answers(output)  # type: ignore[arg-type, assignment]
+    output = model.task().answers(output)
     kept, used = needed(tape, output.value)
     arrays = {name: array for name, array in (*model.params.items(), *tape.constants.items()) if name in used}
     reads = any(layer.along != "nothing" for layer in layers)
     given = [each.value if reads else None for each in edges]
     title = f"{model.config.preset} on {model.dataset or 'a graph'}, trained by portgnn"
     called = tuple(zip(others, left(others, model.params), strict=True))
-    return Program(kept, arrays, features.value, *given, output.value, dtype, title, facts, called)  # type: ignore[arg-type]
+    source, target, weights = given
+    return Program(kept, arrays, features.value, source, target, weights, output.value, dtype, title, facts, called)
 
 
 def rows_of(
-    recorder: Recorder, layers: tuple[Layer, ...], params: Any, features: Traced, edges: list[Traced], model: Model
-) -> Traced:
+    recorder: Recorder, layers: tuple[Layer, ...], params: Any, features: Array, edges: list[Array], model: Model
+) -> Array:
     """What the last layer gives, by the one forward pass."""
     reads = [layer for layer in layers if layer.along != "nothing"]
     matrix: Any = None
     if reads:
         plain = all(isinstance(layer, Stand) for layer in reads)
-        matrix = Joined(*edges) if plain else joined(recorder, *edges, model.config.network.weighting)  # type: ignore[call-arg]
+        matrix = Joined(*edges) if plain else joined(recorder, *edges, model.config.network.weighting)
     nothing: Any = None
     operands = Operands(
-        features=features,  # type: ignore[arg-type]
+        features=features,
         adjacency=tuple(matrix if layer.along != "nothing" else None for layer in layers),
         picked=(None,) * len(layers),
         index=(None,) * len(layers),
@@ -205,7 +210,7 @@ def rows_of(
         count=0,
     )
     found: Any = forward.outputs(recorder, layers, params, operands)  # type: ignore[arg-type]
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def needed(tape: Tape, output: Value) -> tuple[tuple[Any, ...], set[str]]:

@@ -7,7 +7,7 @@ they are, on arrays that know their shape alone: no network says anywhere how it
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -217,7 +217,7 @@ def broadcast(*arrays: Any) -> tuple[int, ...]:
 class Namespace:
     """The standard's functions, as far as an exported form has words for them."""
 
-    float32, float64, int64, bool = np.dtype("float32"), np.dtype("float64"), np.dtype("int64"), np.dtype("bool")
+    float32, float64, int64 = np.dtype("float32"), np.dtype("float64"), np.dtype("int64")
     pi, inf = math.pi, math.inf
     finfo = staticmethod(np.finfo)
 

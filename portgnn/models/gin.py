@@ -48,7 +48,8 @@ class Isomorphism(Layer):
         )
         widths = [self.fan_in, self.inner, self.fan_out]
         perceptron = Counterpart("MLP", {"channel_list": widths, "norm": None, "act": "relu"})
-        return Counterpart("GINConv", {"nn": perceptron, "train_eps": True}, arrays, weighs=False, differs="takes no weights of edges")
+        arguments = {"nn": perceptron, "train_eps": True}
+        return Counterpart("GINConv", arguments, arrays, weighs=False, differs="takes no weights of edges")
 
     def message(self, backend: Backend, params: Params, x: Array | CSR) -> tuple[Array, Array]:
         sent = backend.matmul(x, params["weight"])

@@ -18,6 +18,7 @@ LEFT_OUT = {
     "docs/array-api.md": 1,
     "docs/benchmark.md": 3,
     "docs/data.md": 2,
+    "docs/export.md": 1,
     "docs/graph-sets.md": 1,
     "docs/optimizers.md": 1,
     "docs/reference/testing.md": 1,

@@ -26,6 +26,8 @@ ADAPTERS = {point.name for point in entry_points(group="portgnn.backends")}
 
 # Strings that hold a backend's name and are no knowledge of it: (file, the string's part) -> why.
 ADMITTED = {
+    ("cli/_examples.py", "export karate.safetensors --to torch"): "what users type; exporters are found by their name",
+    ("cli/_inside.py", "torch|pyg|onnx|state-dict"): "the same",
     ("datasets/_catalog.py", "Bilot 2023, mlx-GCN"): "the title of a repository whose split it is",
     ("datasets/_linqs.py", "mlx-GCN"): "the same",
     ("graphs/_conversion.py", "torch"): "what objects of PyG and DGL are made of, loaded when a user asks for one",

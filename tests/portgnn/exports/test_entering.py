@@ -95,7 +95,9 @@ def test_tensors_and_files_are_read(tmp_path: Path, capsys: pytest.CaptureFixtur
 
     model = _model("gcn", bias="after")
     state = _left(model)
-    torch.save({name: torch.nn.Parameter(torch.from_numpy(value.copy())) for name, value in state.items()}, tmp_path / "m.pt")
+    torch.save(
+        {name: torch.nn.Parameter(torch.from_numpy(value.copy())) for name, value in state.items()}, tmp_path / "m.pt"
+    )
     save_file({name: np.ascontiguousarray(value) for name, value in state.items()}, tmp_path / "m.safetensors")
     for source in ("m.pt", "m.safetensors"):
         words = ["import", str(tmp_path / source), "--model", "gcn", "--bias", "after", "--dataset", "karate"]
