@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -14,13 +14,12 @@ from portgnn.checkpoints.model import Model
 from portgnn.errors import ConfigError
 from portgnn.exports.counterparts import Stand, left, stood_in
 from portgnn.exports.tracing import Namespace, Tape, Traced, unknown
-from portgnn.models.layer import Layer
+from portgnn.models.layer import Layer, Weighting
 from portgnn.placing import forward
 from portgnn.placing.edges import Ends, edge_weights
 from portgnn.placing.operands import Operands
 from portgnn.programs import APART, EDGES, GIVEN, NODES, Kind, Program, Value
 from portgnn.protocol import Capabilities
-
 
 Array: TypeAlias = Any
 """A `Traced`: its operators are made, and not written."""
@@ -131,9 +130,10 @@ class TracedSums:
         return self.is_added
 
 
-def joined(recorder: Recorder, source: Array, target: Array, given: Array, rule: Any) -> Joined:
+def joined(recorder: Recorder, edges: Sequence[Array], rule: Weighting) -> Joined:
     """A + I and what its edges weigh: a loop that has a weight keeps it, and every other node gets one of 1."""
     tape, xp = recorder.tape, recorder.xp
+    source, target, given = edges
     apart = source != target
     loops = total(xp.where(apart, 0.0, given), target)
     is_added = loops == 0
@@ -147,7 +147,7 @@ def joined(recorder: Recorder, source: Array, target: Array, given: Array, rule:
     values = both(given, xp.where(is_added, 1.0, loops))
     sums: Any = TracedSums(given, target, is_added)
     rows, columns = (Ends(nodes, end) for end in (ends[1], ends[0]))  # type: ignore[arg-type]
-    return Joined(*ends, edge_weights(rule, values, rows, columns, sums))  # type: ignore[arg-type]
+    return Joined(*ends, edge_weights(rule, values, rows, columns, sums))
 
 
 def prepared(recorder: Recorder, model: Model, features: Array) -> Array:
@@ -174,10 +174,10 @@ def recorded(model: Model, facts: Mapping[str, Any], calls: bool = False) -> Pro
     ends: tuple[tuple[str, Kind], ...] = (("source", "int"), ("target", "int"), ("weights", "float"))
     edges = [Traced(tape, Value((GIVEN,), kind, name)) for name, kind in ends]
     params: dict[str, Any] = {
-        name: Array(tape, Value(value.shape, "float", name)) for name, value in model.params.items()
+        name: Traced(tape, Value(value.shape, "float", name)) for name, value in model.params.items()
     }
     layers, others = stood_in(model.layers) if calls else (model.layers, ())
-    output = rows_of(recorder, layers, params, prepared(recorder, model, features), edges, model)
+    output: Array = rows_of(recorder, layers, params, prepared(recorder, model, features), edges, model)
     output = model.task().answers(output)
     kept, used = needed(tape, output.value)
     arrays = {name: array for name, array in (*model.params.items(), *tape.constants.items()) if name in used}
@@ -197,7 +197,7 @@ def rows_of(
     matrix: Any = None
     if reads:
         plain = all(isinstance(layer, Stand) for layer in reads)
-        matrix = Joined(*edges) if plain else joined(recorder, *edges, model.config.network.weighting)
+        matrix = Joined(*edges) if plain else joined(recorder, edges, model.config.network.weighting)
     nothing: Any = None
     operands = Operands(
         features=features,
@@ -209,7 +209,7 @@ def rows_of(
         labels=nothing,
         count=0,
     )
-    found: Any = forward.outputs(recorder, layers, params, operands)  # type: ignore[arg-type]
+    found: Any = forward.outputs(recorder, layers, params, operands)
     return found
 
 
