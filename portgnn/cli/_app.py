@@ -216,31 +216,7 @@ def convert(
     run(dataset, out, split=split, unknown=unknown or (), ignore=ignore or (), directed=directed, as_json=as_json)
 
 
-@app.command(cls=Grouped)
-def predict(
-    model: given.ModelFile,
-    dataset: Annotated[str, typer.Option(help="Name or path of the graph.", autocompletion=_completion.datasets)],
-    network: OwnNetwork = None,
-    split: given.ReportSplit = None,
-    backend: BackendName = "numpy",
-    device: DeviceName = None,
-    dtype: DtypeName = "float32",
-    unknown: Unknown = None,
-    ignore: Ignore = None,
-    pairs: given.PairsFile = None,
-    links_of: given.LinksOf = None,
-    k: given.HowMany = 10,
-    out: given.Predictions = None,
-    csv_safe: given.CsvSafe = True,
-    as_json: AsJson = False,
-) -> None:
-    """Classify the nodes of a graph with a trained model, or score its links."""
-    from portgnn.cli._links import run
-
-    read = {"unknown": unknown or (), "ignore": ignore or ()}
-    where: dict[str, Any] = {"backend": backend, "device": device, "dtype": dtype}
-    where |= {"split": split, "out": out, "csv_safe": csv_safe, "as_json": as_json}
-    run(model, dataset, read, pairs=pairs, node=links_of, k=k, network=network, **where)
+_inside.register(app)
 
 
 @app.command(cls=Grouped)
@@ -398,6 +374,3 @@ def report(
     from portgnn.cli._reporting import run
 
     run(results, out, as_json)
-
-
-_inside.register(app)

@@ -17,8 +17,35 @@ from portgnn.models import NETWORKS
 
 def register(app: typer.Typer) -> None:
     """Gives the application these commands."""
+    app.command(cls=Grouped)(predict)
     app.command(cls=Grouped)(export)
     app.command("import", cls=Grouped)(with_hyperparameters(enter))
+
+
+def predict(
+    model: given.ModelFile,
+    dataset: Annotated[str, typer.Option(help="Name or path of the graph.", autocompletion=_completion.datasets)],
+    network: given.OwnNetwork = None,
+    split: given.ReportSplit = None,
+    backend: given.BackendName = "numpy",
+    device: given.DeviceName = None,
+    dtype: given.DtypeName = "float32",
+    unknown: given.Unknown = None,
+    ignore: given.Ignore = None,
+    pairs: given.PairsFile = None,
+    links_of: given.LinksOf = None,
+    k: given.HowMany = 10,
+    out: given.Predictions = None,
+    csv_safe: given.CsvSafe = True,
+    as_json: given.AsJson = False,
+) -> None:
+    """Classify the nodes of a graph with a trained model, or score its links."""
+    from portgnn.cli._links import run
+
+    read = {"unknown": unknown or (), "ignore": ignore or ()}
+    where: dict[str, Any] = {"backend": backend, "device": device, "dtype": dtype}
+    where |= {"split": split, "out": out, "csv_safe": csv_safe, "as_json": as_json}
+    run(model, dataset, read, pairs=pairs, node=links_of, k=k, network=network, **where)
 
 
 def export(

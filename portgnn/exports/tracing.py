@@ -83,8 +83,12 @@ def _operators() -> None:
 _operators()
 
 
-def unknown(name: str) -> ConfigError:
-    return ConfigError(f"the network uses {name}, for which no exported form has a word")
+class Unworded(ConfigError, AttributeError):
+    """What a network uses and no exported form can say; whoever asks whether a backend has it is told no."""
+
+
+def unknown(name: str) -> Unworded:
+    return Unworded(f"the network uses {name}, for which no exported form has a word")
 
 
 class Tape:
