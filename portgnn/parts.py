@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias, cast
@@ -96,6 +98,38 @@ def checked_loss(result: Any) -> tuple[Array, Any]:
 def _is_floating(dtype: Any) -> bool:
     """Kept: a loss is looked at in each step, and NumPy takes as long to name a dtype as to add two matrices."""
     return str(dtype).rpartition(".")[2].startswith(("float", "bfloat", "half", "double"))
+
+
+def host_threads() -> int:
+    """How many threads work on the host may take: as many as BLAS is told to (OMP_NUM_THREADS), or the cores it has."""
+    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    if asked.isdigit() and int(asked):
+        return int(asked)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_threads(shares: Sequence[Callable[[], None]]) -> None:
+    """Calls each of the functions in a thread, the first in this one. Threads end with the call: a fork finds none.
+
+    An error of one is raised, when all are done.
+    """
+    errors: list[BaseException] = []
+
+    def work(share: Callable[[], None]) -> None:
+        try:
+            share()
+        except BaseException as error:  # a thread of its own would print it and go on
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(share,)) for share in shares[1:]]
+    for thread in threads:
+        thread.start()
+    for share in shares[:1]:
+        work(share)
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
 
 
 class MasterWeights:

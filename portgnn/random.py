@@ -15,11 +15,13 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from portgnn.parts import host_threads, in_threads
 
 MULTIPLIER_1 = 0x7FEB352D
 MULTIPLIER_2 = 0x846CA68B
@@ -63,6 +65,8 @@ def random_bits(key: tuple[Any, Any], index: NDArray[np.uint32]) -> NDArray[np.i
 
 BLOCK = 2**16
 """Elements whose bits are computed together: what ten passes over them read and write stays in a core's cache."""
+SHARED = 1 << 21
+"""Elements from which on threads share a mask: so many take one thread ten milliseconds."""
 
 
 def dropout_mask(key: tuple[Any, Any], index: int | NDArray[np.uint32], rate: float, dtype: str) -> NDArray[Any]:
@@ -78,13 +82,18 @@ def dropout_mask(key: tuple[Any, Any], index: int | NDArray[np.uint32], rate: fl
     shape = (index,) if isinstance(index, int) else index.shape
     mask = np.empty(math.prod(shape), dtype=dtype)
     flat = None if isinstance(index, int) else index.reshape(-1)
-    for start in range(0, len(mask), BLOCK):
-        part = mask[start : start + BLOCK]
-        if flat is not None:
-            bits = random_bits((int(key[0]), int(key[1])), flat[start : start + BLOCK])
-        else:  # the hash begins with number + key[0], so a later block is the first one under another key
-            bits = random_bits((int(key[0]) + start & 0xFFFFFFFF, int(key[1])), _numbers(len(part)))
-        np.multiply(bits < threshold, scale, out=part, dtype=dtype)
+
+    def fill(starts: range) -> None:
+        for start in starts:
+            part = mask[start : start + BLOCK]
+            if flat is not None:
+                bits = random_bits((int(key[0]), int(key[1])), flat[start : start + BLOCK])
+            else:  # the hash begins with number + key[0], so a later block is the first one under another key
+                bits = random_bits((int(key[0]) + start & 0xFFFFFFFF, int(key[1])), _numbers(len(part)))
+            np.multiply(bits < threshold, scale, out=part, dtype=dtype)
+
+    threads = host_threads() if len(mask) >= SHARED else 1
+    in_threads([partial(fill, range(BLOCK * at, len(mask), BLOCK * threads)) for at in range(threads)])
     return mask.reshape(shape)
 
 

@@ -8,10 +8,8 @@ not wait, and one with more loses as long once. Which loops were taken cannot be
 from __future__ import annotations
 
 import ctypes
-import os
-import threading
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import pairwise
@@ -21,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from portgnn.parts import host_threads, in_threads
 from portgnn_numpy import loops
 
 PAYS_AFTER = 400_000_000
@@ -130,13 +129,8 @@ def adam(rates: Sequence[float], arrays: Sequence[NDArray[Any]]) -> None:
 
 
 def threads_for(operations: int) -> int:
-    """How many threads share so many multiplications: as many as BLAS is told to take, or the machine's cores."""
-    if operations < SHARED:
-        return 1
-    asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    if asked.isdigit() and int(asked):
-        return int(asked)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many threads share so many multiplications."""
+    return host_threads() if operations >= SHARED else 1
 
 
 def _parts(count: int, parts: int) -> list[int]:
@@ -145,19 +139,13 @@ def _parts(count: int, parts: int) -> list[int]:
 
 
 def _call(shares: list[list[Any]]) -> None:
-    """Calls the loops of all shares, each share in a thread. Threads end with the call, so that a fork finds none."""
+    """Calls the loops of all shares, each share in a thread."""
 
     def work(share: list[Any]) -> None:
         for loop, *arguments in share:
             loop(*arguments)
 
-    threads = [threading.Thread(target=work, args=(share,)) for share in shares[1:]]
-    for thread in threads:
-        thread.start()
-    for share in shares[:1]:
-        work(share)
-    for thread in threads:
-        thread.join()
+    in_threads([partial(work, share) for share in shares])
 
 
 @cache

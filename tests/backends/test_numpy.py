@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import cProfile
-import os
 import platform
 import pstats
 from typing import Any
@@ -127,13 +126,6 @@ def test_a_compiler_that_fails_leaves_the_work_to_scipy(monkeypatch: pytest.Monk
     np.testing.assert_array_equal(csr.product(matrix, x), matrix @ x)
     assert compiled.WORK.refused
     assert "SciPy's" in NumPyBackend.environment()["loops"]
-
-
-def test_threads_are_as_many_as_the_user_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
-    assert [compiled.threads_for(work) for work in (compiled.SHARED - 1, compiled.SHARED)] == [1, 3]
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    assert 1 <= compiled.threads_for(compiled.SHARED) <= (os.cpu_count() or 1)
 
 
 def drawn(shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:

@@ -159,3 +159,14 @@ def test_masks_of_several_keys_at_once() -> None:
     together = dropout_mask((words[:, 0].reshape(-1, 1, 1), words[:, 1].reshape(-1, 1, 1)), numbers, 0.5, "float32")
     for one, (first, second) in zip(together, words.tolist(), strict=True):
         np.testing.assert_array_equal(one, dropout_mask((first, second), numbers, 0.5, "float32"))
+
+
+@pytest.mark.parametrize("threads", ["1", "3"])
+def test_a_large_mask_is_the_same_from_any_number_of_threads(threads: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = 2 * BLOCK + 17
+    numbers = np.arange(count, dtype=np.uint32)[::-1].copy()
+    expected = np.where(random_bits((5, 7), numbers) < keep_threshold(0.3), np.float32(1 / 0.7), np.float32(0))
+    monkeypatch.setattr("portgnn.random.SHARED", 0)
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    np.testing.assert_array_equal(dropout_mask((5, 7), numbers, 0.3, "float32"), expected)
+    np.testing.assert_array_equal(dropout_mask((5, 7), count, 0.3, "float32"), expected[::-1])
