@@ -263,7 +263,12 @@ class TorchBackend:
             return self.to_numpy(rows).astype(np.float64)
 
         if self._device.type == "cuda":
-            return GraphRun(step, self._device, self._float)
+            graphs = GraphRun(step, self._device, self._float)
+            if self._form is not Form.KERNEL:
+                return graphs
+            from portgnn_torch.persistent.launch import PersistentRun
+
+            return PersistentRun(step, graphs, self._device, self._float)
         plain = plain_loop(step, fetch, lambda *_: None)
         return recordable(RecordedRun(step, plain, fetch) if self._on_host else plain)
 

@@ -13,6 +13,7 @@ import triton
 import triton.language as tl
 
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold
+from portgnn_torch.persistent.trace import traced
 
 LONG_ROW = 1024
 """Rows with more stored values are cut into pieces of this many, which separate programs add up."""
@@ -337,6 +338,7 @@ ADAM_AT_ONCE = 4
 """Parameters that one launch of `_adam` takes."""
 
 
+@traced("adam")
 def adam_step(
     params: Sequence[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, float]],
     steps: torch.Tensor,
@@ -351,6 +353,7 @@ def adam_step(
         _adam[grid](*(value for one in filled for value in one), steps, BLOCK=512, **rates)
 
 
+@traced("dropout")
 def dropped(x: torch.Tensor, rate: float, key: torch.Tensor, index: torch.Tensor | None) -> torch.Tensor:
     """x with dropout by the portable bits. key: int32 [2] on the device.
 

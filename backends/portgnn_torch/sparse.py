@@ -13,6 +13,8 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
+from portgnn_torch.persistent.trace import traced
+
 
 class Form(Enum):
     """How a device multiplies a sparse matrix."""
@@ -56,6 +58,7 @@ class TorchCSR:
         parts = (self.form, self.shape, self.indptr, self.indices, values, plan)
         return TorchCSR(*parts, self.index, self.to_transposed, other)
 
+    @traced("spmm")
     def product(self, x: torch.Tensor) -> torch.Tensor:
         """self @ x, x [columns, k], without a gradient."""
         return self.sums(x.to(self.values.dtype)).to(x.dtype)
