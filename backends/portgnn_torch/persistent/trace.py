@@ -277,7 +277,7 @@ class Tracer(TorchDispatchMode):
 
     def _product_of_two(self, args: Any, out: torch.Tensor) -> None:
         left, right = (self.operand(each) for each in args)
-        value = Value(*out.shape, out)
+        value = Value(out.shape[0], out.shape[1], out)
         if left.transposed:
             if right.transposed:
                 raise Untraceable("a product of two transposes")
@@ -295,7 +295,7 @@ class Tracer(TorchDispatchMode):
         if out.dim() != 2 or axis not in (-1, 1):
             raise Untraceable("a softmax of another axis")
         read = tuple(self._straight(x) for x in args)
-        self._add(Operation(name, read, (), (Value(*out.shape, out),)), [out])
+        self._add(Operation(name, read, (), (Value(out.shape[0], out.shape[1], out),)), [out])
 
     def _sum(self, args: Any, out: torch.Tensor) -> None:
         seen = self._straight(args[0])
@@ -320,7 +320,7 @@ class Tracer(TorchDispatchMode):
                 raise Untraceable("a sparse matrix whose values are computed")
             options["dropped"] = operation
         read = self._straight(x)
-        self._add(Operation("spmm", (), (read,), (Value(*out.shape, out),), options), [out])
+        self._add(Operation("spmm", (), (read,), (Value(out.shape[0], out.shape[1], out),), options), [out])
 
     def _dropout(self, x: torch.Tensor, rate: float, key: Any, index: torch.Tensor | None, out: torch.Tensor) -> None:
         number = self._seen.get(id(key))
