@@ -245,14 +245,15 @@ def _links(backend: Backend, loaded: Loaded, distributed: bool) -> Engine:
 def run_of(request: Request, loaded: Loaded, backend: Backend) -> runs.Run:
     """What a file keeps of the run, apart from where it stands.
 
-    The recipe is kept as it was asked for, but for the task: the same graph, which a run that goes on has, leads to the
-    same.
+    The recipe is kept as it was asked for, but for the task and the readout of a set, on which the parameters depend:
+    the same graph, which a run that goes on has, leads to the same.
     """
     given, graph = request.dataset, loaded.graph
     name = "" if isinstance(given, Graph | GraphSet) else os.fspath(given or graph.name)
     task = tasks.of(loaded.config, graph)
+    of_set = {"readout": loaded.config.readout} if isinstance(graph, GraphSet) else {}
     return runs.Run(
-        request.config.with_(task=loaded.config.task),
+        request.config.with_(task=loaded.config.task, **of_set),
         request.seed,
         backend.name,
         backend.dtype,

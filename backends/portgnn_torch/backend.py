@@ -234,7 +234,7 @@ class TorchBackend:
             if not loss.requires_grad:
                 return (loss, aux), {name: torch.zeros_like(value) for name, value in params.items()}
             grads = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
-            return (loss.detach(), aux), dict(zip(leaves, grads, strict=True))
+            return (loss.detach(), _detached(aux)), dict(zip(leaves, grads, strict=True))
 
         return wrapped
 
@@ -299,6 +299,15 @@ def _made(key: Any, index: int | torch.Tensor, make: Callable[[Any, Any], torch.
     if isinstance(index, int):
         return key.input(lambda words, _: make(words, index), None)
     return key.input(make, index)
+
+
+def _detached(aux: Any) -> Any:
+    """What a loss gave beside itself, without the way that it came by."""
+    if isinstance(aux, torch.Tensor):
+        return aux.detach()
+    if isinstance(aux, dict):
+        return {name: _detached(value) for name, value in aux.items()}
+    return type(aux)(map(_detached, aux)) if type(aux) in (tuple, list) else aux
 
 
 def _signed(word: Any) -> Any:

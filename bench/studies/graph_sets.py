@@ -5,13 +5,15 @@ python bench/studies/graph_sets.py folds [--datasets MUTAG,PROTEINS] [--sides po
 python bench/studies/graph_sets.py speed [--dataset PROTEINS]      training beside PyG's DataLoader, in turns
 python bench/studies/graph_sets.py kills [--times 20]              killed at random and resumed, bit for bit
 
-Each adds its part to bench/results/graph-sets.json (--json). Data come from PORTGNN_DATA. PyG's GIN has the layers,
-widths, readout, optimizer, batches' size, stopping and folds of portgnn's; its initial values are its own.
+`folds` goes on where it was, a few minutes at a time. Each adds its part to bench/results/graph-sets.json (--json).
+Data come from PORTGNN_DATA. PyG's GIN has the layers, widths, norm, readout, optimizer, batches' size, stopping and
+folds of portgnn's; its initial values are its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -43,6 +45,8 @@ GIN: dict[str, Any] = {
     "model": "gin", "hidden": 32, "layers": 3, "dropout": 0.0, "input_dropout": 0.0, "l2": 0.0, "weight_decay": 0.0,
     "learning_rate": 0.01, "batch_size": 32, "normalize_features": "standardize",
 }  # fmt: skip
+NORMED = GIN | {"norm": "batch"}
+"""As the paper trains it: a norm over the nodes of a batch behind every hidden layer."""
 GRID = tuple({"hidden": hidden, "learning_rate": rate} for hidden in (16, 32) for rate in (0.01, 0.003))
 """What the inner selection of the fair protocol chooses from."""
 
@@ -97,6 +101,8 @@ def _pyg_model(features: int, classes: int, recipe: Any) -> Any:
             super().__init__()
             widths = [features, *[recipe.hidden] * (recipe.layers - 1)]
             outs = [*[recipe.hidden] * (recipe.layers - 1), classes]
+            normed = recipe.norm == "batch"
+            self.norms = torch.nn.ModuleList(torch.nn.BatchNorm1d(o) if normed else torch.nn.Identity() for o in outs)
             self.convs = torch.nn.ModuleList(
                 GINConv(
                     torch.nn.Sequential(
@@ -111,7 +117,7 @@ def _pyg_model(features: int, classes: int, recipe: Any) -> Any:
             x = data.x
             for number, conv in enumerate(self.convs):
                 x = conv(x, data.edge_index)
-                x = x if number == len(self.convs) - 1 else x.relu()
+                x = x if number == len(self.convs) - 1 else self.norms[number](x).relu()
             return global_add_pool(x, data.batch)
 
     return Net()
@@ -120,6 +126,7 @@ def _pyg_model(features: int, classes: int, recipe: Any) -> Any:
 def _pyg_epoch(model: Any, optimizer: Any, loader: Any) -> None:
     import torch
 
+    model.train()
     for batch in loader:
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(model(batch), batch.y).backward()
@@ -131,6 +138,7 @@ def _pyg_scores(model: Any, loader: Any) -> tuple[float, float]:
     import torch
 
     loss, right, count = 0.0, 0, 0
+    model.eval()
     with torch.no_grad():
         for batch in loader:
             out = model(batch)
@@ -163,39 +171,56 @@ def _pyg_run(data: list[Any], graphs: GraphSet, recipe: Any, seed: int) -> tuple
 
 
 def _portgnn_run(graphs: GraphSet, recipe: Any, seed: int, backend: str) -> tuple[float, float]:
-    values = {name: getattr(recipe, name) for name in (*GIN, "epochs", "patience", "stopping", "restore_best")}
+    values = {name: getattr(recipe, name) for name in (*NORMED, "epochs", "patience", "stopping", "restore_best")}
     run = train(graphs, backend=backend, device="cpu", seed=seed, **values)
     return run.history.val_accuracy[run.best_epoch], run.scores["accuracy"]
 
 
 def folds(options: argparse.Namespace) -> dict[str, Any]:
-    """The fair protocol: in each outer fold, the grid's best by validation accuracy, then `--runs` runs of it."""
-    rows = []
-    for dataset in options.datasets.split(","):
-        for side in options.sides.split(","):
-            outer = []
-            for fold in range(options.folds):
-                graphs = load_graphs(dataset, split=f"fair:{options.folds}:{fold}")
-                recipes = [
-                    preset(**GIN | point, epochs=options.epochs, stopping="patience", patience=25, restore_best=True)
-                    for point in GRID
-                ]
-                data = _pyg_data(graphs, recipes[0]) if side == "pyg" else []
+    """The fair protocol: in each outer fold, the grid's best by validation accuracy, then `--runs` runs of it.
 
-                def one(recipe: Any, seed: int, of: Any = (side, graphs, data)) -> tuple[float, float]:
-                    if of[0] == "pyg":
-                        return _pyg_run(of[2], of[1], recipe, seed)
-                    return _portgnn_run(of[1], recipe, seed, options.backend)
+    A piece at a time: what is in the file stays as it is, each fold is written when it is done, and none is begun after
+    `--minutes`.
+    """
+    began, found = time.monotonic(), {}
+    for dataset, side in itertools.product(options.datasets.split(","), options.sides.split(",")):
+        name = f"fair {dataset} {side}"
+        known = json.loads(options.json.read_text()) if options.json.exists() else {}
+        budget = {"folds": options.folds, "runs": options.runs, "epochs": options.epochs, "patience": options.patience}
+        row = known.get(name, budget | {"grid": list(GRID), "recipe": NORMED, "accuracies": {}})
+        for fold in range(options.folds):
+            if str(fold) in row["accuracies"] or time.monotonic() - began > 60 * options.minutes:
+                continue
+            row["accuracies"][str(fold)] = _fold(dataset, side, fold, options)
+            done = list(row["accuracies"].values())
+            row |= {"mean": statistics.mean(done), "stdev": statistics.stdev(done) if len(done) > 1 else 0.0}
+            _keep(options.json, {name: row})
+            print(f"{dataset} {side} fold {fold}: {row['accuracies'][str(fold)]:.4f}", flush=True)
+        if row["accuracies"]:
+            print(f"{name}: {100 * row['mean']:.1f} ± {100 * row['stdev']:.1f}, {len(row['accuracies'])} folds")
+            found[name] = row
+    return found
 
-                inner = [one(recipe, 0)[0] for recipe in recipes]
-                chosen = recipes[int(np.argmax(inner))]
-                outer.append(statistics.mean(one(chosen, seed)[1] for seed in range(1, options.runs + 1)))
-                print(f"{dataset} {side} fold {fold}: {inner} -> {outer[-1]:.4f}", flush=True)
-            mean, spread = statistics.mean(outer), statistics.stdev(outer)
-            row = {"dataset": dataset, "side": side, "mean": mean, "stdev": spread, "folds": outer}
-            rows.append(row | {"runs": options.runs, "epochs": options.epochs, "grid": GRID})
-            print(f"{dataset} {side}: {100 * mean:.1f} ± {100 * spread:.1f}", flush=True)
-    return {f"folds {options.datasets} {options.sides}": rows}
+
+def _fold(dataset: str, side: str, fold: int, options: argparse.Namespace) -> float:
+    """The mean test accuracy of the grid's best."""
+    graphs = load_graphs(dataset, split=f"fair:{options.folds}:{fold}")
+    stopping = {"epochs": options.epochs, "stopping": "patience", "patience": options.patience, "restore_best": True}
+    recipes = [preset(**NORMED | point | stopping) for point in GRID]
+    data = _pyg_data(graphs, recipes[0]) if side == "pyg" else []
+
+    def one(recipe: Any, seed: int) -> tuple[float, float]:
+        if side == "pyg":
+            return _pyg_run(data, graphs, recipe, seed)
+        return _portgnn_run(graphs, recipe, seed, options.backend)
+
+    chosen = recipes[int(np.argmax([one(recipe, 0)[0] for recipe in recipes]))]
+    return statistics.mean(one(chosen, seed)[1] for seed in range(1, options.runs + 1))
+
+
+def _keep(path: Path, found: dict[str, Any]) -> None:
+    known = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(known | found | {"machine": machine()}, indent=1) + "\n")
 
 
 def _portgnn_timer(graphs: GraphSet, backend: str, recipe: Any) -> Callable[[], float]:
@@ -301,13 +326,13 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--folds", type=int, default=10)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--patience", type=int, default=25)
+    parser.add_argument("--minutes", type=float, default=2.5)
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--times", type=int, default=20)
     options = parser.parse_args()
     found = {"curves": curves, "folds": folds, "speed": speed, "kills": kills}[options.part](options)
-    known = json.loads(options.json.read_text()) if options.json.exists() else {}
-    known |= found | {"machine": machine()}
-    options.json.write_text(json.dumps(known, indent=1) + "\n")
+    _keep(options.json, found)
 
 
 if __name__ == "__main__":

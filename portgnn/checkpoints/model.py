@@ -21,6 +21,7 @@ from portgnn.models import Network, name_of, network_class
 from portgnn.models.layer import Layer, shapes_of
 from portgnn.placing.features import Moments
 from portgnn.recipe import Config, config_of
+from portgnn.tasks.heads import layers_of
 from portgnn.text import printable, shortened, shown
 
 FORMAT = "portgnn-model"
@@ -69,7 +70,7 @@ class Model:
     @property
     def layers(self) -> tuple[Layer, ...]:
         """The network's, for the model's features and classes."""
-        return self.config.network.built(self.num_features, tasks.of(self.config).width(len(self.class_names)))
+        return layers_of(self.config, self.num_features, tasks.of(self.config).width(len(self.class_names)))
 
     def task(self, graph: tasks.Subject | None = None) -> tasks.Task:
         """What it was trained for, on another graph."""
@@ -171,7 +172,7 @@ class Model:
 def check_parameters(params: dict[str, NDArray[Any]], config: Config, num_features: int, num_classes: int) -> None:
     """Raises CheckpointError unless the parameters are finite and have the names and shapes that the recipe gives."""
     task = tasks.of(config)
-    layers = config.network.built(num_features, task.width(num_classes))
+    layers = layers_of(config, num_features, task.width(num_classes))
     head = {name: parameter.shape for name, parameter in task.parameters(layers[-1].fan_out).items()}
     wanted = shapes_of(layers) | head
     found = {name: value.shape for name, value in params.items()}

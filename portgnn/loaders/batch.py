@@ -41,6 +41,8 @@ class HostBatch:
     targets: Targets
     members: sp.csr_array | None = None
     """Of whole graphs: [graphs, rows], what a readout takes of each graph's rows."""
+    share: NDArray[np.float64] | None = None
+    """As in `Operands`."""
 
     @property
     def count(self) -> float:
@@ -98,11 +100,11 @@ def place_batch(backend: Backend, batch: HostBatch) -> Operands:
 def as_tree(operands: Operands) -> Tree:
     """The arrays of a batch; see `from_tree`. The count stays behind: it is in the targets."""
     placed = operands.features, operands.adjacency, operands.picked, operands.index, operands.edge_index
-    return (*placed, operands.weights, operands.labels, operands.readout)
+    return (*placed, operands.weights, operands.labels, operands.readout, operands.share)
 
 
 def from_tree(tree: Tree) -> Operands:
-    features, adjacency, picked, index, edge_index, weights, labels, readout = tree
+    features, adjacency, picked, index, edge_index, weights, labels, readout, share = tree
     return Operands(
         features=features,
         adjacency=tuple(adjacency),
@@ -113,6 +115,7 @@ def from_tree(tree: Tree) -> Operands:
         labels=labels,
         count=0,
         readout=readout,
+        share=share,
     )
 
 

@@ -83,7 +83,7 @@ class Sampled:
             blocks = neighbor.batches(self.problem, split(self.problem.graph, "train").nodes, draw)
         return (assemble(self.problem, block) for block in blocks)
 
-    def _loss(self, params: Params, keys: Any, batch: Tree) -> tuple[Array, None]:
+    def _loss(self, params: Params, keys: Any, batch: Tree) -> tuple[Array, Params | None]:
         return make_loss(self.backend, from_tree(batch), self.problem)(params, keys)
 
 

@@ -29,7 +29,7 @@ from portgnn.placing.features import Moments
 from portgnn.placing.prepared import Prepared
 from portgnn.presets import Config
 from portgnn.protocol import Array, Backend, BatchStep, Params, State
-from portgnn.tasks.heads import placed_readout
+from portgnn.tasks.heads import apart, layers_of, placed_readout
 from portgnn.training import BatchSteps, Epochs, make_loss, make_measure, objective, parameters_of
 from portgnn.training.batches import compiled
 
@@ -57,7 +57,7 @@ class PreparedSet:
         Raises ConfigError for a network whose rows depend on each other, and for other batches than those here.
         """
         config = tasks.settled(config, graphs)
-        if not config.network.prunable:
+        if not apart(config.network):
             raise ConfigError(
                 f"rows of this {config.model} depend on each other, and graphs of a set must not; take --norm layer"
             )
@@ -77,7 +77,7 @@ class PreparedSet:
         """The network's, for the features of these graphs and the task's outputs."""
         if self._layers is not None:
             return self._layers
-        return self.config.network.built(self.graph.num_features, self.task.width(self.graph.num_outputs))
+        return layers_of(self.config, self.graph.num_features, self.task.width(self.graph.num_outputs))
 
     def features(self, nodes: Nodes) -> NDArray[Any]:
         """The nodes' rows, dense: sparse rows of a batch have another number of values each time."""
@@ -169,7 +169,15 @@ def assemble(problem: PreparedSet, graphs: Nodes, usual: Shape, among: Nodes | N
         tuple(None if each is None else lengthened(each, matrix.nnz) for each in of_edges),
         problem.task.targets(graphs[counted], counted, shape.graphs + 1, among),
         _members(problem, graphs, shape),
+        _share(len(nodes), shape.rows) if any(layer.observes for layer in layers) else None,
     )
+
+
+def _share(count: int, rows: int) -> NDArray[np.float64]:
+    """[rows, 2] as `portgnn.models.layer.SHARE` has it, of the first `count` rows."""
+    share = np.zeros((rows, 2))
+    share[:count] = 1.0 / count, 1.0 / max(count - 1, 1)
+    return share
 
 
 def _members(problem: PreparedSet, graphs: Nodes, shape: Shape) -> sp.csr_array:
@@ -189,7 +197,8 @@ def _members(problem: PreparedSet, graphs: Nodes, shape: Shape) -> sp.csr_array:
 def place(backend: Backend, problem: PreparedSet, batch: HostBatch) -> Tree:
     """The batch on the device, as a tree."""
     readout = placed_readout(backend, problem.config.readout, batch.members)
-    return as_tree(replace(place_batch(backend, batch), readout=readout))
+    share = None if batch.share is None else backend.asarray(batch.share)
+    return as_tree(replace(place_batch(backend, batch), readout=readout, share=share))
 
 
 class GraphBatches:
@@ -267,7 +276,7 @@ class GraphBatches:
         for start in range(0, len(order), self._usual.graphs):
             yield assemble(self.problem, np.sort(order[start : start + self._usual.graphs]), self._usual)
 
-    def _loss(self, params: Params, keys: Any, batch: Tree) -> tuple[Array, None]:
+    def _loss(self, params: Params, keys: Any, batch: Tree) -> tuple[Array, Params | None]:
         return make_loss(self.backend, from_tree(batch), self.problem)(params, keys)
 
     def compiled_measure(self) -> BatchStep:

@@ -3,17 +3,18 @@
     H' = norm(layer(H) + H W_residual), activated                        residual "linear" (Luo et al. 2024, eq. 3)
     H' = norm(layer(H)), activated, + H                                   residual "add" (Kipf & Welling 2017, eq. 14)
 
-and, where layers jump (Xu et al. 2018, section 3.3), a last layer reads all of their H'.
+A norm over columns of batches keeps the mean and the variance that it saw, and takes these afterwards (Ioffe & Szegedy
+2015, algorithm 2). And, where layers jump (Xu et al. 2018, section 3.3), a last layer reads all of their H'.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from portgnn.models.activations import Activation, activated
-from portgnn.models.layer import Along, Kept, Layer, Parameter
+from portgnn.models.layer import FOUND, SHARE, Along, Kept, Layer, Parameter
 
 if TYPE_CHECKING:
     from portgnn.protocol import CSR, Array, Backend, Params
@@ -24,16 +25,19 @@ Jumping = Literal["none", "cat", "max", "sum"]
 
 EPS = 1e-5
 """Added to variances, as torch.nn's LayerNorm and BatchNorm1d do."""
+MOMENTUM = 0.1
+"""How much of a kept mean and variance a batch replaces, as in torch.nn's BatchNorm1d."""
 
 
 @dataclass(frozen=True)
 class Dress:
-    """The options of a stack of layers."""
+    """The options of a stack of layers. running: the norm "batch" keeps what it saw of batches, for afterwards."""
 
     activation: Activation = "relu"
     norm: Norm = "none"
     residual: Residual = "none"
     jumping: Jumping = "none"
+    running: bool = False
 
     @property
     def jumps(self) -> bool:
@@ -100,13 +104,29 @@ class Dressed(Layer):
     def norm(self) -> Norm:
         return "none" if self.is_last else self.dress.norm
 
+    @property
+    def observes(self) -> bool:
+        return self.norm == "batch" and self.dress.running
+
     def parameters(self) -> Mapping[str, Parameter]:
         found = dict(self.inner.parameters())
+        if self.observes:
+            # It would have no gradient but rounding, which an optimizer that scales gradients makes steps of.
+            found.pop(self.inner.shifted_by, None)
         if self.residual == "linear":
             found["residual"] = Parameter((self.fan_in, self.inner.fan_out))
         if self.norm != "none":
             found["scale"] = Parameter((self.inner.fan_out,), "ones", "other")
             found["shift"] = Parameter((self.inner.fan_out,), "zeros", "bias")
+        if self.observes:
+            found["mean"] = Parameter((self.inner.fan_out,), "zeros", "other", decay=0.0)
+            found["variance"] = Parameter((self.inner.fan_out,), "ones", "other", decay=0.0)
+        return found
+
+    def own(self, params: Mapping[str, Array]) -> Params:
+        found = super().own(params)
+        if self.observes and self.inner.shifted_by:
+            found[self.inner.shifted_by] = found["shift"] * 0.0
         return found
 
     def message(self, backend: Backend, params: Params, x: Array | CSR, *seen: Array) -> tuple[Array | CSR, Kept]:
@@ -124,7 +144,9 @@ class Dressed(Layer):
         output: Any = self.inner.update(backend, params, total, inner)
         if self.residual == "linear":
             output = output + beside
-        if self.norm != "none":
+        if self.observes:
+            output = _running(backend, output, params)
+        elif self.norm != "none":
             output = normed(backend, output, self.norm, params["scale"], params["shift"])
         if not self.is_last:
             output = activated(backend, output, self.dress.activation)
@@ -153,3 +175,26 @@ def normed(backend: Backend, x: Array, norm: Norm, scale: Array, shift: Array) -
     centred = x - xp.mean(x, axis=axis, keepdims=True)
     variance = xp.mean(centred * centred, axis=axis, keepdims=True)
     return xp.add(centred / xp.sqrt(variance + EPS) * scale, shift)
+
+
+def _running(backend: Backend, x: Array, params: Params) -> Array:
+    """Columns to mean 0 and variance 1 by those of the rows that count, in training, and by the kept ones else."""
+    xp, share = backend.xp, params.get(SHARE)
+    if share is None:
+        centred, variance = x - params["mean"], params["variance"]
+    else:
+        mean = xp.sum(x * share[:, :1], axis=0)
+        centred = x - mean
+        squares = centred * centred
+        variance = xp.sum(squares * share[:, :1], axis=0)
+        for name, value in (("mean", mean), ("variance", xp.sum(squares * share[:, 1:], axis=0))):
+            params[FOUND][name] = params[name] * (1.0 - MOMENTUM) + value * MOMENTUM
+    return xp.add(centred / xp.sqrt(variance + EPS) * params["scale"], params["shift"])
+
+
+def observing(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """The layers for batches of rows that are whole: a norm over columns keeps what it saw."""
+    return tuple(
+        replace(layer, dress=replace(layer.dress, running=True)) if isinstance(layer, Dressed) else layer
+        for layer in layers
+    )

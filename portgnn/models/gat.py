@@ -53,6 +53,10 @@ class Attention(Layer):
     def edge_values(self) -> int:
         return self.heads
 
+    @property
+    def shifted_by(self) -> str:
+        return "bias"
+
     def parameters(self) -> Mapping[str, Parameter]:
         score = Parameter((self.heads, self.width), "glorot", "other")
         return {

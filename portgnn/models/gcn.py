@@ -46,6 +46,10 @@ class Convolution(Layer):
         """Whether A H comes first, and W when all has been summed."""
         return self.number > 0 and self.fan_out > self.fan_in and self.bias != "before"
 
+    @property
+    def shifted_by(self) -> str:
+        return "bias" if self.bias == "after" else ""
+
     def parameters(self) -> Mapping[str, Parameter]:
         weight = {"weight": Parameter((self.fan_in, self.fan_out))}
         return weight if self.bias == "none" else weight | {"bias": Parameter((self.fan_out,), "zeros", "bias")}

@@ -28,6 +28,10 @@ class Isomorphism(Layer):
     def keeps(self) -> bool:
         return True
 
+    @property
+    def shifted_by(self) -> str:
+        return "outer_bias"
+
     def parameters(self) -> Mapping[str, Parameter]:
         return {
             "weight": Parameter((self.fan_in, self.inner)),

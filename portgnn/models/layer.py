@@ -39,6 +39,11 @@ Kept: TypeAlias = Any
 Role: TypeAlias = Literal["weight", "bias", "other"]
 """What a parameter does, for rules that penalise some: a matrix that is multiplied with, a shift, or neither."""
 
+SHARE, FOUND = "share", "found"
+"""What a layer that `observes` is given beside its parameters in training: [rows, 2], the share of each row in a mean
+over all n that count, 1/n, and in a variance of what they are drawn from, 1/(n - 1), or 0 for a row of padding; and a
+dictionary for what it comes to."""
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -103,6 +108,19 @@ class Layer:
     def reads_dense(self) -> bool:
         """Whether `message` takes no sparse features: it does more with them than to multiply."""
         return False
+
+    @property
+    def observes(self) -> bool:
+        """Whether some parameters are statistics of what passes in training, and no gradient changes them.
+
+        `update` then puts their new values, by their own names, into `params[FOUND]` where it is given that.
+        """
+        return False
+
+    @property
+    def shifted_by(self) -> str:
+        """What parameter is added to all rows of the output alike, if there is one: a norm over columns undoes it."""
+        return ""
 
     @property
     def edge_dropout(self) -> float:

@@ -21,6 +21,10 @@ class Linear(Layer):
     def along(self) -> Along:
         return "nothing"
 
+    @property
+    def shifted_by(self) -> str:
+        return "bias"
+
     def parameters(self) -> Mapping[str, Parameter]:
         return {"weight": Parameter((self.fan_in, self.fan_out)), "bias": Parameter((self.fan_out,), "zeros", "bias")}
 

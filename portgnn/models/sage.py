@@ -40,6 +40,10 @@ class Neighbourhood(Layer):
     def reads_dense(self) -> bool:
         return self.aggregator == "max"
 
+    @property
+    def shifted_by(self) -> str:
+        return "bias"
+
     def parameters(self) -> Mapping[str, Parameter]:
         weight = Parameter((self.fan_in, self.fan_out))
         return {"weight": weight, "own": weight, "bias": Parameter((self.fan_out,), "zeros", "bias")}

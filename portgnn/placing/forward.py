@@ -7,18 +7,24 @@ from functools import partial
 from typing import Any, cast
 
 from portgnn.models.edges import Edges
-from portgnn.models.layer import Kept, Layer
+from portgnn.models.layer import FOUND, SHARE, Kept, Layer
 from portgnn.parts import message_passing
 from portgnn.placing.operands import Fetched, Operands
 from portgnn.protocol import CSR, Array, Backend, EdgeHandle, Key, Params
 
 
 def outputs(
-    backend: Backend, layers: Sequence[Layer], params: Params, operands: Operands, keys: Sequence[Key] | None = None
+    backend: Backend,
+    layers: Sequence[Layer],
+    params: Params,
+    operands: Operands,
+    keys: Sequence[Key] | None = None,
+    found: dict[str, Array] | None = None,
 ) -> Array:
     """What the last of the layers gives, [rows, fan_out]: of a whole network, its logits.
 
     keys: the epoch's dropout keys (see `portgnn.models.layer.streams_of`), or None to evaluate without dropout.
+    found: gets what parameters that are statistics come to in training, by their full names.
     """
     rows: tuple[Any, ...] = (operands.features,)
     for layer, edges, picked, index, edge_index in zip(
@@ -29,6 +35,9 @@ def outputs(
         if operands.commuted and layer is layers[0]:
             rows, edges = (backend.matmul(cast(Any, edges), rows[0]),), None  # A message(x) is message(A x)
         own, message = layer.own(params), cast(Any, layer.message)  # what is carried follows as further arguments
+        observed: dict[str, Array] = {}
+        if layer.observes and keys is not None:
+            own |= {SHARE: operands.share, FOUND: observed}
         sent, kept = message(backend, own, *rows)
         if picked is not None:
             kept = mapped(partial(backend.matmul, picked), kept)
@@ -36,6 +45,8 @@ def outputs(
         if keys is not None and layer.edge_dropout:
             key = keys[len(layers) + layer.number]
         rows = received(backend, layer, own, edges, sent, kept, key, edge_index)
+        if found is not None:
+            found.update({f"{name}{layer.number}": value for name, value in observed.items()})
     return cast(Array, rows[0])
 
 

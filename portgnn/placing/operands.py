@@ -40,6 +40,7 @@ class Operands(Counted):
     picked: picks the output's rows out of the input's; None where nothing is kept of these, or they are the same.
     index: the element numbers of the layer's dense input for dropout; None for 0, 1, 2, ….
     edge_index: the element numbers of the edges' values, [edges, values]; None where these are not dropped out.
+    share: [rows, 2], that of each row in a mean, see `portgnn.models.layer.SHARE`; None where no layer takes one.
     commuted: whether the first layer's edges are multiplied with its input before its `message`, in place of behind it.
     """
 
@@ -49,6 +50,7 @@ class Operands(Counted):
     index: tuple[Array | None, ...]
     edge_index: tuple[Array | None, ...]
     commuted: bool = False
+    share: Array | None = None
 
 
 def on_device(

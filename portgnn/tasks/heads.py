@@ -7,12 +7,16 @@ softmax over the nodes of a graph (Li et al. 2016, "Gated graph sequence neural 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from portgnn.graphs.sets import GraphSet
+from portgnn.models.dress import observing
 from portgnn.parts import message_passing
 
 if TYPE_CHECKING:
+    from portgnn.models.layer import Layer
+    from portgnn.models.network import Network
     from portgnn.protocol import CSR, Array, Backend, EdgeHandle
     from portgnn.recipe import Config, Readout
 
@@ -27,6 +31,22 @@ def settled_readout(config: Config, graph: object) -> Readout:
     if config.readout != "auto":
         return cast("Readout", config.readout)
     return "sum" if isinstance(graph, GraphSet) else "none"
+
+
+def layers_of(config: Config, features: int, outputs: int) -> tuple[Layer, ...]:
+    """The network's layers, for so many features and columns of the last; over a set, a norm over columns is that of
+    the graphs of a batch in training, and afterwards of what it kept.
+    """
+    layers: tuple[Layer, ...] = config.network.built(features, outputs)
+    return layers if config.readout in NODES else observing(layers)
+
+
+def apart(network: Network) -> bool:
+    """Whether what a network says of one graph of a set does not depend on the others, but by what its norm kept."""
+    if network.prunable or getattr(network, "norm", "") != "batch":
+        return network.prunable
+    plain: Network = replace(cast(Any, network), norm="none")
+    return plain.prunable
 
 
 def width(readout: Readout, outputs: int) -> int:

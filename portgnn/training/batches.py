@@ -8,14 +8,14 @@ from typing import Any, cast
 import numpy as np
 
 from portgnn.parts import plain_batches, provides
-from portgnn.protocol import Array, Backend, Batching, BatchStep, State
+from portgnn.protocol import Array, Backend, Batching, BatchStep, Params, State
 from portgnn.training.engine import Problem
 from portgnn.training.schedules import in_float32, schedule_of
 from portgnn.training.state import join_state, parameters_of, split_state
 from portgnn.training.step import make_optimizer, make_step
 
-Loss = Callable[..., tuple[Array, None]]
-"""`loss(params, keys, batch) -> (loss, None)`."""
+Loss = Callable[..., tuple[Array, Params | None]]
+"""`loss(params, keys, batch) -> (loss, found)`; see `portgnn.training.step.make_loss`."""
 
 SUM, COUNT = "sum.", "sum of counts"
 """Names in the state between batches: of the gradients' sums, and of that of the nodes that they are means over."""
@@ -85,9 +85,9 @@ def _adding(backend: Backend, loss: Loss) -> BatchStep:
 
     def step(state: State, keys: Any, batch: Any) -> tuple[State, tuple[Array, ...]]:
         count, operands = batch
-        (value, _), grads = value_and_grad(parameters_of(state), keys, operands)
+        (value, found), grads = value_and_grad(parameters_of(state), keys, operands)
         sums = {SUM + name: state[SUM + name] + grad * count for name, grad in grads.items()}
-        return state | sums | {COUNT: state[COUNT] + count}, (value,)
+        return state | join_state(found or {}, sums) | {COUNT: state[COUNT] + count}, (value,)
 
     return step
 

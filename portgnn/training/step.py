@@ -23,18 +23,21 @@ Share = Callable[[Array, Params], tuple[Array, Params]]
 
 def make_loss(
     backend: Backend, operands: Operands, problem: Problem, penalised: bool = True
-) -> Callable[[Params, Any], tuple[Array, None]]:
-    """`loss(params, keys) -> (loss, None)` on the rows that the operands count, with dropout.
+) -> Callable[[Params, Any], tuple[Array, Params | None]]:
+    """`loss(params, keys) -> (loss, found)` on the rows that the operands count, with dropout.
+
+    found: what parameters that are statistics come to; None where none is.
 
     penalised: with the recipe's penalty, which only one of several processes adds.
     """
     task = problem.task
     layers, penalties = problem.layers, objective.penalties(problem.config, problem.layers) if penalised else {}
 
-    def loss(params: Params, keys: Any) -> tuple[Array, None]:
-        rows = forward.outputs(backend, layers, params, operands, keys)
+    def loss(params: Params, keys: Any) -> tuple[Array, Params | None]:
+        found: Params = {}
+        rows = forward.outputs(backend, layers, params, operands, keys, found)
         outputs = task.head(backend, params, rows, operands)
-        return objective.loss(backend, task, outputs, operands, params, penalties), None
+        return objective.loss(backend, task, outputs, operands, params, penalties), found or None
 
     return loss
 
@@ -65,9 +68,11 @@ def make_optimizer(backend: Backend, problem: Problem) -> Optimizer:
 
 
 def make_step(
-    backend: Backend, problem: Problem, loss: Callable[..., tuple[Array, None]], share: Share | None = None
+    backend: Backend, problem: Problem, loss: Callable[..., tuple[Array, Params | None]], share: Share | None = None
 ) -> Callable[..., tuple[State, tuple[Array, ...]]]:
     """`step(state, keys, *batch) -> (state, (loss,))`: gradients of `loss(params, keys, *batch)`, then the optimizer.
+
+    What the loss found of parameters that are statistics takes their place; no gradient reaches them.
 
     share: between the two, where several processes take the step together.
     """
@@ -76,11 +81,11 @@ def make_step(
 
     def step(state: State, keys: Any, *batch: Any) -> tuple[State, tuple[Array, ...]]:
         params, moments = split_state(state)
-        (value, _), grads = value_and_grad(params, keys, *batch)
+        (value, found), grads = value_and_grad(params, keys, *batch)
         if share is not None:
             value, grads = share(value, grads)
         params, moments = optimizer.step(params, grads, moments)
-        return join_state(params, moments), (value,)
+        return join_state(params | (found or {}), moments), (value,)
 
     return step
 
