@@ -174,3 +174,37 @@ def test_dense_features_are_multiplied_as_the_whole_normalised_matrix_would_be(
     np.testing.assert_allclose(placed.features, wanted if rows == "all" else wanted[graph.train], rtol=1e-13)
     narrow = place(get_backend("numpy", dtype="float32"), prepared, graph.train, training=True)
     np.testing.assert_array_equal(narrow.features, np.asarray(placed.features, dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("hidden", "features", "commuted"), [(8, "dense", True), (4, "dense", False), (8, "sparse", False)]
+)
+def test_narrow_dropped_out_features_meet_the_adjacency_first(hidden: int, features: str, commuted: bool) -> None:
+    """One product a step in place of a forward and a backward one; losses and gradients are the same."""
+    draw = np.random.default_rng(4)
+    edges = sp.csr_array(sp.random_array((40, 40), density=0.1, rng=draw))
+    graph = Graph(
+        edges + edges.T,
+        draw.random((40, 9)),
+        draw.integers(0, 3, 40),
+        np.arange(20),
+        np.arange(20, 30),
+        np.arange(30, 40),
+    )
+    prepared = Prepared.of(graph, Config(hidden=hidden, features=features))  # type: ignore[arg-type]
+    backend = get_backend("numpy", dtype="float64")
+    operands = place(backend, prepared, np.arange(20), training=True)
+    assert operands.commuted == commuted
+    assert not place(backend, prepared, np.arange(20), training=False).commuted
+    if features == "sparse":
+        return
+    params, keys = parameters_of(initial_state(backend, prepared, 1)), dropout_keys(2, range(1), 2)[0].tolist()
+    found = [
+        backend.value_and_grad(make_loss(backend, replace(operands, commuted=way), prepared))(params, keys)
+        for way in (False, True)
+    ]
+    (one, _), gradients = found[0]
+    (other, _), others = found[1]
+    np.testing.assert_allclose(backend.to_numpy(one), backend.to_numpy(other), rtol=1e-13)
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(backend.to_numpy(gradient), backend.to_numpy(others[name]), rtol=1e-11, atol=1e-14)
