@@ -15,7 +15,7 @@ LOCAL = 0.9
 """Share of the edges that join nodes whose numbers lie within a hundredth of the graph."""
 
 
-def community_graph(nodes: int, edges: int, width: int, seed: int = 0) -> Graph:
+def community_graph(nodes: int, edges: int, width: int, seed: int = 0, local: float = LOCAL) -> Graph:
     """About `edges` undirected edges; labels are ranges of nodes, features their mean and noise, float32.
 
     Most edges are local in the numbering, as in a graph whose nodes were put in an order by communities: what a
@@ -24,7 +24,7 @@ def community_graph(nodes: int, edges: int, width: int, seed: int = 0) -> Graph:
     draw = np.random.default_rng(seed)
     source = draw.integers(0, nodes, edges)
     near = (source + 1 + draw.integers(0, max(nodes // 100, 2), edges)) % nodes
-    target = np.where(draw.random(edges) < LOCAL, near, draw.integers(0, nodes, edges))
+    target = np.where(draw.random(edges) < local, near, draw.integers(0, nodes, edges))
     proper = source != target
     source, target = source[proper], target[proper]
     ones = np.ones(2 * len(source))

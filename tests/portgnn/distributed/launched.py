@@ -2,7 +2,7 @@
 
     launched.py OUT BACKEND DTYPE PARTITION DATASET RECIPES
 
-PARTITION: "ranges", or "random", which gives each node to a process drawn at random. RECIPES: trained one after the
+PARTITION: "ranges" of nodes, or "random", which gives each node to a process drawn at random. RECIPES: trained one after the
 other, as JSON: [[preset, {hyperparameter: value}], …].
 """
 
@@ -30,7 +30,7 @@ out, name, dtype, how, dataset, recipes = sys.argv[1:]
 watch = Watch(20.0)
 collectives = backend_class(name).join(None, 20.0, watch)  # type: ignore[attr-defined]
 graph = load_graph(dataset)
-partition = None
+partition = Partition(bounds=np.linspace(0, graph.num_nodes, collectives.size + 1).astype(np.int64))
 if how == "random":
     drawn = np.random.default_rng(3).integers(0, collectives.size, graph.num_nodes).astype(np.int32)
     partition = Partition(owner=drawn)

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from portgnn import Graph, cli, get_backend, load_graph
 from portgnn.checkpoints.runs import load_run
-from portgnn.distributed.partition import Partition
+from portgnn.distributed.partition import Partition, halo_rows
 from portgnn.distributed.watch import Watch
 from portgnn.errors import ConfigError
 from portgnn.graphs.split import split
@@ -182,6 +183,30 @@ def test_ranges_are_balanced_and_never_empty(csbm: Graph) -> None:
         np.testing.assert_array_equal(even_bounds(np.array(indptr), 4), np.arange(5))
     with pytest.raises(ConfigError, match="too few for 9999 processes"):
         Partition.of(source, 9999)
+
+
+def test_a_shuffled_graph_is_not_cut_into_ranges() -> None:
+    """A ring whose nodes have numbers at random: ranges read nearly all of each other, a better order a few rows."""
+    nodes, draw = 600, np.random.default_rng(2)
+    at = draw.permutation(nodes)
+    edges = sp.csr_array((np.ones(2 * nodes), (np.r_[at, np.roll(at, 1)], np.r_[np.roll(at, 1), at])))
+    graph = Graph(edges, np.eye(nodes, 3), np.arange(nodes) % 2, np.arange(9), np.arange(9, 19), np.arange(19, 29))
+    source = InMemory(Prepared.of(graph, Config()))
+    everything, stored = np.arange(nodes), source.prepared.adjacency
+    ranges = Partition(bounds=source.balanced(3)).owner_of(everything)
+    assert halo_rows(stored, ranges, 3) > 2 * nodes / 3
+    owner = Partition.of(source, 3).owner_of(everything)
+    assert halo_rows(stored, owner, 3) <= 12
+    np.testing.assert_allclose(np.bincount(owner), nodes / 3, atol=6)
+    # In its own order it is left alone.
+    natural = InMemory(Prepared.of(_renumbered(graph, at), Config()))
+    assert Partition.of(natural, 3).bounds is not None
+
+
+def _renumbered(graph: Graph, order: Any) -> Graph:
+    return Graph(
+        sp.csr_array(graph.adjacency[order][:, order]), graph.features, graph.labels, graph.train, graph.val, graph.test
+    )
 
 
 def test_a_wait_without_end_is_ended() -> None:
