@@ -38,6 +38,7 @@ from portgnn.loaders.batch import assemble
 from portgnn.loaders.engine import Sampled
 from portgnn.loaders.neighbor import sample
 from portgnn.loaders.on_disk import OnDisk
+from portgnn.loaders.rooms import Rooms
 from portgnn.loaders.source import InMemory, Source
 from portgnn.placing.prepared import Prepared
 from portgnn.presets import Config
@@ -97,14 +98,17 @@ def pyg_rate(graph: DiskGraph, seconds: float) -> float | str:
 
 def speed(arguments: argparse.Namespace) -> dict[str, Any]:
     graph = on_disk(arguments.folder, arguments.nodes, arguments.edges, arguments.width)
-    config = Config(loader="neighbor", fanout=FANOUT, normalize_features=False)
+    config = Config(loader="neighbor", fanout=FANOUT, normalize_features="none")
     memory, disk = InMemory(Prepared.of(graph.load(), config)), OnDisk(graph, config)
     fanouts, nodes, limit = config.fanouts(2), graph.num_nodes, arguments.seconds
 
     def sampled(source: Source, whole: bool) -> float:
-        def batch(seeds: np.ndarray[Any, Any], draw: np.random.Generator) -> object:
+        rooms = Rooms()
+
+        def batch(seeds: np.ndarray[Any, Any], draw: np.random.Generator) -> None:
             block = sample(source, seeds, fanouts, draw)
-            return assemble(source, block) if whole else block
+            if whole:
+                rooms.given_back(assemble(source, block, "float32", rooms).borrowed)
 
         return rate(batch, nodes, limit)
 
@@ -155,7 +159,7 @@ def one_epoch(path: str, backend: str) -> None:
     """An epoch of `SEEDS` training nodes, exact validation on all held-out nodes, and the test."""
     graph = DiskGraph(path)
     graph.train = split(graph, "train").nodes[:SEEDS]
-    config = Config(loader="neighbor", fanout=FANOUT, batch_size=SMALL_BATCH, epochs=1, normalize_features=False)
+    config = Config(loader="neighbor", fanout=FANOUT, batch_size=SMALL_BATCH, epochs=1, normalize_features="none")
     made, source = get_backend(backend), OnDisk(graph, config)
     engine = Sampled(made, source)
     clock = time.perf_counter()

@@ -85,13 +85,17 @@ class Mapped:
             found: NDArray[Any] = self.array[at]
             return self._given_back(found)
         found = np.empty((len(at), *self.shape[1:]), dtype=self.dtype)
-        cuts = np.searchsorted(at, np.arange(span, len(self) + span, span))
-        start = 0
-        for end in np.unique(cuts):
-            found[start:end] = self.array[at[start:end]]
-            self._given_back(found)
-            start = int(end)
+        for start, piece in self.pieces(at):
+            found[start : start + len(piece)] = piece
         return found
+
+    def pieces(self, at: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[Any]]]:
+        """array[at] for ascending `at`, window by window, and where in it each piece begins."""
+        span, start = self._rows_at_once(), 0
+        for end in np.unique(np.searchsorted(at, np.arange(span, len(self) + span, span))):
+            if end > start:
+                yield start, self._given_back(self.array[at[start:end]])
+            start = int(end)
 
     def windows(self) -> Iterator[NDArray[Any]]:
         """The array, some rows at a time; each is valid until the next is asked for."""

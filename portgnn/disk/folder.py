@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,15 @@ class DiskGraph:
     def feature_rows(self, nodes: Nodes) -> Features:
         """The nodes' rows of the features as they are stored, [len(nodes), f]; nodes ascending."""
         return self.numbered_rows(nodes)[0]
+
+    def dense_pieces(self, nodes: Nodes) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Dense features' rows of ascending nodes as they are stored, a few at a time, and where each piece begins."""
+        dense = self._maps["features"]
+        return ((start, dense.finite(piece)) for start, piece in dense.pieces(nodes))
+
+    @property
+    def feature_dtype(self) -> np.dtype[Any]:
+        return self._maps["feature_data" if self.sparse_features else "features"].dtype
 
     def numbered_rows(self, nodes: Nodes) -> tuple[Features, NDArray[np.uint32] | None]:
         """The same rows, and the element numbers of their stored values where they are sparse."""

@@ -5,6 +5,7 @@ Padding changes no number: added rows and columns hold zeros, added rows of the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypeAlias
@@ -13,11 +14,13 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from portgnn.graphs.arrays import Nodes
 from portgnn.graphs.graph import Features
 from portgnn.loaders.neighbor import Block
+from portgnn.loaders.rooms import Room, Rooms
 from portgnn.loaders.source import Source
 from portgnn.models.layer import Layer
-from portgnn.placing.elements import Numbers, layer_edge_elements, layer_elements
+from portgnn.placing.elements import Numbers, dense_elements, layer_edge_elements
 from portgnn.placing.field import picking, picks
 from portgnn.placing.operands import Operands, on_device, placed_once
 from portgnn.protocol import Backend
@@ -43,6 +46,8 @@ class HostBatch:
     """Of whole graphs: [graphs, rows], what a readout takes of each graph's rows."""
     share: NDArray[np.float64] | None = None
     """As in `Operands`."""
+    borrowed: Sequence[Room] = ()
+    """Memory of its arrays that others may have when it has been placed; see `Rooms`."""
 
     @property
     def count(self) -> float:
@@ -56,11 +61,14 @@ def size_class(size: int) -> int:
     return max(-(-size // step) * step, 4)
 
 
-def assemble(source: Source, block: Block) -> HostBatch:
-    """Reads the features of a batch and pads it. Needs labels for the counted nodes."""
-    graph, layers = source.graph, source.layers
-    features, numbers = source.features(block.levels[0])
-    features, numbers, first = _padded_features(features, numbers)
+def assemble(source: Source, block: Block, dtype: str = "float64", rooms: Rooms | None = None) -> HostBatch:
+    """Reads the features of a batch and pads it. Needs labels for the counted nodes.
+
+    dtype: of the backend that it is for: features of float64 become float32 here where that is what it makes of them.
+    rooms: whose memory large arrays take; `HostBatch.borrowed` is to be given back when the batch has been placed.
+    """
+    graph, layers, room = source.graph, source.layers, _Borrowing(rooms or Rooms())
+    features, numbers, first = _padded_features(source, block.levels[0], dtype, room)
     sizes, adjacency = [first], list[sp.csr_array | None]()
     padded: dict[int, sp.csr_array] = {}  # layers may share a block, and a device then holds it once
     for level, matrix in zip(block.levels[1:], block.blocks, strict=True):
@@ -78,9 +86,9 @@ def assemble(source: Source, block: Block) -> HostBatch:
     picked = tuple(
         None if matrix is None else picking(lengthened(matrix.indices, above), below) for matrix, (below, above) in kept
     )
-    elements = layer_elements(layers, block.levels, numbers is not None)
     index = tuple(
-        None if each is None else lengthened(each, size) for each, size in zip(elements, sizes[:-1], strict=True)
+        None if not layer.dropout or (layer.number == 0 and numbers is not None) else room.elements(level, size, layer)
+        for layer, level, size in zip(layers, block.levels[:-1], sizes[:-1], strict=True)
     )
     of_edges = layer_edge_elements(layers, block.levels[1:], block.levels[:-1], block.blocks, graph.num_nodes)
     edge_index = tuple(
@@ -88,7 +96,8 @@ def assemble(source: Source, block: Block) -> HostBatch:
         for each, matrix in zip(of_edges, adjacency, strict=True)
     )
     targets = source.task.targets(block.nodes, block.counted, sizes[-1])
-    return HostBatch(features, numbers, layers, tuple(adjacency), picked, index, edge_index, targets)
+    parts = features, numbers, layers, tuple(adjacency), picked, index, edge_index, targets
+    return HostBatch(*parts, borrowed=room.rooms)
 
 
 def place_batch(backend: Backend, batch: HostBatch) -> Operands:
@@ -158,16 +167,38 @@ def padded_csr(parts: tuple[NDArray[Any], ...], height: int, width: int, due: in
     return sp.csr_array((values, columns, ends), shape=(height, width))
 
 
+class _Borrowing:
+    """Rooms of one batch. rooms: those that are taken."""
+
+    def __init__(self, lender: Rooms) -> None:
+        self._lender, self.rooms = lender, list[Room]()
+
+    def array(self, shape: tuple[int, int], dtype: Any, filled: int) -> NDArray[Any]:
+        """An array whose first `filled` rows are to be written; the others are zeros."""
+        array, room = self._lender.taken(shape, dtype)
+        self.rooms.append(room)
+        array[filled:] = 0
+        return array
+
+    def elements(self, nodes: Nodes, height: int, layer: Layer) -> Numbers:
+        """The element numbers of a layer's dense input, of the nodes' rows and of those that pad them."""
+        numbers = self.array((height, layer.fan_in), np.uint32, len(nodes))
+        dense_elements(nodes, layer.fan_in, numbers[: len(nodes)])
+        return numbers
+
+
 def _padded_features(
-    features: Features, numbers: NDArray[np.uint32] | None
+    source: Source, nodes: Nodes, dtype: str, room: _Borrowing
 ) -> tuple[Features, NDArray[np.uint32] | None, int]:
-    rows, width = features.shape
-    if not isinstance(features, sp.csr_array):
-        height = size_class(rows + 1)
-        padded = np.zeros((height, width), dtype=features.dtype)
-        padded[:rows] = features
+    if not source.sparse_features:
+        height = size_class(len(nodes) + 1)
+        kind = np.dtype(np.float32) if dtype == "float32" else source.dense_dtype
+        padded = room.array((height, source.graph.num_features), kind, len(nodes))
+        source.fill(nodes, padded[: len(nodes)])
         return padded, None, height
+    features, numbers = source.features(nodes)
     assert numbers is not None
+    rows, width = features.shape
     height = size_class(rows + _spare_rows(features.nnz, width))
     matrix = zero_padded(features, height, width)
     return matrix, np.concatenate([numbers, np.zeros(matrix.nnz - len(numbers), dtype=np.uint32)]), height

@@ -15,6 +15,7 @@ from portgnn.loaders._prefetch import Prefetch
 from portgnn.loaders.batch import HostBatch, Tree, as_tree, assemble, from_tree, place_batch
 from portgnn.loaders.cluster import Clusters
 from portgnn.loaders.inference import Inference
+from portgnn.loaders.rooms import Rooms
 from portgnn.loaders.source import Source
 from portgnn.metrics import Metric, Score
 from portgnn.protocol import Array, Backend, Params, State
@@ -32,7 +33,7 @@ class Sampled:
     """
 
     def __init__(self, backend: Backend, source: Source) -> None:
-        self.backend, self.problem = backend, source
+        self.backend, self.problem, self._rooms = backend, source, Rooms()
         self._clusters = Clusters(source) if source.config.loader == "cluster" else None
 
     def agree(self, value: float) -> float:
@@ -54,6 +55,7 @@ class Sampled:
                     for batch in ahead:
                         counts.append(batch.count)
                         placed = as_tree(place_batch(backend, batch))
+                        self._rooms.given_back(batch.borrowed)
                         del batch  # two more are held ahead; this one need not stay while the step works
                         state, loss = step(state, epoch, placed, counts[-1])
                         del placed
@@ -81,7 +83,7 @@ class Sampled:
             blocks = self._clusters.batches(draw)
         else:
             blocks = neighbor.batches(self.problem, split(self.problem.graph, "train").nodes, draw)
-        return (assemble(self.problem, block) for block in blocks)
+        return (assemble(self.problem, block, self.backend.dtype, self._rooms) for block in blocks)
 
     def _loss(self, params: Params, keys: Any, batch: Tree) -> tuple[Array, Params | None]:
         return make_loss(self.backend, from_tree(batch), self.problem)(params, keys)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +89,16 @@ class OnDisk(Source):
         if self._weights is None:
             return columns, np.ones(len(columns))
         return columns, self._weights.finite(self._weights.take(at), 0)
+
+    @property
+    def dense_dtype(self) -> np.dtype[Any]:
+        as_stored = self.config.normalize_features == "none"
+        return self._folder.feature_dtype if as_stored else np.dtype(np.float64)
+
+    def dense_pieces(self, nodes: Nodes) -> Iterator[tuple[int, NDArray[Any]]]:
+        rule = self.config.normalize_features
+        for start, piece in self._folder.dense_pieces(nodes):
+            yield start, np.asarray(normalized(piece, rule, self._moments))
 
     def features(self, nodes: Nodes) -> tuple[Features, NDArray[np.uint32] | None]:
         features, numbers = self._folder.numbered_rows(nodes)

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -28,6 +28,10 @@ from portgnn.presets import Config
 from portgnn.training.engine import Described
 
 __all__ = ["InMemory", "Nodes", "Source", "even_bounds"]
+
+
+PIECE = 1 << 18
+"""Bytes of features that are looked at together: they stay in a core's cache."""
 
 
 class Source(ABC):
@@ -79,6 +83,20 @@ class Source(ABC):
 
         The numbers, for dropout, are None where the rows are dense.
         """
+
+    @property
+    @abstractmethod
+    def dense_dtype(self) -> np.dtype[Any]:
+        """Of dense features as `dense_pieces` gives them."""
+
+    @abstractmethod
+    def dense_pieces(self, nodes: Nodes) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Dense features of the nodes as the recipe wants them, a few rows at a time, and where each piece begins."""
+
+    def fill(self, nodes: Nodes, out: NDArray[Any]) -> None:
+        """`features`, where they are dense, into an array [len(nodes), f] of floats, through no other of its size."""
+        for start, piece in self.dense_pieces(nodes):
+            out[start : start + len(piece)] = piece
 
     def product(self, blocks: Sequence[sp.csr_array], nodes: Nodes, dtype: str) -> NDArray[Any]:
         """The first block times the nodes' dense features, the second times that, and so on; summed in float64.
@@ -166,6 +184,24 @@ class InMemory(Source):
 
     def weighted(self, nodes: Nodes, rows: Nodes, at: Nodes) -> tuple[Nodes, NDArray[np.float64]]:
         return self._indices[at].astype(np.int64), self._data[at]
+
+    @property
+    def dense_dtype(self) -> np.dtype[Any]:
+        dtype: np.dtype[Any] = self.prepared.features.dtype
+        return dtype
+
+    def dense_pieces(self, nodes: Nodes) -> Iterator[tuple[int, NDArray[Any]]]:
+        features: Any = self.prepared.features
+        step = max(PIECE // (features.shape[1] * features.itemsize), 1)
+        for start in range(0, len(nodes), step):
+            yield start, features[nodes[start : start + step]]
+
+    def fill(self, nodes: Nodes, out: NDArray[Any]) -> None:
+        features: Any = self.prepared.features
+        if features.dtype == out.dtype:
+            np.take(features, nodes, axis=0, out=out, mode="clip")  # the mode that writes into `out` at once
+        else:
+            super().fill(nodes, out)
 
     def product(self, blocks: Sequence[sp.csr_array], nodes: Nodes, dtype: str) -> NDArray[Any]:
         return dense_product(blocks, self.prepared, nodes, dtype)

@@ -19,12 +19,12 @@ from portgnn.models.layer import Layer
 Numbers = NDArray[np.uint32]
 
 
-def dense_elements(nodes: Nodes, width: int) -> Numbers:
-    """Of some rows, uint32 [len(nodes), width]."""
+def dense_elements(nodes: Nodes, width: int, out: Numbers | None = None) -> Numbers:
+    """Of some rows, uint32 [len(nodes), width]; in `out` where that is given."""
     # In uint32 the products wrap by themselves.
     columns: Numbers = np.arange(width, dtype=np.uint32)
     first: Numbers = np.multiply(nodes.astype(np.uint32), np.uint32(width))
-    return np.add(first[:, None], columns)
+    return np.add(first[:, None], columns, out=out)
 
 
 def edge_elements(rows: Nodes, columns: Nodes, nodes: int, values: int) -> Numbers:

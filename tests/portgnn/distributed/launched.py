@@ -2,8 +2,8 @@
 
     launched.py OUT BACKEND DTYPE PARTITION DATASET RECIPES
 
-PARTITION: "ranges" of nodes, or "random", which gives each node to a process drawn at random. RECIPES: trained one after the
-other, as JSON: [[preset, {hyperparameter: value}], …].
+PARTITION: "ranges" of nodes, or "random", which gives each node to a process drawn at random. RECIPES: trained one
+after the other, as JSON: [[preset, {hyperparameter: value}], …].
 """
 
 from __future__ import annotations

@@ -344,8 +344,8 @@ def whole_normalisation(monkeypatch: Patch) -> None:
 def by_size(monkeypatch: Patch) -> None:
     right = batch.assemble
 
-    def assemble(source: Any, block: Any) -> Any:
-        made = right(source, block)
+    def assemble(source: Any, block: Any, *more: Any) -> Any:
+        made = right(source, block, *more)
         weights = made.targets.weights * made.count / source.config.batch_size
         return replace(made, targets=replace(made.targets, weights=weights))
 
