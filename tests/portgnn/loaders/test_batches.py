@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from portgnn import Graph, get_backend
+from portgnn.disk.folder import write_graph
 from portgnn.loaders.batch import as_tree, assemble, from_tree, place_batch, size_class
 from portgnn.loaders.cluster import Clusters, within_nodes
 from portgnn.loaders.engine import HeldOut, Sampled
 from portgnn.loaders.inference import Inference
 from portgnn.loaders.neighbor import batches, distinct, sample, sample_rows
+from portgnn.loaders.on_disk import OnDisk
+from portgnn.loaders.rooms import Rooms
 from portgnn.loaders.source import InMemory
 from portgnn.placing import forward
 from portgnn.placing.prepared import Prepared
@@ -185,3 +189,26 @@ def test_compiled_steps_are_reused(csbm: Graph) -> None:
             steps += 1
     assert steps == 42
     assert traces <= 12
+
+
+@pytest.mark.parametrize("rule", ["none", "row", "standardize"])
+def test_memory_that_was_lent_before_changes_no_number(make_graph: MakeGraph, tmp_path: Path, rule: str) -> None:
+    """In one pass, into rooms full of another batch's numbers, in float32; from memory and from disk."""
+    graph = make_graph(5, nodes=60)
+    options: dict[str, Any] = {"loader": "neighbor", "fanout": "3,3", "normalize_features": rule, "features": "dense"}
+    folder = write_graph(graph, tmp_path / "g.graph")
+    sources = [_source(folder.load(), **options), OnDisk(folder, Config(hidden=5, **options))]
+    for source in sources:
+        rooms, seen = Rooms(), set[int]()
+        for seed in range(4):
+            block = sample(source, np.sort(_draw(seed).choice(60, 9, replace=False)), (3, 3), _draw(seed))
+            plain = assemble(source, block)
+            for dtype in ("float32", "float64"):
+                batch = assemble(source, block, dtype, rooms)
+                assert isinstance(plain.features, np.ndarray)
+                np.testing.assert_array_equal(batch.features, plain.features.astype(dtype))
+                for found, expected in zip(batch.index, plain.index, strict=True):
+                    np.testing.assert_array_equal(found, expected)
+                seen |= {room.ctypes.data for room in batch.borrowed}
+                rooms.given_back(batch.borrowed)
+        assert len(seen) <= 2 * 3  # of eight batches with three arrays each
