@@ -196,6 +196,7 @@ def _padded_features(
         padded = room.array((height, source.graph.num_features), kind, len(nodes))
         source.fill(nodes, padded[: len(nodes)])
         return padded, None, height
+    features: Any
     features, numbers = source.features(nodes)
     assert numbers is not None
     rows, width = features.shape
