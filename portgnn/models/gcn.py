@@ -34,6 +34,10 @@ class Convolution(Layer):
     bias: Bias = "none"
 
     @property
+    def stacks(self) -> bool:
+        return True
+
+    @property
     def commutes(self) -> bool:
         return self.bias != "before"  # A (X W + 1 b) is not (A X) W + 1 b
 

@@ -105,6 +105,15 @@ class Layer:
         return False
 
     @property
+    def stacks(self) -> bool:
+        """Whether several networks of such layers can be computed at once, as rows [n, networks, columns].
+
+        So it is where the three parts multiply by `backend.matmul`, add and activate number by number, and count axes
+        from the last; see `portgnn.training.together`.
+        """
+        return False
+
+    @property
     def reads_dense(self) -> bool:
         """Whether `message` takes no sparse features: it does more with them than to multiply."""
         return False

@@ -25,6 +25,10 @@ class Linear(Layer):
     def shifted_by(self) -> str:
         return "bias"
 
+    @property
+    def stacks(self) -> bool:
+        return True
+
     def parameters(self) -> Mapping[str, Parameter]:
         return {"weight": Parameter((self.fan_in, self.fan_out)), "bias": Parameter((self.fan_out,), "zeros", "bias")}
 

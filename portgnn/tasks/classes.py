@@ -31,6 +31,7 @@ class Classes(Task):
     """
 
     metrics = (ACCURACY,)
+    stacks = True
     final = (BALANCED_ACCURACY, MACRO_F1, MICRO_F1, ROC_AUC, AVERAGE_PRECISION)
 
     @classmethod

@@ -56,6 +56,9 @@ class Task(ABC):
 
     about: ClassVar[About] = "nodes"
     """What the outputs and the parts of a split are of."""
+    stacks: ClassVar[bool] = False
+    """Whether loss and metrics can be taken of several networks at once, outputs [rows, networks, k]: where they weigh,
+    sum over everything and take the largest of the last axis."""
     constant_names: ClassVar[tuple[str, ...]] = ()
     """Of what a trained model keeps of its graph beside parameters, each [outputs]."""
 

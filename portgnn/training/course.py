@@ -60,26 +60,28 @@ class Progress:
     stopped: bool = False
 
 
-def _without_warnings() -> np.errstate:
+def without_warnings() -> np.errstate:
     """What overflows is told once: by the losses and the state, which are looked at after each chunk."""
     return np.errstate(over="ignore", divide="ignore", invalid="ignore")
 
 
 class Course:
-    """A run under way. Raises CheckpointError for progress that does not fit the backend's optimizer."""
+    """A run under way. state: on the device. watched: whether validation decides when it ends or what it returns.
+
+    Raises CheckpointError for progress that does not fit the backend's optimizer."""
 
     def __init__(self, engine: Engine, seed: int, progress: Progress | None) -> None:
         self._engine, self._seed = engine, seed
         config, validates = engine.problem.config, engine.problem.task.part("val") is not None
         self._config = config
-        self._watched = validates and (config.patience > 0 or config.restore_best)
+        self.watched = validates and (config.patience > 0 or config.restore_best)
         self._run = engine.make_run(validates)
-        self._state = initial_state(engine.backend, engine.problem, seed)
+        self.state = initial_state(engine.backend, engine.problem, seed)
         self.history, self.stopped = History.of(self._run.measures), False
         self._best_start, self._best_state = 0, None
         if progress is not None:
-            _check_layout(engine.backend.name, self._host(self._state), progress.state)
-            self._state = self._on_device(progress.state)
+            _check_layout(engine.backend.name, self.host(self.state), progress.state)
+            self.state = self._on_device(progress.state)
             self.history, self.stopped = _continued(self.history, progress.history), progress.stopped
             self._best_start, self._best_state = progress.best_start, progress.best_state
 
@@ -100,32 +102,40 @@ class Course:
 
     def advance(self, epochs: range) -> float:
         """Trains these epochs, the next ones, and returns milliseconds an epoch. Raises NonFiniteLossError."""
-        before = self._host(self._state) if self._watched else None
+        before = self.host(self.state) if self.watched else None
         clock = time.perf_counter()
-        with _without_warnings():
-            self._state, curves = self._run(self._state, self._keys(epochs))
-        self._engine.backend.synchronize(*self._state.values())
+        with without_warnings():
+            self.state, curves = self._run(self.state, self.keys(epochs))
+        self._engine.backend.synchronize(*self.state.values())
         milliseconds = self._engine.agree((time.perf_counter() - clock) * 1e3 / len(epochs))
+        self.take(before, curves, epochs, milliseconds)
+        return milliseconds
+
+    def take(
+        self, before: Host | None, curves: dict[str, NDArray[np.float64]], epochs: range, milliseconds: float
+    ) -> None:
+        """Takes in epochs that were trained, whose state is the course's now. before: the state before them, on the
+        host, where validation is watched. Raises NonFiniteLossError.
+        """
         self._note(curves | {EPOCH_MS: np.full(len(epochs), milliseconds)}, epochs)
         self._check_losses(epochs.start)
         if self._monitored and self.best_epoch >= epochs.start:
             self._best_start, self._best_state = epochs.start, before
         if self.stopped and len(self.history) < epochs.stop:
-            self._state = self._again(before, range(epochs.start, len(self.history)))
-        return milliseconds
+            self.state = self._again(before, range(epochs.start, len(self.history)))
 
     def progress(self) -> Progress:
         """All that is needed to go on from here. Raises NonFiniteLossError for a state that is not finite."""
-        host = self._host(self._state)
+        host = self.host(self.state)
         _check_state(host, len(self.history) - 1)
         return Progress(host, self.history, self._best_start, self._best_state, self.stopped)
 
     def outcome(self) -> Fit:
         """The parameters that the recipe returns. Raises NonFiniteLossError where the state is not finite."""
-        state, best = self._state, self.best_epoch
+        state, best = self.state, self.best_epoch
         if self._config.restore_best and best != len(self.history) - 1:
             state = self._again(self._best_state, range(self._best_start, best + 1))
-        host = self._host(state)
+        host = self.host(state)
         _check_state(host, best)
         return Fit(parameters_of(host), self.history, best, self.stopped)
 
@@ -133,7 +143,7 @@ class Course:
         """Adds a chunk to the history, up to the epoch after which the recipe's rule stops."""
         self.history.extend(curves)
         monitored = self._monitored
-        for epoch in epochs if self._watched else ():
+        for epoch in epochs if self.watched else ():
             if self._config.stops(monitored[: epoch + 1]):
                 self.history.cut(epoch + 1)
                 self.stopped = True
@@ -152,13 +162,15 @@ class Course:
     def _again(self, before: Host | None, epochs: range) -> State:
         """The state after these epochs, run once more from the state before them."""
         assert before is not None
-        with _without_warnings():
-            return self._run(self._on_device(before), self._keys(epochs))[0]
+        with without_warnings():
+            return self._run(self._on_device(before), self.keys(epochs))[0]
 
-    def _keys(self, epochs: range) -> NDArray[np.uint32]:
+    def keys(self, epochs: range) -> NDArray[np.uint32]:
+        """The dropout keys of these epochs, [epochs, streams, 2]."""
         return dropout_keys(self._seed, epochs, streams_of(self._engine.problem.layers))
 
-    def _host(self, state: State) -> Host:
+    def host(self, state: State) -> Host:
+        """A copy of a state."""
         return {name: self._engine.backend.to_numpy(value) for name, value in state.items()}
 
     def _on_device(self, host: Host) -> State:

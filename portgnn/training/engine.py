@@ -62,7 +62,7 @@ class Epochs:
         """The state after these epochs, and the curves that were measured, a value an epoch."""
         if self._scored is None:
             state, rows = self.run(state, keys)
-            return state, self.measures.named(rows, self._count)
+            return state, self.named(rows)
         each, scores = [], []
         for epoch in range(len(keys)):
             state, row = self.run(state, keys[epoch : epoch + 1])
@@ -70,6 +70,10 @@ class Epochs:
             scores.append(self._scored(state))
         found = self.measures.named(np.concatenate(each), self._count)
         return state, found | {f"val_{name}": np.array([one[name] for one in scores]) for name in scores[0]}
+
+    def named(self, rows: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+        """Curves of what steps gave."""
+        return self.measures.named(rows, self._count)
 
     def only(self, *names: str) -> Run:
         """Some curves alone, as a step gives them: losses, and of metrics the sums."""
