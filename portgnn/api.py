@@ -124,13 +124,13 @@ def _run(
     memory.check_parameters(engine.problem.layers)
     with watchers:
         watchers.start(_facts(request, loaded, backend, group))
-        with memory.told(_whole(engine.problem), backend):
+        with memory.told(whole(engine.problem), backend):
             done = _fitted(engine, request, loaded, group, watchers, every, tell)
             test = engine.problem.task.part("test")
             scores = {} if test is None else engine.scores(done.params, test)
             if group is not None:
                 group.close()
-        result = _result(done, scores, request, loaded, backend, group, engine.problem.task)
+        result = result_of(done, scores, request, loaded, backend, group, engine.problem.task)
         watchers.end(result)
     return result
 
@@ -176,7 +176,7 @@ def _fitted(
             raise PeerLostError(f"{error} The last state is kept: {checkpointer.advice()}") from None
 
 
-def _result(
+def result_of(
     done: Fit,
     scores: dict[str, float],
     request: Request,
@@ -185,6 +185,7 @@ def _result(
     group: ProcessGroup | None,
     task: tasks.Task,
 ) -> TrainResult:
+    """What a run that was fitted and tested leaves."""
     graph = loaded.graph
     trained = Model(
         done.params,
@@ -219,6 +220,6 @@ def _result(
     )
 
 
-def _whole(problem: Problem) -> Problem:
+def whole(problem: Problem) -> Problem:
     """The graph behind a loader's source, where it is in memory."""
     return problem.prepared if isinstance(problem, InMemory | LinkProblem) else problem

@@ -1,10 +1,10 @@
-"""Processes that train runs side by side: started anew (spawn), given one run at a time, ended with the study."""
+"""Processes that train runs side by side: started anew (spawn), given one job at a time, ended with the study."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
@@ -13,10 +13,9 @@ from typing import Any, Protocol
 
 from portgnn.errors import PortgnnError
 from portgnn.studies.plan import Dataset, Reading
-from portgnn.studies.work import Failure, Job, Trainer, serve
+from portgnn.studies.work import Done, Failure, Job, Seed, Trainer, serve
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-Done = Callable[[Job, dict[str, Any]], None]
 
 
 class StudyError(PortgnnError):
@@ -27,8 +26,8 @@ class Crew(Protocol):
     """Who trains."""
 
     def train(self, jobs: Sequence[Job], done: Done) -> None:
-        """All jobs. done: called with each as it is finished, in any order. Raises PortgnnError for the first that
-        cannot be trained."""
+        """All jobs. done: called with each run as it is finished, in any order. Raises PortgnnError for the first job
+        that cannot be trained."""
 
 
 def cores() -> int:
@@ -56,7 +55,7 @@ class _Alone:
 
     def train(self, jobs: Sequence[Job], done: Done) -> None:
         for job in jobs:
-            done(job, self._trainer(job))
+            self._trainer(job, done)
 
 
 @dataclass(eq=False)
@@ -83,9 +82,12 @@ class _Processes:
             busy = {worker.pipe: worker for worker in self._workers if worker.job}
             for pipe in wait(list(busy)):
                 worker = busy[pipe]  # type: ignore[index]
-                job, worker.job = worker.job, None
-                assert job is not None
-                done(job, self._answer(worker, job))
+                assert worker.job is not None
+                answer = self._answer(worker, worker.job)
+                if answer is None:
+                    worker.job = None
+                else:
+                    done(*answer)
 
     def end(self) -> None:
         for worker in self._workers:
@@ -116,20 +118,23 @@ class _Processes:
         except OSError:
             raise _lost(worker, job) from None
 
-    def _answer(self, worker: _Worker, job: Job) -> dict[str, Any]:
+    def _answer(self, worker: _Worker, job: Job) -> tuple[Seed, dict[str, Any]] | None:
+        """A run that is done; None where the job is."""
         try:
             answer = worker.pipe.recv()
         except (EOFError, OSError):
             raise _lost(worker, job) from None
         if not isinstance(answer, Failure):
-            return dict(answer)
+            return answer  # type: ignore[no-any-return]
         if answer.expected:
             raise StudyError(f"{_said(job)}: {answer.said}")
         raise RuntimeError(f"{_said(job)}: a process of the study failed:\n{answer.said}")
 
 
 def _said(job: Job) -> str:
-    return f"{job.config.model}, seed {job.seed}" + ("" if job.split is None else f", split {job.split}")
+    first, last = job.runs[0].seed, job.runs[-1].seed
+    seeds = f"seed {first}" if len(job.runs) == 1 else f"seeds {first} to {last}"
+    return f"{job.config.model}, {seeds}" + ("" if job.split is None else f", split {job.split}")
 
 
 def _lost(worker: _Worker, job: Job) -> StudyError:

@@ -29,7 +29,8 @@ from portgnn.studies.kept import Folder, written
 from portgnn.studies.outcome import FORMAT, Candidate, Rule, candidates, comparisons, rows
 from portgnn.studies.plan import Dataset, Plan, Reading, Run, Setting, Splits, planned
 from portgnn.studies.progress import OnRun, Progress
-from portgnn.studies.work import Job
+from portgnn.studies.work import Job, Seed
+from portgnn.training.together import MOST
 
 SEEDS = 10
 FILES = "study.json", "table.csv", "runs.csv", "table.md", "table.tex", "report.html"
@@ -165,7 +166,7 @@ def _run(
     count = _jobs(jobs, total, devices, tell)
     given = [each.given for each in plan.sources]
     with crew(count, given, plan.reading, devices) as workers:
-        trained = _Trained(store, workers, Progress(total, count, on_run, exact=settings is not None))
+        trained = _Trained(store, workers, count, Progress(total, count, on_run, exact=settings is not None))
         if settings is not None:
             trained.all([run for each in settings for run in each.runs(plan.seeds)])
             groups = [[each for each in settings if each.row is row] for row in plan.rows]
@@ -184,8 +185,8 @@ def _run(
 class _Trained:
     """The runs of a study: from the folder where they are kept, else trained now."""
 
-    def __init__(self, store: Folder, workers: Crew, progress: Progress) -> None:
-        self._store, self._workers, self._progress = store, workers, progress
+    def __init__(self, store: Folder, workers: Crew, processes: int, progress: Progress) -> None:
+        self._store, self._workers, self._processes, self._progress = store, workers, processes, progress
         self._documents: dict[str, dict[str, Any]] = {}
         self.new = 0
 
@@ -207,20 +208,29 @@ class _Trained:
                 wanted[run.key] = run
         self._progress.kept()
 
-        def done(job: Job, document: dict[str, Any]) -> None:
-            run = wanted[job.file.stem]
+        def done(each: Seed, document: dict[str, Any]) -> None:
+            run = wanted[each.file.stem]
             self._documents[run.key] = document
             self.new += 1
             self._progress.trained(run, document)
 
-        self._workers.train([self._job(run) for run in wanted.values()], done)
+        self._workers.train(self._jobs(list(wanted.values())), done)
 
-    def _job(self, run: Run) -> Job:
-        row, file = run.setting.row, self._store.file(run.key)
-        config = run.setting.config
-        return Job(
-            row.source.number, run.split, run.seed, config, row.backend, row.device, row.dtype, file, run.identity
-        )
+    def _jobs(self, runs: Sequence[Run]) -> list[Job]:
+        """Runs that differ in their seed go together, as many as a step may take on; but no process is left idle."""
+        groups: dict[tuple[Setting, str | None], list[Run]] = {}
+        for run in runs:
+            groups.setdefault((run.setting, run.split), []).append(run)
+        most = max(min(MOST, -(-len(runs) // self._processes)), 1)
+        return [
+            self._job(group[start : start + most]) for group in groups.values() for start in range(0, len(group), most)
+        ]
+
+    def _job(self, runs: Sequence[Run]) -> Job:
+        setting = runs[0].setting
+        row = setting.row
+        seeds = tuple(Seed(run.seed, self._store.file(run.key), run.identity) for run in runs)
+        return Job(row.source.number, runs[0].split, setting.config, row.backend, row.device, row.dtype, seeds)
 
     @property
     def documents(self) -> list[dict[str, Any]]:

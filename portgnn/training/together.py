@@ -16,7 +16,6 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from portgnn.graphs.split import split
 from portgnn.metrics import EPOCH_MS
@@ -89,7 +88,8 @@ def fit_together(shared: Shared, seeds: Sequence[int]) -> list[Outcome]:
     while len(found) < len(seeds):
         end = min(start + chunk, shared.problem.config.epochs)
         milliseconds = group.advance(range(start, end), found)
-        chunk = int(min(max(CHUNK_SECONDS * 1e3 / max(milliseconds, 1e-6), 1), CHUNK_EPOCHS))
+        # As long as a single run's: what ran too far is run again by one, and each chunk's state goes to the host.
+        chunk = int(min(max(CHUNK_SECONDS * 1e3 * group.size / max(milliseconds, 1e-6), 1), CHUNK_EPOCHS))
         start, group = end, group.without(found)
     return [found[at] for at in range(len(seeds))]
 
@@ -116,12 +116,12 @@ class _Group:
         milliseconds = (time.perf_counter() - clock) * 1e3 / len(epochs)
         columns = np.split(rows, len(courses), axis=1)
         epochs_of = self._shared.make_run(self._validates)
-        for place, (at, course) in enumerate(courses.items()):
+        for seat, (at, course) in enumerate(courses.items()):
             if at in found:
                 continue
-            course.state = {name: _of(value, place) for name, value in self._state.items()}
-            curves = epochs_of.named(columns[place]) | {EPOCH_MS: np.full(len(epochs), milliseconds / len(courses))}
-            own = {name: np.array(_of(value, place)) for name, value in before.items()} if watched else None
+            course.state = {name: _of(value, seat) for name, value in self._state.items()}
+            curves = epochs_of.named(columns[seat]) | {EPOCH_MS: np.full(len(epochs), milliseconds / len(courses))}
+            own = {name: np.array(_of(value, seat)) for name, value in before.items()} if watched else None
             try:
                 course.take(own, curves, epochs, milliseconds / len(courses))
                 if course.ended:  # now: the next chunk writes over the state
@@ -132,12 +132,16 @@ class _Group:
 
     def without(self, found: dict[int, Outcome]) -> _Group:
         """Without the runs that have ended, once they are half of all."""
-        going = [place for place, at in enumerate(self._courses) if at not in found]
+        going = [seat for seat, at in enumerate(self._courses) if at not in found]
         if not going or 2 * len(going) > len(self._courses):
             return self
         host = {name: value if value.ndim < 2 else value[..., going, :] for name, value in self._host().items()}
         courses = {at: course for at, course in self._courses.items() if at not in found}
         return _Group(self._shared, courses, host)
+
+    @property
+    def size(self) -> int:
+        return len(self._courses)
 
     @property
     def _validates(self) -> bool:
@@ -155,13 +159,13 @@ def _joined(states: Sequence[Host]) -> Host:
     }
 
 
-def _of(value: Any, place: int) -> Any:
+def _of(value: Any, seat: int) -> Any:
     """The share of one run in an array of all."""
-    return value if len(value.shape) < 2 else value[..., place, :]
+    return value if len(value.shape) < 2 else value[..., seat, :]
 
 
 def _compiled(backend: Backend, problem: Prepared, seeds: int) -> Run:
-    """Epochs of all: for each seed the training loss and, where there are validation nodes, what is measured of them."""
+    """Epochs of all: of each seed the training loss and, where nodes validate, what is measured of them."""
     stacked, whole = _Stacked(backend), split(problem.graph, "train").nodes
     loss = make_loss(stacked, _seen(backend, place(backend, problem, whole, training=True)), problem)
     measure = None

@@ -19,6 +19,7 @@ from portgnn import Graph, load_graph
 from portgnn.errors import ConfigError, GraphError, PortgnnError
 from portgnn.studies.crew import StudyError, cores, crew
 from portgnn.studies.plan import Reading
+from portgnn.studies.work import Job, Seed
 
 SHORT = {"epochs": 6}
 TIMES = ("seconds", "ms", "peak_bytes")
@@ -185,9 +186,7 @@ def test_a_process_that_dies_is_one_line(tmp_path: Path) -> None:
         os.kill(worker.process.pid, signal.SIGKILL)
         worker.process.join(10)
         config = portgnn.train("karate", epochs=1).config
-        from portgnn.studies.work import Job
-
-        job = Job(0, None, 0, config, "numpy", "cpu", "float32", tmp_path / "a.json", {})
+        job = Job(0, None, config, "numpy", "cpu", "float32", (Seed(0, tmp_path / "a.json", {}),))
         with pytest.raises(StudyError, match=r"ended with status -9.*smaller --jobs"):
             workers.train([job], lambda job, document: None)
 
