@@ -26,12 +26,14 @@ from portgnn.placing.whole import place
 from portgnn.protocol import Array, Backend, Key, Params, Run, State
 from portgnn.training.course import Course, Fit, Host, NonFiniteLossError, without_warnings
 from portgnn.training.engine import Engine, Epochs
-from portgnn.training.loop import CHUNK_EPOCHS, CHUNK_SECONDS
+from portgnn.training.loop import CHUNK_SECONDS
 from portgnn.training.state import join_state, parameters_of, split_state
 from portgnn.training.step import head_of, make_loss, make_measure, make_optimizer
 
 MOST = 16
 """Seeds of one step: more no longer make a seed's share of it smaller, and run with those that stopped for longer."""
+CHUNK_EPOCHS = 16
+"""Fewer than in a single run: those from a chunk's beginning to a seed's best are run again for that seed alone."""
 NUMBERS = 1 << 22
 """Of all seeds in one layer's rows, at most: beyond, the arrays' traffic is what takes time and not the calls."""
 
@@ -88,7 +90,6 @@ def fit_together(shared: Shared, seeds: Sequence[int]) -> list[Outcome]:
     while len(found) < len(seeds):
         end = min(start + chunk, shared.problem.config.epochs)
         milliseconds = group.advance(range(start, end), found)
-        # As long as a single run's: what ran too far is run again by one, and each chunk's state goes to the host.
         chunk = int(min(max(CHUNK_SECONDS * 1e3 * group.size / max(milliseconds, 1e-6), 1), CHUNK_EPOCHS))
         start, group = end, group.without(found)
     return [found[at] for at in range(len(seeds))]
@@ -98,10 +99,11 @@ class _Group:
     """Runs that go on side by side. courses: by number, in the order in which they stand."""
 
     def __init__(self, shared: Shared, courses: dict[int, Course], host: Host) -> None:
+        problem: Any = shared.problem
         self._shared, self._courses = shared, courses
         backend, self._streams = shared.backend, streams_of(shared.problem.layers)
         self._state: State = {name: backend.asarray(value) for name, value in host.items()}
-        self._run = _compiled(backend, shared.problem, len(courses))
+        self._run = _compiled(backend, problem, len(courses))
 
     def advance(self, epochs: range, found: dict[int, Outcome]) -> float:
         """Trains these epochs of all, and puts what runs leave that ended into `found`. Milliseconds an epoch."""
@@ -166,7 +168,8 @@ def _of(value: Any, seat: int) -> Any:
 
 def _compiled(backend: Backend, problem: Prepared, seeds: int) -> Run:
     """Epochs of all: of each seed the training loss and, where nodes validate, what is measured of them."""
-    stacked, whole = _Stacked(backend), split(problem.graph, "train").nodes
+    stacked: Any = _Stacked(backend)  # whose dropout takes a key a seed
+    whole = split(problem.graph, "train").nodes
     loss = make_loss(stacked, _seen(backend, place(backend, problem, whole, training=True)), problem)
     measure = None
     if problem.task.part("val") is not None:
@@ -216,16 +219,19 @@ class _Stacked:
         xp = self._backend.xp
         if len(a.shape) == 3:
             turned = self._backend.matmul(xp.permute_dims(a, (1, 0, 2)), xp.permute_dims(b, (1, 0, 2)))
-            return xp.permute_dims(turned, (1, 0, 2))
+            found: Array = xp.permute_dims(turned, (1, 0, 2))
+            return found
         k, seeds, m = b.shape
         wide = self._backend.matmul(a, xp.reshape(b, (k, seeds * m)))
-        return xp.reshape(wide, (wide.shape[0], seeds, m))
+        side_by_side: Array = xp.reshape(wide, (wide.shape[0], seeds, m))
+        return side_by_side
 
     def dropout(self, x: Array, rate: float, key: Sequence[Key], index: Array | None = None) -> Array:
         """Each seed's own mask; key: of every seed."""
         xp = self._backend.xp
         ones = xp.ones_like(x[:, 0, :])
-        return x * xp.stack([self._backend.dropout(ones, rate, each, index) for each in key], axis=1)
+        masks: Array = xp.stack([self._backend.dropout(ones, rate, each, index) for each in key], axis=1)
+        return x * masks
 
 
 class _Namespace:

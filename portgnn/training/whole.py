@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from numpy.typing import NDArray
@@ -48,6 +49,11 @@ class WholeGraph:
 
         return Epochs(run, measures, operands.count, scored)
 
+    @cached_property
+    def _everywhere(self) -> Operands:
+        """What all nodes' outputs are computed with: placed once for all models that are tested."""
+        return place(self.backend, self.problem, None, training=False)
+
     def agree(self, value: float) -> float:
         return value
 
@@ -55,7 +61,9 @@ class WholeGraph:
         return flag
 
     def scores(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> dict[str, float]:
-        found, task = logits(self.backend, self.problem, params)[nodes], self.problem.task
+        backend, problem, task = self.backend, self.problem, self.problem.task
+        on_device = {name: backend.asarray(value) for name, value in params.items()}
+        found = placed_outputs(backend, problem, on_device, self._everywhere)[nodes]
         return scores_of(task, found, nodes, task.scored)
 
 
