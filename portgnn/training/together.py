@@ -30,7 +30,7 @@ from portgnn.training.loop import CHUNK_SECONDS
 from portgnn.training.state import join_state, parameters_of, split_state
 from portgnn.training.step import head_of, make_loss, make_measure, make_optimizer
 
-MOST = 16
+MOST = 8
 """Seeds of one step: more no longer make a seed's share of it smaller, and run with those that stopped for longer."""
 CHUNK_EPOCHS = 16
 """Fewer than in a single run: those from a chunk's beginning to a seed's best are run again for that seed alone."""
