@@ -36,7 +36,7 @@ Stopping = Literal["window", "patience"]
 FeatureRule = Literal["auto", "row", "standardize", "none"]
 FeatureForm = Literal["auto", "sparse", "dense"]
 AdjacencyForm = Literal["auto", "csr", "dense"]
-Rows = Literal["needed", "all"]
+Rows = Literal["auto", "needed", "all"]
 Readout = Literal["auto", "none", "sum", "mean", "max", "attention"]
 Loader = Literal["full", "neighbor", "cluster"]
 TaskName = Literal["auto", "classes", "link", "labels", "regression"]
@@ -225,8 +225,11 @@ class Config(Optimization):
     )
     features: FeatureForm = hyperparameter("auto", "Form in which the features are stored.", EXECUTION)
     adjacency: AdjacencyForm = hyperparameter("auto", "Form in which the adjacency is stored.", EXECUTION)
-    rows: Rows = hyperparameter("needed", "Compute only the rows that the loss reads, or all.", EXECUTION)
-    """"needed": the same numbers for less work; "all": every node's, as most libraries compute them."""
+    rows: Rows = hyperparameter(
+        "auto", "Compute the rows that the loss reads, or all (auto: all where it reads most).", EXECUTION
+    )
+    """"needed": the same numbers for less work; "all": every node's, as most libraries compute them; "auto": "needed",
+    but on a large graph all nodes wherever the loss reads most of them, so that nothing is cut out for little."""
     loader: Loader = hyperparameter(
         "full", "Train on all nodes at once, on sampled neighbourhoods, or on clusters of nodes.", EXECUTION,
         names=("sampler",),

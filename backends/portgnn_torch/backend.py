@@ -197,8 +197,7 @@ class TorchBackend:
         if not isinstance(key, torch.Tensor):
             key = torch.tensor([_signed(key[0]), _signed(key[1])], dtype=torch.int32, device=self._device)
         if isinstance(x, TorchCSR):
-            assert x.transposed is not None
-            flipped = dropped(x.transposed.values, rate, key, x.transposed.index)
+            flipped = dropped(x.transposed.values, rate, key, x.turned_index)
             return x.with_values(dropped(x.values, rate, key, x.index), flipped)
         if index is not None and index.dim() == 2 and index.shape[1] > 1:
             index = self._first_numbers(index)

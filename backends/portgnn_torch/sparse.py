@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,11 @@ class Form(Enum):
 
 @dataclass(frozen=True, eq=False)
 class TorchCSR:
-    """A sparse matrix and its transpose, which holds the same values in the order `to_transposed`.
+    """A sparse matrix, and its transpose when that is asked for: only a gradient does.
 
     plan: what the form multiplies with: a CSR tensor, a kernel's `RowSums`, or the row of each stored value.
     index: element numbers of the stored values, None for 0, 1, 2, ….
+    turned: the transpose, where it comes from another matrix of the same pattern.
     """
 
     form: Form
@@ -39,24 +40,46 @@ class TorchCSR:
     values: torch.Tensor
     plan: Any
     index: torch.Tensor | None
-    to_transposed: torch.Tensor | None = None
-    transposed: TorchCSR | None = field(default=None, repr=False)
+    turned: TorchCSR | None = field(default=None, repr=False)
 
     @property
     def nnz(self) -> int:
         return int(self.values.shape[0])
 
+    @cached_property
+    def transposed(self) -> TorchCSR:
+        """The transpose; where this is its own, as of an undirected graph, they share their arrays."""
+        if self.turned is not None:
+            return self.turned
+        indptr, indices, values = turned(self.shape, self.indptr, self.indices, self.values)
+        if self.shape[0] == self.shape[1] and torch.equal(indices, self.indices) and torch.equal(values, self.values):
+            return TorchCSR(self.form, self.shape, self.indptr, self.indices, self.values, self.plan, None)
+        return TorchCSR(
+            self.form, self.shape[::-1], indptr, indices, values,
+            plan_of(self.form, indptr, indices, values, self.shape[::-1]), None,
+        )  # fmt: skip
+
+    @cached_property
+    def to_transposed(self) -> torch.Tensor:
+        """[stored values]: which of these each of the transpose's is."""
+        numbers = torch.arange(self.nnz, dtype=self.indices.dtype, device=self.indices.device)
+        return turned(self.shape, self.indptr, self.indices, numbers)[2]
+
+    @cached_property
+    def turned_index(self) -> torch.Tensor:
+        """Element numbers of the transpose's stored values, int32."""
+        order = self.to_transposed
+        return order.to(torch.int32) if self.index is None else self.index.index_select(0, order)
+
     def with_values(self, values: torch.Tensor, flipped: torch.Tensor | None = None) -> TorchCSR:
         """The same pattern with other values. flipped: they in the transpose's order, where already known."""
-        other = self.transposed
-        if other is not None:
-            assert self.to_transposed is not None
-            if flipped is None:
-                flipped = values.index_select(0, self.to_transposed)
-            other = other.with_values(flipped)
-        plan = _csr_tensor(self.indptr, self.indices, values, self.shape) if self.form is Form.CSR else self.plan
-        parts = (self.form, self.shape, self.indptr, self.indices, values, plan)
-        return TorchCSR(*parts, self.index, self.to_transposed, other)
+        if flipped is None:
+            flipped = values.index_select(0, self.to_transposed)
+        return self._with(values, self.transposed._with(flipped))
+
+    def _with(self, values: torch.Tensor, turned: TorchCSR | None = None) -> TorchCSR:
+        plan = csr_tensor(self.indptr, self.indices, values, self.shape) if self.form is Form.CSR else self.plan
+        return TorchCSR(self.form, self.shape, self.indptr, self.indices, values, plan, self.index, turned)
 
     @traced("spmm")
     def product(self, x: torch.Tensor) -> torch.Tensor:
@@ -89,51 +112,76 @@ def stored_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype == torch.bfloat16 else dtype
 
 
-def _csr_tensor(indptr: Any, indices: Any, values: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
-    # The parts come from a canonical SciPy matrix: checking them again costs more than the product.
+def csr_tensor(indptr: Any, indices: Any, values: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+    """torch's own matrix of parts that are known to be canonical."""
+    # They come from a canonical SciPy matrix: checking them again costs more than the product.
     return torch.sparse_csr_tensor(indptr, indices, values, shape, device=values.device, check_invariants=False)
 
 
+_HOST = {torch.float64: np.float64, torch.float32: np.float32, torch.int64: np.int64, torch.int32: np.int32}
+
+
 def placed(device: torch.device, x: NDArray[Any], kind: torch.dtype) -> torch.Tensor:
-    """A host array on the device, in another dtype. Copies."""
-    host = np.asarray(x, order="C")
-    # torch.tensor would do, at several times the cost; this takes no array that nobody may write, and copies anyway.
-    shared = torch.from_numpy(host if host.flags.writeable else host.copy())
-    return shared.to(device=device, dtype=kind, copy=True)
+    """A copy of a host array on the device, in another dtype."""
+    # On the CPU first, by name: a default device may be another, or none that holds numbers.
+    if kind in _HOST:  # cast before it travels, and in one copy
+        return torch.from_numpy(np.array(x, dtype=_HOST[kind], order="C")).to(device=device)
+    return torch.tensor(x, device="cpu").to(device=device, dtype=kind)
+
+
+def plan_of(
+    form: Form, indptr: torch.Tensor, indices: torch.Tensor, values: torch.Tensor, shape: tuple[int, int]
+) -> Any:
+    """What a form multiplies with; see `TorchCSR`."""
+    if form is Form.CSR:
+        return csr_tensor(indptr, indices, values, shape)
+    if form is Form.KERNEL:
+        from portgnn_torch.kernels import RowSums
+
+        return RowSums(indptr)
+    return rows_of(indptr, len(values))
+
+
+def rows_of(indptr: torch.Tensor, stored: int) -> torch.Tensor:
+    """The row of each stored value, int32."""
+    numbers = torch.arange(len(indptr) - 1, dtype=torch.int32, device=indptr.device)
+    return torch.repeat_interleave(numbers, indptr[1:] - indptr[:-1], output_size=stored)
+
+
+def turned(
+    shape: tuple[int, int], indptr: torch.Tensor, indices: torch.Tensor, values: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Row pointers, column indices and values of a matrix's transpose."""
+    if indices.device.type == "cuda":
+        return turned_by_sorting(shape, indptr, indices, values)
+    parts = (each.cpu().numpy() for each in (values, indices, indptr))
+    turned = sp.csr_array(tuple(parts), shape=shape).tocsc()
+    pointers, rows, flipped = (
+        torch.from_numpy(each).to(device=indices.device) for each in (turned.indptr, turned.indices, turned.data)
+    )
+    return pointers.to(indptr.dtype), rows.to(indices.dtype), flipped
+
+
+def turned_by_sorting(
+    shape: tuple[int, int], indptr: torch.Tensor, indices: torch.Tensor, values: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The same on a device that sorts faster than a matrix comes from the host."""
+    columns, order = torch.sort(indices, stable=True)
+    ends = torch.arange(shape[1] + 1, dtype=indices.dtype, device=indices.device)
+    rows = rows_of(indptr, len(values)).to(indices.dtype)
+    return torch.searchsorted(columns, ends).to(indptr.dtype), rows.index_select(0, order), values.index_select(0, order)
 
 
 def place(
     matrix: sp.csr_array, index: NDArray[np.uint32] | None, dtype: torch.dtype, device: torch.device, form: Form
 ) -> TorchCSR:
-    """A canonical SciPy matrix and its transpose on a torch device."""
+    """A canonical SciPy matrix on a torch device."""
     wide = torch.int32 if matrix.nnz < 2**31 else torch.int64
-
     to = partial(placed, device)
-
-    def half(parts: tuple[Any, Any, Any], shape: tuple[int, int], **links: Any) -> TorchCSR:
-        starts, columns, data = parts
-        indptr, indices, values = to(starts, wide), to(columns, wide), to(data, dtype)
-        plan: Any
-        if form is Form.CSR:
-            plan = _csr_tensor(indptr, indices, values, shape)
-        elif form is Form.KERNEL:
-            from portgnn_torch.kernels import RowSums
-
-            plan = RowSums(indptr)
-        else:
-            plan = to(np.repeat(np.arange(shape[0]), np.diff(starts)), torch.int32)
-        return TorchCSR(form, shape, indptr, indices, values, plan, **links)
-
-    numbers = sp.csr_array((np.arange(matrix.nnz), matrix.indices, matrix.indptr), shape=matrix.shape).tocsc()
-    order = numbers.data
-    ids = None if index is None else np.asarray(index, dtype=np.uint32).view(np.int32)
-    by_kernel = None  # a kernel alone drops values of the transpose by their own numbers; others take those over
-    if form is Form.KERNEL:
-        by_kernel = to(order.astype(np.int32) if ids is None else ids[order], torch.int32)
-    flipped = (numbers.indptr, numbers.indices, matrix.data[order])
-    transposed = half(flipped, matrix.shape[::-1], index=by_kernel)
-    links = {"index": None if ids is None else to(ids, torch.int32), "to_transposed": to(order, torch.int64)}
-    return half((matrix.indptr, matrix.indices, matrix.data), matrix.shape, transposed=transposed, **links)
+    indptr, indices, values = to(matrix.indptr, wide), to(matrix.indices, wide), to(matrix.data, dtype)
+    numbers = None if index is None else to(np.asarray(index, dtype=np.uint32).view(np.int32), torch.int32)
+    plan = plan_of(form, indptr, indices, values, matrix.shape)
+    return TorchCSR(form, matrix.shape, indptr, indices, values, plan, numbers)
 
 
 class SpMM(torch.autograd.Function):

@@ -26,7 +26,7 @@ from portgnn.models.layer import Layer
 from portgnn.parts import message_passing
 from portgnn.placing.elements import Numbers, layer_edge_elements, layer_elements
 from portgnn.placing.field import Field, computes_all, narrowed, picks, receptive_field
-from portgnn.placing.operands import Fetched, Operands, on_device, placed_once
+from portgnn.placing.operands import Fetched, Operands, on_device, placed_features, placed_once
 from portgnn.placing.whole import commuted, foldable, multiplied
 from portgnn.protocol import CSR, Array, Backend, Collectives, Counts, EdgeHandle, RouteHandle, Routing
 
@@ -116,8 +116,7 @@ def place_part(
     nothing: tuple[Numbers | None, ...] = (None,) * len(layers)
     return on_device(
         backend,
-        features,
-        numbers,
+        placed_features(backend, features, numbers),
         tuple(None if each is None else each.matrix for each in placed),
         picks(levels, [layer.keeps for layer in layers]),
         layer_elements(layers, levels, source.sparse_features) if training else nothing,

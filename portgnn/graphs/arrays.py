@@ -36,6 +36,15 @@ def canonical_csr(matrix: Any, dtype: Any = np.float64) -> sp.csr_array:
     return csr
 
 
+def is_symmetric(matrix: sp.csr_array) -> bool:
+    """Whether a canonical matrix [n, n] is its own transpose."""
+    # Most that are not have other sums of columns than of rows, which takes a tenth of a transposition.
+    if not np.array_equal(np.bincount(matrix.indices, minlength=matrix.shape[0]), np.diff(matrix.indptr)):
+        return False
+    flipped = matrix.tocsc()
+    return bool(np.array_equal(flipped.indices, matrix.indices) and np.array_equal(flipped.data, matrix.data))
+
+
 def host(value: Any, what: str = "the array") -> Any:
     """A NumPy array (masked where the value is), or a SciPy matrix, of a tensor of whatever library.
 

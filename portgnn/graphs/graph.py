@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from portgnn._markup import facts_table, render
 from portgnn.errors import GraphError
 from portgnn.graphs import _conversion
-from portgnn.graphs.arrays import as_float64, host, real, real_sparse, unmasked
+from portgnn.graphs.arrays import as_float64, host, is_symmetric, real, real_sparse, unmasked
 from portgnn.graphs.arrays import canonical_csr as canonical_csr
 from portgnn.graphs.checks import UNLABELLED as UNLABELLED
 from portgnn.graphs.checks import Features as Features
@@ -172,10 +173,9 @@ class Graph:
         """How many things a model says of a node."""
         return self.num_classes if self.targets is None else len(self.target_names)
 
-    @property
+    @cached_property
     def is_undirected(self) -> bool:
-        difference = self.adjacency - self.adjacency.T
-        return bool(difference.nnz == 0 or abs(difference).max() == 0)
+        return is_symmetric(self.adjacency)
 
     @property
     def num_edges(self) -> int:

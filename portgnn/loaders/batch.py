@@ -22,7 +22,7 @@ from portgnn.loaders.source import Source
 from portgnn.models.layer import Layer
 from portgnn.placing.elements import Numbers, dense_elements, layer_edge_elements
 from portgnn.placing.field import picking, picks
-from portgnn.placing.operands import Operands, on_device, placed_once
+from portgnn.placing.operands import Operands, on_device, placed_features, placed_once
 from portgnn.protocol import Backend
 from portgnn.tasks import Targets
 
@@ -103,7 +103,8 @@ def assemble(source: Source, block: Block, dtype: str = "float64", rooms: Rooms 
 def place_batch(backend: Backend, batch: HostBatch) -> Operands:
     """The batch on the backend's device."""
     adjacency, index = placed_once(backend, batch.layers, batch.adjacency), (batch.index, batch.edge_index)
-    return on_device(backend, batch.features, batch.feature_numbers, adjacency, batch.picked, *index, batch.targets)
+    features = placed_features(backend, batch.features, batch.feature_numbers)
+    return on_device(backend, features, adjacency, batch.picked, *index, batch.targets)
 
 
 def as_tree(operands: Operands) -> Tree:

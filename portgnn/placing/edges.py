@@ -19,6 +19,7 @@ loop counts as an edge in all rules but `symmetric` and `pattern`, which have on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -27,10 +28,15 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from portgnn._system import threads
 from portgnn.graphs.arrays import Nodes, canonical_csr
 from portgnn.models.layer import Weighting
 
 Floats = NDArray[np.float64]
+ByPart = Callable[[slice], NDArray[Any]]
+"""Of some stored values, one after the other, an array of what is asked of each."""
+PART = 1 << 16
+"""Stored values that are weighted together."""
 
 
 class Sums(Protocol):
@@ -50,13 +56,12 @@ class Sums(Protocol):
 class Ends:
     """One end of some stored values: nodes[at[i]] is that of the i-th. nodes: different ones."""
 
-    nodes: Nodes
+    nodes: NDArray[Any]
     at: NDArray[Any]
 
-    def of(self, values: NDArray[Any]) -> NDArray[Any]:
+    def of_nodes(self, values: NDArray[Any]) -> ByPart:
         """A value of each node as one of each stored value."""
-        taken: NDArray[Any] = values[self.at]
-        return taken
+        return lambda part: values[self.at[part]]
 
 
 def edge_weights(rule: Weighting, values: Floats, rows: Ends, columns: Ends, sums: Sums) -> Floats:
@@ -64,23 +69,43 @@ def edge_weights(rule: Weighting, values: Floats, rows: Ends, columns: Ends, sum
     if rule == "pattern":
         return np.ones_like(values)
     if rule == "symmetric":
-        scales = [end.of(1.0 / np.sqrt(sums.looped(end.nodes))) for end in (rows, columns)]
-        symmetric: Floats = values * (scales[0] * scales[1])
-        return symmetric
-    is_added = rows.of(sums.added(rows.nodes)) & (rows.of(rows.nodes) == columns.of(columns.nodes))
-    plain = np.where(is_added, 0.0, values)
+        first, second = (end.of_nodes(1.0 / np.sqrt(sums.looped(end.nodes))) for end in (rows, columns))
+        return by_parts(lambda part: values[part] * (first(part) * second(part)), len(values))
+    is_loop = loops(rows, columns, rows.of_nodes(sums.added(rows.nodes)))
+    plain = by_parts(lambda part: np.where(is_loop(part), 0.0, values[part]), len(values))
     if rule == "sum":
         return plain
     if rule == "neighbours":
-        return np.where(is_added, 0.0, 1.0)
+        return by_parts(lambda part: np.where(is_loop(part), 0.0, 1.0), len(values))
     if rule == "laplacian":
-        sizes = [np.sqrt(end.of(sums.plain(end.nodes))) for end in (rows, columns)]
-        both = sizes[0] * sizes[1]  # 0 where nothing arrives at a node of a directed graph, and then it weighs nothing
-        laplacian: Floats = np.where(both == 0, 0.0, -plain / np.where(both == 0, 1.0, both))
-        return laplacian
+        one, other = (end.of_nodes(np.sqrt(sums.plain(end.nodes))) for end in (rows, columns))
+
+        def laplacian(part: slice) -> Floats:
+            both = one(part) * other(part)  # 0 where nothing arrives at a node of a directed graph: it weighs nothing
+            return np.where(both == 0, 0.0, -plain[part] / np.where(both == 0, 1.0, both))
+
+        return by_parts(laplacian, len(values))
     total = sums.plain(rows.nodes)
-    mean: Floats = plain / rows.of(np.where(total == 0, 1.0, total))
-    return mean
+    size = rows.of_nodes(np.where(total == 0, 1.0, total))
+    return by_parts(lambda part: plain[part] / size(part), len(values))
+
+
+def loops(rows: Ends, columns: Ends, is_added: ByPart) -> ByPart:
+    """Whether each of some values is a loop that is not one of A's."""
+    row, column = rows.of_nodes(rows.nodes), columns.of_nodes(columns.nodes)
+    return lambda part: is_added(part) & (row(part) == column(part))
+
+
+def by_parts(function: ByPart, count: int) -> Floats:
+    """`function(slice(0, count))`, some values at a time, so that what it makes on the way stays in a cache."""
+    found = np.empty(count)
+
+    def fill(start: int) -> None:
+        part = slice(start, min(start + PART, count))
+        found[part] = function(part)
+
+    threads.mapped(fill, range(0, count, PART))
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,14 +118,21 @@ class Looped:
     @classmethod
     def of(cls, adjacency: sp.csr_array) -> Looped:
         is_added = adjacency.diagonal() == 0
-        return cls(canonical_csr(adjacency + sp.diags_array(is_added.astype(np.float64))), is_added)
+        # Sums of what is canonical and not negative: nothing is to be sorted, merged or left out.
+        matrix = sp.csr_array(adjacency + sp.diags_array(is_added.astype(np.float64)))
+        return cls(matrix if matrix.has_canonical_format else canonical_csr(matrix), is_added)
 
     def weighted(self, rule: Weighting) -> sp.csr_array:
         """The weights, at the places of A + I."""
-        matrix, nodes = self.matrix, np.arange(self.matrix.shape[0])
-        rows = np.repeat(nodes, np.diff(matrix.indptr))
-        data = edge_weights(rule, matrix.data, Ends(nodes, rows), Ends(nodes, matrix.indices), self)
+        matrix = self.matrix
+        nodes = np.arange(matrix.shape[0], dtype=matrix.indices.dtype)
+        data = edge_weights(rule, matrix.data, Ends(nodes, self._rows), Ends(nodes, matrix.indices), self)
         return sp.csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+    @property
+    def _rows(self) -> NDArray[Any]:
+        """The row of each stored value."""
+        return np.repeat(np.arange(self.matrix.shape[0], dtype=self.matrix.indices.dtype), np.diff(self.matrix.indptr))
 
     @cached_property
     def _looped(self) -> Floats:
@@ -110,10 +142,9 @@ class Looped:
     @cached_property
     def _plain(self) -> Floats:
         """Summed without the loops that were added: 1e-20 + 1 - 1 is 0."""
-        nodes = np.arange(self.matrix.shape[0])
-        rows = np.repeat(nodes, np.diff(self.matrix.indptr))
+        rows = self._rows
         kept = ~(self.is_added[rows] & (rows == self.matrix.indices))
-        return np.bincount(rows[kept], self.matrix.data[kept], minlength=len(nodes)).astype(np.float64)
+        return np.bincount(rows[kept], self.matrix.data[kept], minlength=len(self.is_added)).astype(np.float64)
 
     def looped(self, nodes: Nodes) -> Floats:
         return self._looped[nodes]

@@ -19,6 +19,15 @@ from portgnn.models.layer import Layer, hops_of
 from portgnn.presets import Config
 
 
+SMALL = 1 << 20
+"""Stored values of A + I up to which rows="auto" leaves out all that can be: what that takes is not felt."""
+MOST = 0.75
+"""Share of the nodes from which on rows="auto" takes all of them: a level of its own saves less of a step than that,
+and has a matrix, features and element numbers of its own to be made, held, and read in place of 0, 1, 2, …."""
+LOOK = 1 << 18
+"""Stored values after which it is looked at again how many columns they fill."""
+
+
 @dataclass(frozen=True, eq=False)
 class Field:
     """levels[0]: nodes whose features are read; levels[-1]: those of the output, ascending; each holds the next.
@@ -36,9 +45,22 @@ def computes_all(config: Config) -> bool:
     return config.adjacency == "dense" or config.rows == "all" or not config.network.prunable
 
 
-def receptive_field(rows_of: Callable[[Nodes, int], sp.csr_array], top: Nodes, layers: Sequence[Layer]) -> Field:
+def widest(config: Config, stored: int, n: int) -> int:
+    """How many nodes a level has at most; one with more has all n of them. stored: values of A + I.
+
+    "auto" is "needed" on small graphs. On others it has no level of most nodes: it would save little of a step, could
+    not share what other placements of the graph have, and finding it looks at every edge.
+    """
+    if computes_all(config):
+        return 0
+    return n if config.rows == "needed" or stored <= SMALL else int(MOST * n)
+
+
+def receptive_field(
+    rows_of: Callable[[Nodes, int], sp.csr_array], top: Nodes, layers: Sequence[Layer], most: int | None = None
+) -> Field:
     """The field of some nodes. rows_of(nodes, hop): the rows [len(nodes), n] that output rows read, of the layer that
-    is the `hop`th with edges.
+    is the `hop`th with edges. most: nodes of a level, where that with more has all (None: any number).
 
     Every row holds its diagonal, so that rows of all nodes leave no column empty.
     """
@@ -51,19 +73,37 @@ def receptive_field(rows_of: Callable[[Nodes, int], sp.csr_array], top: Nodes, l
             continue
         hop -= 1
         rows = rows_of(levels[0], hop)
-        block, columns = (rows, levels[0]) if is_everything(levels[0], rows.shape[1]) else narrowed(rows)
+        n = rows.shape[1]
+        if is_everything(levels[0], n):
+            block, columns = rows, levels[0]
+        elif most is not None and fills_more(rows.indices, n, most):
+            block, columns = rows, np.arange(n, dtype=np.int64)
+        else:
+            block, columns = narrowed(rows)
         levels.insert(0, columns)
         blocks.insert(0, block)
     return Field(tuple(levels), tuple(blocks))
 
 
-def field_in(adjacency: sp.csr_array, top: Nodes, layers: Sequence[Layer]) -> Field:
+def field_in(adjacency: sp.csr_array, top: Nodes, layers: Sequence[Layer], most: int | None = None) -> Field:
     """The field of some nodes in a matrix at hand."""
 
     def rows_of(nodes: Nodes, _: int) -> sp.csr_array:
         return adjacency if is_everything(nodes, adjacency.shape[0]) else adjacency[nodes]
 
-    return receptive_field(rows_of, top, layers)
+    return receptive_field(rows_of, top, layers, most)
+
+
+def fills_more(columns: NDArray[np.integer], n: int, most: int) -> bool:
+    """Whether there are more than `most` different ones among the columns, all below n; ends as soon as that is so."""
+    if most >= n:
+        return False
+    present = np.zeros(n, dtype=bool)
+    for start in range(0, len(columns), LOOK):
+        present[columns[start : start + LOOK]] = True
+        if np.count_nonzero(present) > most:
+            return True
+    return False
 
 
 def is_everything(nodes: Nodes, n: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -55,8 +55,7 @@ class Operands(Counted):
 
 def on_device(
     backend: Backend,
-    features: Features,
-    feature_numbers: Numbers | None,
+    features: Array | CSR,
     adjacency: tuple[Array | CSR | EdgeHandle | None, ...],
     picked: Sequence[sp.csr_array | None],
     index: Sequence[Numbers | None],
@@ -64,12 +63,9 @@ def on_device(
     targets: Targets,
     commuted: bool = False,
 ) -> Operands:
-    """The operands from what lies on the host, but for the adjacency, which is placed.
-
-    feature_numbers: the element numbers of sparse features' stored values.
-    """
+    """The operands from what lies on the host, but for features and adjacency, which are placed."""
     return Operands(
-        features=placed_features(backend, features, feature_numbers),
+        features=features,
         adjacency=adjacency,
         picked=tuple(None if matrix is None else backend.csr(matrix) for matrix in picked),
         index=_numbers(backend, index),
@@ -80,6 +76,7 @@ def on_device(
 
 
 def placed_features(backend: Backend, features: Features, numbers: Numbers | None = None) -> Array | CSR:
+    """numbers: the element numbers of sparse features' stored values."""
     if isinstance(features, np.ndarray):
         return backend.asarray(features)
     return backend.csr(features, numbers)
@@ -89,11 +86,22 @@ def _numbers(backend: Backend, numbers: Sequence[Numbers | None]) -> tuple[Array
     return tuple(None if each is None else backend.asarray(each) for each in numbers)
 
 
+Handles: TypeAlias = dict[tuple[int, bool], Any]
+"""What is on a device of matrices, by `id` and whether layers look at its edges one by one."""
+
+
 def placed_once(
-    backend: Backend, layers: Sequence[Layer], matrices: Sequence[sp.csr_array | None], dense: bool = False
+    backend: Backend,
+    layers: Sequence[Layer],
+    matrices: Sequence[sp.csr_array | None],
+    dense: bool = False,
+    known: Handles | None = None,
 ) -> tuple[Array | CSR | EdgeHandle | None, ...]:
-    """The layers' matrices on the device; those that share one share its handle, so that a device holds it once."""
-    handles: dict[tuple[int, bool], Any] = {}
+    """The layers' matrices on the device; those that share one share its handle, so that a device holds it once.
+
+    known: handles of matrices that have been placed before.
+    """
+    handles: Handles = dict(known or {})
     for layer, matrix in zip(layers, matrices, strict=True):
         one_by_one = layer.along == "edges"
         if matrix is None or (id(matrix), one_by_one) in handles:

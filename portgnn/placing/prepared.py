@@ -13,6 +13,7 @@ from portgnn import tasks
 from portgnn.graphs.graph import Features, Graph
 from portgnn.models.layer import Layer, widths_of
 from portgnn.placing.edges import Looped
+from portgnn.placing.field import widest
 from portgnn.placing.features import Moments, form_of, in_form, normalized, row_scaled, settled
 from portgnn.presets import Config
 
@@ -49,6 +50,11 @@ class Prepared:
     def dimensions(self) -> tuple[int, ...]:
         """Widths from the features to the classes: layers + 1 of them."""
         return widths_of(self.layers)
+
+    @cached_property
+    def widest(self) -> int:
+        """How many nodes a level of a receptive field has at most; one with more has all of them."""
+        return widest(self.config, self.adjacency.nnz, self.graph.num_nodes)
 
     @cached_property
     def features(self) -> Features:

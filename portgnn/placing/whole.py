@@ -9,33 +9,80 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from portgnn._system import threads
 from portgnn.graphs.arrays import Nodes
 from portgnn.graphs.graph import Features, canonical_csr
 from portgnn.models.layer import Layer
 from portgnn.placing.elements import Numbers, layer_edge_elements, layer_elements, stored_elements
-from portgnn.placing.field import Field, computes_all, field_in, picks
-from portgnn.placing.operands import Operands, on_device, placed_once
+from portgnn.placing.field import Field, field_in, is_everything, picks
+from portgnn.placing.operands import Handles, Operands, on_device, placed_features, placed_once
 from portgnn.placing.prepared import Prepared
-from portgnn.protocol import Backend
+from portgnn.protocol import CSR, Array, Backend, EdgeHandle
 from portgnn.tasks import Targets
 
 COLUMNS = 8
 """Of dense features that are multiplied together, in float64."""
 
 
+class Shared:
+    """What is on a device of one graph and serves further placements of it: that of all nodes, made once.
+
+    One belongs to a backend and a `Prepared`, and holds what it holds as long as it is there.
+    """
+
+    def __init__(self) -> None:
+        self.handles: Handles = {}
+        self._features: dict[int, tuple[Array | CSR, int, bool]] = {}
+
+    def features(
+        self, backend: Backend, prepared: Prepared, field: Field, layers: Sequence[Layer], training: bool
+    ) -> tuple[Array | CSR, int]:
+        """The features that the first layer reads, and how many layers' A is in them."""
+        count = 0 if prepared.config.adjacency == "dense" else foldable(layers, training)
+        n, rows = prepared.graph.num_nodes, field.levels[count]
+        found = self._features.get(count)
+        if found is not None and len(rows) == n:
+            return found[:2]
+        if found is not None and found[1] == count and found[2]:
+            index = backend.asarray(rows.astype(np.int32))
+            return backend.xp.take(found[0], index, axis=0), count
+        features, numbers, taken = _features(prepared, field, count, backend.dtype)
+        placed = placed_features(backend, features, numbers)
+        if len(rows) == n:
+            self._features[count] = placed, taken, isinstance(features, np.ndarray)
+        return placed, taken
+
+    def adjacency(
+        self, backend: Backend, prepared: Prepared, layers: Sequence[Layer], blocks: Sequence[sp.csr_array | None]
+    ) -> tuple[Array | CSR | EdgeHandle | None, ...]:
+        """The layers' matrices; None for those that have none."""
+        placed = placed_once(backend, layers, blocks, prepared.config.adjacency == "dense", self.handles)
+        for layer, block, handle in zip(layers, blocks, placed, strict=True):
+            if block is prepared.adjacency:
+                self.handles[id(block), layer.along == "edges"] = handle
+        return placed
+
+
 def place(
-    backend: Backend, prepared: Prepared, nodes: Nodes | None, training: bool, layers: tuple[Layer, ...] | None = None
+    backend: Backend,
+    prepared: Prepared,
+    nodes: Nodes | None,
+    training: bool,
+    layers: tuple[Layer, ...] | None = None,
+    shared: Shared | None = None,
 ) -> Operands:
     """Places what is needed for a loss over `nodes` (None: all nodes, without labels).
 
     training: with dropout, so that features which are dropped out cannot be multiplied ahead of time. layers: those to
-    place for, where they are not the network's for this graph: its first ones, or those for other classes.
+    place for, where they are not the network's for this graph: its first ones, or those for other classes. shared: of
+    other placements of this graph on this backend.
     """
     layers = prepared.layers if layers is None else layers
+    shared = shared or Shared()
+    field = _field(prepared, nodes, layers)
+    features, taken = shared.features(backend, prepared, field, layers, training)
+    rest = shared.adjacency(backend, prepared, layers[taken:], field.blocks[taken:])
     dense = prepared.config.adjacency == "dense"
-    field = field_in(prepared.adjacency, _rows(prepared, nodes), layers)
-    features, numbers, multiplied = _features(prepared, field, layers, training, backend.dtype)
-    rest = placed_once(backend, layers[multiplied:], field.blocks[multiplied:], dense)
     index: tuple[Numbers | None, ...] = (None,) * len(layers)
     edge_index = index
     if training:
@@ -45,26 +92,25 @@ def place(
     return on_device(
         backend,
         features,
-        numbers,
-        (*(None,) * multiplied, *rest),
+        (*(None,) * taken, *rest),
         picks(field.levels, [layer.keeps for layer in layers]),
         index,
         edge_index,
         _targets(prepared, nodes, field.levels[-1]),
-        not multiplied and not dense and commuted(layers, training, prepared.has_sparse_features),
+        not taken and not dense and commuted(layers, training, prepared.has_sparse_features),
     )
 
 
 def receptive_field(prepared: Prepared, nodes: Nodes) -> tuple[Nodes, ...]:
     """The nodes whose rows a loss over `nodes` computes, one array a level: of the features, …, of the output."""
-    return field_in(prepared.adjacency, _rows(prepared, nodes), prepared.layers).levels
+    return _field(prepared, nodes, prepared.layers).levels
 
 
-def _rows(prepared: Prepared, nodes: Nodes | None) -> Nodes:
-    """The output's rows for a loss over `nodes`."""
-    if nodes is None or computes_all(prepared.config):
-        return np.arange(prepared.graph.num_nodes, dtype=np.int64)
-    return nodes
+def _field(prepared: Prepared, nodes: Nodes | None, layers: Sequence[Layer]) -> Field:
+    """For a loss over `nodes`."""
+    if nodes is None or len(nodes) > prepared.widest:
+        nodes = np.arange(prepared.graph.num_nodes, dtype=np.int64)
+    return field_in(prepared.adjacency, nodes, layers, prepared.widest)
 
 
 def foldable(layers: Sequence[Layer], training: bool) -> int:
@@ -93,14 +139,13 @@ def commuted(layers: Sequence[Layer], training: bool, sparse_features: bool, nar
 
 
 def _features(
-    prepared: Prepared, field: Field, layers: Sequence[Layer], training: bool, dtype: str
+    prepared: Prepared, field: Field, count: int, dtype: str
 ) -> tuple[Features, Numbers | None, int]:
     """The features that the first layer reads, the numbers of their stored values, and how many layers' A is in them.
 
-    A X is constant where nothing of X is dropped out, and then taken once. Of sparse X as many products are taken as
-    leave the fewest stored values to multiply with in a step.
+    A X is constant where nothing of X is dropped out, and then taken once. Of sparse X as many products, of `count`,
+    are taken as leave the fewest stored values to multiply with in a step.
     """
-    count = 0 if prepared.config.adjacency == "dense" else foldable(layers, training)
     blocks = [block for block in field.blocks[:count] if block is not None]
     if blocks and not prepared.has_sparse_features:
         return dense_product(blocks, prepared, field.levels[0], dtype), None, count
@@ -155,15 +200,19 @@ def dense_product(blocks: Sequence[sp.csr_array], prepared: Prepared, rows: Node
     (raw, scale), moments = prepared.row_scaled, prepared.moments
     if isinstance(raw, sp.csr_array):  # kept dense all the same: there is one dense copy for all placements
         raw, scale, moments = prepared.features, None, None
-    scale = None if scale is None else scale[rows, None]
+    chosen: Any = slice(None) if is_everything(rows, len(raw)) else rows
+    scale = None if scale is None else scale[chosen, None]
     product = np.empty((blocks[-1].shape[0], raw.shape[1]), dtype=np.float64 if dtype == "float64" else np.float32)
-    for start in range(0, raw.shape[1], COLUMNS):
+
+    def multiply(start: int) -> None:
         columns = slice(start, start + COLUMNS)
-        part: Any = raw[rows, columns].astype(np.float64)
+        part: Any = raw[chosen, columns].astype(np.float64, order="C")
         if moments is not None:
             part = moments.applied(part, columns)
         part = part if scale is None else part * scale
         for block in blocks:
             part = block @ part
         product[:, columns] = part
+
+    threads.mapped(multiply, range(0, raw.shape[1], COLUMNS))
     return product

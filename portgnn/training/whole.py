@@ -14,7 +14,7 @@ from portgnn.models.layer import Layer
 from portgnn.placing import forward
 from portgnn.placing.operands import Operands
 from portgnn.placing.prepared import Prepared
-from portgnn.placing.whole import place
+from portgnn.placing.whole import Shared, place
 from portgnn.protocol import Backend, Params, Run, State
 from portgnn.training.engine import Epochs, scores_of
 from portgnn.training.state import parameters_of
@@ -29,15 +29,17 @@ class WholeGraph:
 
     def __init__(self, backend: Backend, problem: Prepared) -> None:
         self.backend, self.problem = backend, problem
+        self._shared = Shared()
 
     def make_run(self, validate: bool) -> Epochs:
         backend, problem = self.backend, self.problem
-        loss = make_loss(backend, place(backend, problem, split(problem.graph, "train").nodes, training=True), problem)
+        trained = split(problem.graph, "train").nodes
+        loss = make_loss(backend, place(backend, problem, trained, training=True, shared=self._shared), problem)
         held_out = split(problem.graph, "val") if validate else None
         step, config = make_step(backend, problem, loss), problem.config
         if held_out is None:
             return Epochs(backend.compile(scheduled(backend, config, step)), problem.task.measures, 0)
-        operands = place(backend, problem, held_out.nodes, training=False)
+        operands = place(backend, problem, held_out.nodes, training=False, shared=self._shared)
         step = validated(step, make_measure(backend, operands, problem))
         run = backend.compile(scheduled(backend, config, step))
         measures, nodes = problem.task.measures, held_out.nodes
@@ -52,7 +54,7 @@ class WholeGraph:
     @cached_property
     def _everywhere(self) -> Operands:
         """What all nodes' outputs are computed with: placed once for all models that are tested."""
-        return place(self.backend, self.problem, None, training=False)
+        return place(self.backend, self.problem, None, training=False, shared=self._shared)
 
     def agree(self, value: float) -> float:
         return value
@@ -62,9 +64,13 @@ class WholeGraph:
 
     def scores(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> dict[str, float]:
         backend, problem, task = self.backend, self.problem, self.problem.task
+        # On a small graph of all nodes: the last bit of a dense product may depend on how many rows there are.
+        is_large = problem.widest < problem.graph.num_nodes
+        placed = place(backend, problem, nodes, training=False, shared=self._shared) if is_large else self._everywhere
         on_device = {name: backend.asarray(value) for name, value in params.items()}
-        found = placed_outputs(backend, problem, on_device, self._everywhere)[nodes]
-        return scores_of(task, found, nodes, task.scored)
+        found = placed_outputs(backend, problem, on_device, placed)
+        rows = found if len(found) == len(nodes) else found[nodes]
+        return scores_of(task, rows, nodes, task.scored)
 
 
 def logits(
