@@ -212,7 +212,7 @@ class RecordedRun:
         """A recording that was seen to give the step's own bits, from another state and by other keys."""
         others = keys ^ np.uint32(0x5DEECE66)
         try:
-            # Outside the recording once: what is made on its first use, such as a transpose, is no part of a step.
+            # Outside the recording once: what is made on its first use, as a large transpose, is no part of a step.
             self._step({name: value.clone() for name, value in state.items()}, keys.tolist())
             recording = Recording(self._step, state, keys)
             start = {name: value.clone() for name, value in recording.state.items()}

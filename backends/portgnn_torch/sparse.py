@@ -52,12 +52,25 @@ class TorchCSR:
         if self.turned is not None:
             return self.turned
         indptr, indices, values = turned(self.shape, self.indptr, self.indices, self.values)
-        if self.shape[0] == self.shape[1] and torch.equal(indices, self.indices) and torch.equal(values, self.values):
+        own = (self.indptr, self.indices, self.values)
+        if all(torch.equal(each, other) for each, other in zip((indptr, indices, values), own, strict=True)):
             return TorchCSR(self.form, self.shape, self.indptr, self.indices, self.values, self.plan, None)
-        return TorchCSR(
-            self.form, self.shape[::-1], indptr, indices, values,
-            plan_of(self.form, indptr, indices, values, self.shape[::-1]), None,
-        )  # fmt: skip
+        return self._flipped(indptr, indices, values)
+
+    def _flipped(self, indptr: torch.Tensor, indices: torch.Tensor, values: torch.Tensor) -> TorchCSR:
+        shape = self.shape[::-1]
+        plan = plan_of(self.form, indptr, indices, values, shape)
+        return TorchCSR(self.form, shape, indptr, indices, values, plan, None)
+
+    def with_transpose(self) -> TorchCSR:
+        """Itself, with all that it makes of its transpose at once and none of it later."""
+        numbers = torch.arange(self.nnz, dtype=self.indices.dtype, device=self.indices.device)
+        indptr, indices, order = turned(self.shape, self.indptr, self.indices, numbers)
+        made = {"to_transposed": order, "transposed": self._flipped(indptr, indices, self.values.index_select(0, order))}
+        self.__dict__.update(made)
+        if self.form is Form.KERNEL:
+            self.__dict__["turned_index"] = self.turned_index
+        return self
 
     @cached_property
     def to_transposed(self) -> torch.Tensor:
@@ -118,6 +131,9 @@ def csr_tensor(indptr: Any, indices: Any, values: torch.Tensor, shape: tuple[int
     return torch.sparse_csr_tensor(indptr, indices, values, shape, device=values.device, check_invariants=False)
 
 
+AT_ONCE = 1 << 20
+"""Stored values up to which a matrix has its transpose from the start: a recording of a step's operations, on the CPU or
+as a CUDA graph, should find it. A larger one has it when a gradient asks, and evaluation never does."""
 _HOST = {torch.float64: np.float64, torch.float32: np.float32, torch.int64: np.int64, torch.int32: np.int32}
 
 
@@ -181,7 +197,8 @@ def place(
     indptr, indices, values = to(matrix.indptr, wide), to(matrix.indices, wide), to(matrix.data, dtype)
     numbers = None if index is None else to(np.asarray(index, dtype=np.uint32).view(np.int32), torch.int32)
     plan = plan_of(form, indptr, indices, values, matrix.shape)
-    return TorchCSR(form, matrix.shape, indptr, indices, values, plan, numbers)
+    made = TorchCSR(form, matrix.shape, indptr, indices, values, plan, numbers)
+    return made.with_transpose() if matrix.nnz <= AT_ONCE else made
 
 
 class SpMM(torch.autograd.Function):

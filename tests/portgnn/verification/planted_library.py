@@ -105,9 +105,9 @@ def stored(monkeypatch: Patch) -> None:
 def short(monkeypatch: Patch) -> None:
     right = placed.field_in
 
-    def field(adjacency: Any, rows: Any, layers: int) -> Any:
-        found = right(adjacency, rows, layers)
-        if len(found.levels[0]) == adjacency.shape[0] or layers < 2:
+    def field(adjacency: Any, rows: Any, layers: Any, most: int | None = None) -> Any:
+        found = right(adjacency, rows, layers, most)
+        if len(found.levels[0]) == adjacency.shape[0] or len(layers) < 2:
             return found
         kept = np.isin(found.levels[0], found.levels[1])
         first = graph.canonical_csr(sp.csr_array(found.blocks[0].toarray() * kept[None, :]))
