@@ -66,7 +66,10 @@ class TorchCSR:
         """Itself, with all that it makes of its transpose at once and none of it later."""
         numbers = torch.arange(self.nnz, dtype=self.indices.dtype, device=self.indices.device)
         indptr, indices, order = turned(self.shape, self.indptr, self.indices, numbers)
-        made = {"to_transposed": order, "transposed": self._flipped(indptr, indices, self.values.index_select(0, order))}
+        made = {
+            "to_transposed": order,
+            "transposed": self._flipped(indptr, indices, self.values.index_select(0, order)),
+        }
         self.__dict__.update(made)
         if self.form is Form.KERNEL:
             self.__dict__["turned_index"] = self.turned_index
@@ -132,8 +135,8 @@ def csr_tensor(indptr: Any, indices: Any, values: torch.Tensor, shape: tuple[int
 
 
 AT_ONCE = 1 << 20
-"""Stored values up to which a matrix has its transpose from the start: a recording of a step's operations, on the CPU or
-as a CUDA graph, should find it. A larger one has it when a gradient asks, and evaluation never does."""
+"""Stored values up to which a matrix has its transpose from the start: a recording of a step's operations should find
+it. A larger one has it when a gradient asks, and evaluation never does."""
 _HOST = {torch.float64: np.float64, torch.float32: np.float32, torch.int64: np.int64, torch.int32: np.int32}
 
 
@@ -185,7 +188,11 @@ def turned_by_sorting(
     columns, order = torch.sort(indices, stable=True)
     ends = torch.arange(shape[1] + 1, dtype=indices.dtype, device=indices.device)
     rows = rows_of(indptr, len(values)).to(indices.dtype)
-    return torch.searchsorted(columns, ends).to(indptr.dtype), rows.index_select(0, order), values.index_select(0, order)
+    return (
+        torch.searchsorted(columns, ends).to(indptr.dtype),
+        rows.index_select(0, order),
+        values.index_select(0, order),
+    )
 
 
 def place(

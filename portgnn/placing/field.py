@@ -18,7 +18,6 @@ from portgnn.graphs.arrays import Nodes
 from portgnn.models.layer import Layer, hops_of
 from portgnn.presets import Config
 
-
 SMALL = 1 << 20
 """Stored values of A + I up to which rows="auto" leaves out all that can be: what that takes is not felt."""
 MOST = 0.75

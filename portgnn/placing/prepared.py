@@ -13,8 +13,8 @@ from portgnn import tasks
 from portgnn.graphs.graph import Features, Graph
 from portgnn.models.layer import Layer, widths_of
 from portgnn.placing.edges import Looped
-from portgnn.placing.field import widest
 from portgnn.placing.features import Moments, form_of, in_form, normalized, row_scaled, settled
+from portgnn.placing.field import widest
 from portgnn.presets import Config
 
 

@@ -138,9 +138,7 @@ def commuted(layers: Sequence[Layer], training: bool, sparse_features: bool, nar
     return wanted and first.fan_in < narrower * first.fan_out
 
 
-def _features(
-    prepared: Prepared, field: Field, count: int, dtype: str
-) -> tuple[Features, Numbers | None, int]:
+def _features(prepared: Prepared, field: Field, count: int, dtype: str) -> tuple[Features, Numbers | None, int]:
     """The features that the first layer reads, the numbers of their stored values, and how many layers' A is in them.
 
     A X is constant where nothing of X is dropped out, and then taken once. Of sparse X as many products, of `count`,

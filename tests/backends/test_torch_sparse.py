@@ -42,17 +42,21 @@ def test_transposes_are_scipys(form: str, late: bool, monkeypatch: pytest.Monkey
 
 def test_a_transpose_by_sorting_is_that_of_the_host() -> None:
     for seed, (rows, columns) in enumerate([(9, 14), (14, 9), (1, 1), (300, 200)]):
-        parts = _parts(sparse.place(drawn(seed, rows, columns), None, torch.float32, torch.device("cpu"), sparse.Form.CSR))
+        parts = _parts(
+            sparse.place(drawn(seed, rows, columns), None, torch.float32, torch.device("cpu"), sparse.Form.CSR)
+        )
         given = ((rows, columns), *map(torch.from_numpy, parts))
         for one, other in zip(sparse.turned(*given), sparse.turned_by_sorting(*given), strict=True):
-            assert one.dtype == other.dtype and torch.equal(one, other)
+            assert one.dtype == other.dtype
+            assert torch.equal(one, other)
 
 
 def test_a_symmetric_matrix_is_held_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sparse, "AT_ONCE", -1)
     half = drawn(0, 30, 30)
     placed = sparse.place(canonical_csr(half + half.T), None, torch.float32, torch.device("cpu"), sparse.Form.CSR)
-    assert placed.transposed.values is placed.values and placed.transposed.indices is placed.indices
+    assert placed.transposed.values is placed.values
+    assert placed.transposed.indices is placed.indices
     other = sparse.place(half, None, torch.float32, torch.device("cpu"), sparse.Form.CSR)
     assert other.transposed.values is not other.values
     # The same columns and values, one after the other, and still not its own transpose.
@@ -71,7 +75,10 @@ def test_a_recorded_step_finds_a_late_transpose(monkeypatch: pytest.MonkeyPatch)
     runs = []
     for most in (1 << 20, -1):
         monkeypatch.setattr(sparse, "AT_ONCE", most)
-        backend, prepared = get_backend("torch", device="cpu"), Prepared.of(load_graph("karate"), preset("pyg", hidden=4))
+        backend, prepared = (
+            get_backend("torch", device="cpu"),
+            Prepared.of(load_graph("karate"), preset("pyg", hidden=4)),
+        )
         run = make_run(backend, prepared, validate=False)
         _, rows = run(initial_state(backend, prepared, 0), dropout_keys(0, range(12), 2))
         runs.append(rows)

@@ -1,4 +1,4 @@
-"""What is made before the first step: once for all placements of a graph, in threads, and the same numbers as before."""
+"""What is made before the first step: once for all placements of a graph, in threads, with the numbers of before."""
 
 from __future__ import annotations
 
@@ -173,7 +173,8 @@ def test_whether_a_matrix_is_symmetric() -> None:
         for each in (dense, dense + dense.T, np.where(dense + dense.T, 1 + np.triu(dense), 0)):
             assert is_symmetric(canonical_csr(each)) == np.array_equal(each, each.T)
     graph = drawn(1)
-    assert graph.is_undirected and "is_undirected" in vars(graph)
+    assert graph.is_undirected
+    assert "is_undirected" in vars(graph)
 
 
 FINGERPRINTS = {
