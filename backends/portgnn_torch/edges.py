@@ -133,6 +133,10 @@ class EdgeProduct(torch.autograd.Function):
 def largest(a: TorchEdges, values: torch.Tensor) -> torch.Tensor:
     """[targets, k]; 0 for a target without an edge. No gradient."""
     with torch.no_grad():
+        if a.into.form is Form.EDGES:  # MPS has no segment_reduce
+            into = a.rows.long().reshape(-1, *(1,) * (values.ndim - 1)).expand_as(values)
+            found = values.new_zeros(len(a.offsets) - 1, *values.shape[1:])
+            return found.scatter_reduce_(0, into, values, "amax", include_self=False)
         wide = values.float() if values.dtype == torch.bfloat16 else values
         found = torch.segment_reduce(wide.contiguous(), "max", offsets=a.offsets, axis=0, unsafe=True).to(values.dtype)
         return found if a.filled is None else torch.where(a.filled, found, torch.zeros_like(found))
