@@ -266,6 +266,7 @@ class Recording:
             for name, value in apart.items():
                 recorder.call(np.copyto, (given[name], value), {})
             self._program = recorder.program(measured)
+            self.lines, self.names = recorder.lines, recorder.constants  # for those who look at what a step is
         finally:
             _THREAD.recorder = None
 

@@ -3,11 +3,16 @@
     git worktree add ../before v0.1
     python bench/studies/versions.py ../before --json bench/results/versions-cpu.json
     python bench/studies/versions.py --show bench/results/versions-cpu.json
+    python bench/studies/versions.py ../before --steps --backends numpy torch --json bench/results/steps-cpu.json
 
 Each row (dataset, backend, rows) has a worker process of either checkout, each with its own code and both with one set
 of libraries. They take turns in an order drawn afresh for each round, so that other work on the machine meets both. The
 ratio is of a round's medians, and its median and quartiles over the rounds are told. MLX's primitives are those that
 one training step sends to the device, counted in the graph of its results.
+
+--steps takes Cora's steps alone, of both choices of rows with and without validation, by the processor's time and not
+the clock's: of all chunks, one of either side after the other, the fastest tenth begins where the table says. That
+can be told on a machine that others use at the same time, though their use of caches and memory is in it.
 """
 
 from __future__ import annotations
@@ -22,10 +27,13 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import numpy as np
 
 from portgnn.benchmark import cases
 from portgnn.benchmark.client import ROOT, WorkerError, WorkerProcess, WorkerSpec
@@ -63,9 +71,38 @@ print(json.dumps(max(graphs, key=lambda graph: graph.total())))
 """Run by a checkout's own code: how often each primitive is in one training step, as JSON."""
 
 
+STEPS = """
+import sys, time
+backend, rows, validates, epochs = sys.argv[1], sys.argv[2], sys.argv[3] == "True", int(sys.argv[4])
+from portgnn import load_graph
+try:
+    from portgnn.placing.prepared import Prepared
+except ImportError:  # portgnn 0.1
+    from portgnn.operands import Prepared
+from portgnn.presets import preset
+from portgnn.random import dropout_keys
+from portgnn.registry import get_backend
+from portgnn.training import initial_state, make_run
+
+device = get_backend(backend, device="cpu")
+prepared = Prepared.of(load_graph("cora"), preset(sys.argv[5], rows=rows))
+run, state = make_run(device, prepared, validate=validates), initial_state(device, prepared, 0)
+keys = dropout_keys(0, range(epochs), 2)
+for line in sys.stdin:
+    before = time.process_time()
+    state, _ = run(state, keys)
+    device.synchronize(*state.values())
+    print((time.process_time() - before) / epochs * 1e6, flush=True)
+"""
+"""Run by a checkout's own code: for each line that comes in, the processor's time for an epoch, in µs."""
+CHUNK, UNTIMED = 32, 16
+"""Epochs of a turn, and turns before the first that counts: what is recorded or compiled has been by then."""
+
+
 def environment_of(checkout: Path) -> dict[str, str]:
     """What makes a Python import this checkout's packages before any installed ones."""
-    return {"PYTHONPATH": os.pathsep.join((str(checkout), str(checkout / "backends")))}
+    own, others = (str(checkout), str(checkout / "backends")), os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": os.pathsep.join((*own, others) if others else own)}
 
 
 def harness_of(checkout: Path) -> str:
@@ -144,6 +181,39 @@ def primitives(checkout: Path, graph: Path, recipe: str, rows: str) -> dict[str,
     return found
 
 
+def steps(checkouts: dict[str, Path], backend: str, rows: str, validates: bool, given: Any) -> dict[str, Any]:
+    """µs of the processor for an epoch on both sides: where the fastest tenth of the turns begins, and the ratio."""
+    with ExitStack() as stack:
+        workers = [stack.enter_context(subprocess.Popen(
+            [sys.executable, "-c", STEPS, backend, rows, str(validates), str(CHUNK), given.recipe],
+            env=os.environ | environment_of(checkouts[side]), cwd=tempfile.gettempdir(), text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )) for side in SIDES]  # fmt: skip
+        turns = []
+        for turn in range(UNTIMED + given.turns):
+            times = dict[int, float]()
+            for at in (0, 1) if turn % 2 else (1, 0):
+                assert workers[at].stdin
+                assert workers[at].stdout
+                print("go", file=workers[at].stdin, flush=True)
+                times[at] = float(workers[at].stdout.readline())
+            turns.append([times[0], times[1]])
+        for worker in workers:
+            assert worker.stdin
+            worker.stdin.close()
+    before, after = np.quantile(turns[UNTIMED:], 0.1, axis=0).tolist()
+    row = {"backend": backend, "rows": rows, "validates": validates, "before": before, "after": after}
+    return row | {"ratio": after / before, "turns": given.turns, "load": os.getloadavg()[0]}
+
+
+def steps_table(document: dict[str, Any]) -> str:
+    lines = ["| backend | rows | validation | µs before | µs after | after ÷ before |", "|---|---|---|---:|---:|---:|"]
+    for row in document["steps"]:
+        named = f"| {row['backend']} | {row['rows']} | {'yes' if row['validates'] else 'no'} |"
+        lines.append(f"{named} {row['before']:.0f} | {row['after']:.0f} | {row['ratio']:.2f} |")
+    return "\n".join(lines)
+
+
 def line(row: dict[str, Any]) -> str:
     """A row of the table."""
     named = f"| {row['dataset']} | {row['backend']} | {row['rows']} |"
@@ -158,6 +228,8 @@ def line(row: dict[str, Any]) -> str:
 
 def table(document: dict[str, Any]) -> str:
     """Ratios of time with their quartiles, of peak memory, cores that others kept busy; then MLX's primitives."""
+    if "steps" in document:
+        return steps_table(document)
     lines = ["| dataset | backend | rows | ms, before | time, after ÷ before | quartiles | memory | others' cores |"]
     lines += ["|---|---|---|---:|---:|---|---:|---:|", *map(line, document["rows"])]
     for row in document["primitives"]:
@@ -168,6 +240,7 @@ def table(document: dict[str, Any]) -> str:
 
 def take(given: argparse.Namespace) -> dict[str, Any]:
     """Every row of the given datasets and backends; the file is written after each, so that none is lost."""
+    from portgnn.registry import backend_class
     from portgnn.results.environment import machine
 
     checkouts = {"before": given.before.resolve(), "after": given.after.resolve()}
@@ -176,7 +249,16 @@ def take(given: argparse.Namespace) -> dict[str, Any]:
     plan = Plan(given.rounds, evaluations=1, **how)
     document: dict[str, Any] = {"format": "portgnn-versions", "made": datetime.now(UTC).isoformat(timespec="seconds")}
     document |= {side: revision(path) for side, path in checkouts.items()}
-    document |= {"machine": machine(), "plan": asdict(plan), "rows": [], "primitives": []}
+    document["machine"] = machine()
+    if given.steps:
+        document["libraries"] = {name: backend_class(name).environment() for name in given.backends}
+        document["steps"] = []
+        for backend in given.backends:
+            for rows, validates in product(given.rows, (False, True)):
+                document["steps"].append(steps(checkouts, backend, rows, validates, given))
+                write(document, given.json)
+        return document
+    document |= {"plan": asdict(plan), "rows": [], "primitives": []}
     with tempfile.TemporaryDirectory(prefix="portgnn-versions-") as folder:
         for dataset in given.datasets:
             graph: BenchGraph = cases.load(dataset)
@@ -232,6 +314,8 @@ def main() -> int:
     parser.add_argument("--backends", nargs="+", default=BACKENDS)
     parser.add_argument("--rows", nargs="+", default=ROWS, choices=ROWS)
     parser.add_argument("--recipe", default="pyg")
+    parser.add_argument("--steps", action="store_true", help="Cora's steps alone, by the processor's time")
+    parser.add_argument("--turns", type=int, default=60, help=f"of {CHUNK} epochs, with --steps")
     parser.add_argument("--rounds", type=int, default=Plan.rounds)
     parser.add_argument("--turn-seconds", type=float, default=Plan.turn_seconds)
     parser.add_argument("--verify-epochs", type=int, default=3, help="epochs that each side is verified over; 0: none")
