@@ -181,7 +181,11 @@ class Recorder:
     def call(self, function: Any, args: Any, options: Any) -> Any:
         """What a function does or gives: nothing, one of its arguments, a view of one, or a new array."""
         plain, plain_options = _plain(args), _plain(options)
-        result = function(*plain, **plain_options)
+        _THREAD.recorder = None  # what the function itself calls is part of it
+        try:
+            result = function(*plain, **plain_options)
+        finally:
+            _THREAD.recorder = self
         expression = self._expression(function, args, options)
         arrays = [x for x in (*plain, *plain_options.values()) if isinstance(x, np.ndarray)]
         if result is None or any(result is x for x in arrays):

@@ -209,7 +209,8 @@ def steps(checkouts: dict[str, Path], backend: str, rows: str, validates: bool, 
 def steps_table(document: dict[str, Any]) -> str:
     lines = ["| backend | rows | validation | µs before | µs after | after ÷ before |", "|---|---|---|---:|---:|---:|"]
     for row in document["steps"]:
-        named = f"| {row['backend']} | {row['rows']} | {'yes' if row['validates'] else 'no'} |"
+        compiled = ", compiled loops" if row["libraries"].get("loops", "").startswith("compiled") else ""
+        named = f"| {row['backend']}{compiled} | {row['rows']} | {'yes' if row['validates'] else 'no'} |"
         lines.append(f"{named} {row['before']:.0f} | {row['after']:.0f} | {row['ratio']:.2f} |")
     return "\n".join(lines)
 
@@ -251,11 +252,13 @@ def take(given: argparse.Namespace) -> dict[str, Any]:
     document |= {side: revision(path) for side, path in checkouts.items()}
     document["machine"] = machine()
     if given.steps:
-        document["libraries"] = {name: backend_class(name).environment() for name in given.backends}
-        document["steps"] = []
+        # Beside what an earlier call took, as with other libraries installed.
+        kept = given.json is not None and given.json.exists()
+        document["steps"] = json.loads(given.json.read_text(encoding="utf-8"))["steps"] if kept else []
         for backend in given.backends:
             for rows, validates in product(given.rows, (False, True)):
-                document["steps"].append(steps(checkouts, backend, rows, validates, given))
+                row = steps(checkouts, backend, rows, validates, given)
+                document["steps"].append(row | {"libraries": backend_class(backend).environment()})
                 write(document, given.json)
         return document
     document |= {"plan": asdict(plan), "rows": [], "primitives": []}

@@ -16,7 +16,7 @@ from portgnn.presets import preset
 from portgnn.random import dropout_keys
 from portgnn.training import initial_state, make_run
 from portgnn_numpy import NumPyBackend, recording
-from portgnn_numpy.recording import WORTH_RECORDING
+from portgnn_numpy.recording import WORTH_RECORDING, opaque
 
 KEYS = dropout_keys(0, range(2 * WORTH_RECORDING), 2)
 
@@ -125,11 +125,30 @@ def moves_and_picks(state: Any, keys: Any) -> Any:
     return {"x": x}, (x.sum(), x[1])
 
 
+@opaque
+def halved(x: Any, out: Any) -> Any:
+    out[:] = x
+    halved_once_more(out)
+    return out
+
+
+@opaque
+def halved_once_more(out: Any) -> None:
+    out *= 0.5
+
+
+def calls_opaque_functions(state: Any, keys: Any) -> Any:
+    x = halved(state["x"] + 3.0, np.empty(3))
+    halved_once_more(x)
+    return {"x": x + 1.0}, (x.sum(),)
+
+
 @pytest.mark.parametrize(
     ("step", "recorded"),
     [
         (reads_a_value, False), (reads_a_key, False), (leaves_numpy, False), (writes_into_its_own, False),
         (multiplies_by_another_way, False), (swaps, True), (moves_and_picks, True),
+        (calls_opaque_functions, True),
     ],
 )  # fmt: skip
 def test_other_steps_give_what_they_give_in_a_plain_loop(step: Any, recorded: bool) -> None:
