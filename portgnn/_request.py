@@ -19,7 +19,7 @@ from portgnn.graphs.sets import GraphSet
 from portgnn.graphs.split import split
 from portgnn.hyperparameters import plain_number, whole_number
 from portgnn.loaders.engine import Sampled
-from portgnn.loaders.links import LinkProblem, Links
+from portgnn.loaders.links import LinkProblem, Links, SampledLinks
 from portgnn.loaders.on_disk import OnDisk
 from portgnn.loaders.sets import GraphBatches, PreparedSet
 from portgnn.loaders.source import InMemory, Source
@@ -164,7 +164,8 @@ def load(request: Request, distributed: bool, tell: Tell) -> Loaded:
     goes on belongs to another one.
     """
     graph: Graph | DiskGraph | GraphSet
-    if is_disk_graph(request.dataset) and (request.config.loader != "full" or distributed):
+    by_rows = request.config.loader != "full" or distributed
+    if is_disk_graph(request.dataset) and by_rows and tasks.of(request.config).about == "nodes":
         graph = _opened(request)
         structure, fingerprint = graph.structure, graph.fingerprint
     else:
@@ -235,11 +236,13 @@ def _by_rows(backend: Backend, loaded: Loaded, group: ProcessGroup | None) -> En
 
 
 def _links(backend: Backend, loaded: Loaded, distributed: bool) -> Engine:
-    option = "--distributed" if distributed else f"--loader {loaded.config.loader}"
-    if distributed or loaded.config.loader != "full":
-        raise ConfigError(f"links are learnt on the whole graph in one process; leave {option} out")
+    if distributed:
+        raise ConfigError("links are learnt in one process; leave --distributed out")
+    if loaded.config.loader == "cluster":
+        raise ConfigError("links join nodes of several clusters; leave --loader cluster out, or take --loader neighbor")
     assert isinstance(loaded.graph, Graph)
-    return Links(backend, LinkProblem.of(loaded.graph, loaded.config, loaded.moments))
+    problem = LinkProblem.of(loaded.graph, loaded.config, loaded.moments)
+    return Links(backend, problem) if loaded.config.loader == "full" else SampledLinks(backend, problem)
 
 
 def run_of(request: Request, loaded: Loaded, backend: Backend) -> runs.Run:

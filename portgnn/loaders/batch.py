@@ -61,8 +61,10 @@ def size_class(size: int) -> int:
     return max(-(-size // step) * step, 4)
 
 
-def assemble(source: Source, block: Block, dtype: str = "float64", rooms: Rooms | None = None) -> HostBatch:
-    """Reads the features of a batch and pads it. Needs labels for the counted nodes.
+def assemble(
+    source: Source, block: Block, dtype: str = "float64", rooms: Rooms | None = None, targets: Targets | None = None
+) -> HostBatch:
+    """Reads the features of a batch and pads it. Needs labels for the counted nodes, unless it is given the targets.
 
     dtype: of the backend that it is for: features of float64 become float32 here where that is what it makes of them.
     rooms: whose memory large arrays take; `HostBatch.borrowed` is to be given back when the batch has been placed.
@@ -95,7 +97,7 @@ def assemble(source: Source, block: Block, dtype: str = "float64", rooms: Rooms 
         None if each is None or matrix is None else lengthened(each, matrix.nnz)
         for each, matrix in zip(of_edges, adjacency, strict=True)
     )
-    targets = source.task.targets(block.nodes, block.counted, sizes[-1])
+    targets = targets or source.task.targets(block.nodes, block.counted, sizes[-1])
     parts = features, numbers, layers, tuple(adjacency), picked, index, edge_index, targets
     return HostBatch(*parts, borrowed=room.rooms)
 

@@ -1,13 +1,14 @@
-"""Epochs of a link task: a step over all edges asked for and fresh negative pairs, on the whole graph."""
+"""Epochs of a link task: all edges asked for and fresh negative pairs, on the whole graph or in sampled batches."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn import tasks
@@ -16,14 +17,19 @@ from portgnn.graphs.arrays import Nodes
 from portgnn.graphs.graph import Graph
 from portgnn.graphs.links import LinkGraph
 from portgnn.graphs.pairs import Pairs
-from portgnn.loaders.batch import Tree, as_tree, from_tree
-from portgnn.models.layer import Layer
+from portgnn.loaders import neighbor
+from portgnn.loaders._prefetch import Prefetch
+from portgnn.loaders.batch import HostBatch, Tree, as_tree, assemble, from_tree, place_batch
+from portgnn.loaders.inference import Inference
+from portgnn.loaders.source import InMemory
+from portgnn.models.layer import Layer, hops_of
 from portgnn.placing import forward
 from portgnn.placing.features import Moments
 from portgnn.placing.prepared import Prepared
 from portgnn.placing.whole import place
 from portgnn.presets import Config
 from portgnn.protocol import Array, Backend, Params, State
+from portgnn.tasks import Targets
 from portgnn.tasks.link import Asked, picking, signs
 from portgnn.training import BatchSteps, Epochs, objective, parameters_of
 
@@ -83,8 +89,8 @@ class Links:
         step = BatchSteps(backend, problem, self._loss)
         graph = problem.graph
         placed = as_tree(place(backend, problem.prepared, None, training=True))
-        edges, counted = self._picked(graph.links.train), self._counted_in_training()
-        held_out = HeldOut(self, graph.val) if validate and graph.val is not None else None
+        edges, counted = self._picked(graph.links.train), self._counted(len(graph.links.train))
+        held_out = self.held_out(graph.val) if validate and graph.val is not None else None
 
         def run(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
             rows = []
@@ -100,18 +106,25 @@ class Links:
 
     def scores(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> dict[str, float]:
         on_device = {name: self.backend.asarray(value) for name, value in params.items()}
-        _, *sums = HeldOut(self, nodes).measure(on_device)
+        _, *sums = self.held_out(nodes).measure(on_device)
         return self.problem.task.measures.values(sums, len(nodes))
+
+    def held_out(self, pairs: Nodes) -> HeldOut:
+        """Some of the problem's pairs, by their numbers, to be measured."""
+        operands = place(self.backend, self.problem.prepared, None, training=False)
+        nodes = np.arange(self.problem.graph.num_nodes)
+        layers = self.problem.layers
+        return HeldOut(self, pairs, nodes, lambda params: forward.outputs(self.backend, layers, params, operands))
 
     def _picked(self, pairs: Pairs) -> Any:
         return self.backend.csr(picking(pairs, self.problem.graph.num_nodes))
 
-    def _counted_in_training(self) -> tuple[Array, Array]:
-        """Weights and labels of the edges asked for, and of the negatives behind them: half of the loss each.
+    def _counted(self, edges: int) -> tuple[Array, Array]:
+        """Weights and labels of so many edges asked for, and of the negatives behind them: half of the loss each.
 
         Their numbers are weighed out so in tkipf/gae (train.py: pos_weight, norm), where all pairs are negatives.
         """
-        edges, each = len(self.problem.graph.links.train), self.problem.config.negatives
+        each = self.problem.config.negatives
         joined = np.arange(edges * (1 + each)) < edges
         weights = np.where(joined, 0.5 / edges, 0.5 / (edges * each))
         return self.backend.asarray(weights), self.backend.asarray(signs(joined))
@@ -129,22 +142,86 @@ class Links:
         return objective.loss(self.backend, task, outputs, counted, params, self._penalties), outputs
 
 
-class HeldOut:
-    """Loss and metrics of some of the problem's pairs, without dropout."""
+class SampledLinks(Links):
+    """An epoch is a pass over batches of `batch_size` edges asked for, each with negatives of its own and the sampled
+    receptive field of all their ends. What is held out is measured exactly, layer by layer.
 
-    def __init__(self, engine: Links, pairs: Nodes) -> None:
+    All edges and all neighbours in one batch are the whole graph's step.
+    """
+
+    def __init__(self, backend: Backend, problem: LinkProblem) -> None:
+        super().__init__(backend, problem)
+        self._source = InMemory(problem.prepared)
+
+    def make_run(self, validate: bool) -> Epochs:
+        backend, problem = self.backend, self.problem
+        step = BatchSteps(backend, problem, self._loss)
+        held_out = self.held_out(problem.graph.val) if validate and problem.graph.val is not None else None
+
+        def run(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
+            rows = []
+            for epoch in keys:
+                losses, counts = [], []
+                with Prefetch(self._batches(epoch)) as ahead:
+                    for batch, picked in ahead:
+                        count = picked[0].shape[0] // 2
+                        placed = as_tree(place_batch(backend, batch))
+                        pairs = tuple(backend.csr(each) for each in picked)
+                        state, loss = step(state, epoch, (placed, pairs, *self._counted(count)), count)
+                        losses.append(loss)
+                        counts.append(count)
+                state = step.finished(state, epoch)
+                row = [float(np.average([float(backend.to_numpy(loss)) for loss in losses], weights=counts))]
+                row += held_out.measure(parameters_of(state)) if held_out else []
+                state = step.scheduled(state, row)
+                rows.append(row)
+            return state, np.array(rows, dtype=np.float64)
+
+        return Epochs(run, problem.task.measures, held_out.count if held_out else 0)
+
+    def held_out(self, pairs: Nodes) -> HeldOut:
+        nodes = np.unique(self.problem.graph.pairs[pairs])
+        exact = Inference(self.backend, self._source, nodes)
+        return HeldOut(self, pairs, nodes, lambda params: self.backend.asarray(exact.logits(params)))
+
+    def _batches(self, keys: NDArray[np.uint32]) -> Iterator[tuple[HostBatch, tuple[sp.csr_array, sp.csr_array]]]:
+        """The batches of the epoch with these dropout keys, and what picks the ends of their edges and negatives."""
+        links, config = self.problem.graph.links, self.problem.config
+        draw = np.random.Generator(np.random.Philox(np.random.SeedSequence(keys.ravel().tolist())))
+        order, fanouts = draw.permutation(len(links.train)), config.fanouts(hops_of(self._source.layers))
+        apart = links.negatives(keys, config.negatives).reshape(config.negatives, -1, 2)
+        for start in range(0, len(order), config.batch_size):
+            chosen = np.sort(order[start : start + config.batch_size])
+            asked = links.train[chosen], apart[:, chosen].reshape(-1, 2)
+            nodes = np.unique(np.concatenate(asked))
+            block = neighbor.sample(self._source, nodes, fanouts, draw)
+            nothing = Targets(np.zeros(0), np.zeros(0), len(chosen))
+            batch = assemble(self._source, block, self.backend.dtype, targets=nothing)
+            # The rows of the last layer with edges are padded, and those of layers behind it are as many.
+            rows = next(
+                (each.shape[0] for each in reversed(batch.adjacency) if each is not None), batch.features.shape[0]
+            )
+            edges, negatives = (picking(np.searchsorted(nodes, pairs), rows) for pairs in asked)
+            yield batch, (edges, negatives)
+
+
+class HeldOut:
+    """Loss and metrics of some of the problem's pairs, without dropout.
+
+    nodes: whose embeddings `rows` gives, ascending, for parameters on the device.
+    """
+
+    def __init__(self, engine: Links, pairs: Nodes, nodes: Nodes, rows: Callable[[Params], Array]) -> None:
         backend, problem = engine.backend, engine.problem
-        self._engine, self.count = engine, len(pairs)
-        self._operands = place(backend, problem.prepared, None, training=False)
+        self._engine, self._rows, self.count = engine, rows, len(pairs)
         self._targets = problem.task.targets(pairs, np.arange(len(pairs)), len(pairs))
-        picked = backend.csr(picking(problem.graph.pairs[pairs], problem.graph.num_nodes))
-        self._counted = Asked(**vars(self._targets.placed(backend)), picked=(picked,))
+        ends = np.searchsorted(nodes, problem.graph.pairs[pairs])
+        self._counted = Asked(**vars(self._targets.placed(backend)), picked=(backend.csr(picking(ends, len(nodes))),))
 
     def measure(self, params: Params) -> list[float]:
         """[loss, *each metric]."""
         backend, problem = self._engine.backend, self._engine.problem
-        rows = forward.outputs(backend, problem.layers, params, self._operands)
-        loss, scores = self._engine.loss_of(rows, params, self._counted)
+        loss, scores = self._engine.loss_of(self._rows(params), params, self._counted)
         found = backend.to_numpy(scores)
         return [
             float(backend.to_numpy(loss)),

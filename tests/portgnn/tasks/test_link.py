@@ -15,7 +15,7 @@ import portgnn
 from portgnn.errors import ConfigError, GraphError, PortgnnError
 from portgnn.graphs.graph import Graph
 from portgnn.graphs.links import LinkGraph
-from portgnn.loaders.links import LinkProblem, Links
+from portgnn.loaders.links import LinkProblem, Links, SampledLinks
 from portgnn.prediction.links import predict_links
 from portgnn.presets import preset
 from portgnn.random import dropout_keys
@@ -149,6 +149,53 @@ def test_curves_are_the_reference_s(name: str, recipe: dict[str, Any]) -> None:
     assert ours.scores == pytest.approx(reference.scores, abs=1e-12)
 
 
+ALL = {"loader": "neighbor", "fanout": "all", "dtype": "float64", "patience": 0, "epochs": 3, "device": "cpu"}
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch", "mlx"])
+@pytest.mark.parametrize("recipe", [{}, {"decoder": "mlp", "negatives": 3, "model": "sage", "link_apart": 0.3}])
+def test_a_batch_of_all_edges_and_neighbours_is_the_whole_graph(name: str, recipe: dict[str, Any]) -> None:
+    if name not in portgnn.available_backends():
+        pytest.skip(f"{name} is not installed")
+    common = QUICK | ALL | {"backend": name, "dropout": 0.3, "input_dropout": 0.2} | recipe
+    whole = portgnn.train(**common | {"loader": "full"})
+    sampled = portgnn.train(**common)
+    for curve in ("train_loss", "val_loss", "val_roc_auc"):
+        np.testing.assert_allclose(sampled.history.curves[curve], whole.history.curves[curve], rtol=1e-12)
+    assert sampled.scores == pytest.approx(whole.scores, rel=1e-12)
+
+
+def test_gradients_of_batches_add_up_to_those_of_all_edges() -> None:
+    """Each edge is asked for in one batch, with negatives of its own, and counts as often as any other."""
+    common = (
+        QUICK | ALL | {"optimizer": "sgd", "learning_rate": 0.1, "negatives": 2, "dropout": 0.0, "input_dropout": 0.0}
+    )
+    whole = portgnn.train(**common)
+    parts = portgnn.train(**common | {"batch_size": 10, "accumulate": 100})
+    for curve in ("train_loss", "val_loss"):
+        np.testing.assert_allclose(parts.history.curves[curve], whole.history.curves[curve], rtol=1e-12)
+
+
+def test_sampled_batches_ask_for_each_edge_once_and_go_on_as_they_would_have(tmp_path: Path) -> None:
+    recipe = QUICK | ALL | {"fanout": "2", "batch_size": 10, "epochs": 4}
+    problem = LinkProblem.of(portgnn.load_graph("karate"), preset(task="link", link_seed=0, **_settled(recipe)), None)
+    engine = SampledLinks(get_backend("numpy", dtype="float64"), problem)
+    keys = dropout_keys(0, range(2), 2)
+    train = problem.graph.links.train
+    batches = [list(engine._batches(key)) for key in keys]
+    assert [sum(edges.shape[0] // 2 for _, (edges, _) in one) for one in batches] == [len(train)] * 2
+    assert {edges.shape[0] // 2 for _, (edges, _) in batches[0]} == {10, len(train) % 10}
+    found = portgnn.train(**recipe)
+    portgnn.train(**recipe | {"epochs": 2}, checkpoint=tmp_path / "run", every=1)
+    resumed = portgnn.train(resume=tmp_path / "run", epochs=4)
+    assert resumed.history.curves["train_loss"] == found.history.curves["train_loss"]
+    assert all((resumed.model.params[name] == value).all() for name, value in found.model.params.items())
+
+
+def _settled(recipe: dict[str, Any]) -> dict[str, Any]:
+    return {name: recipe[name] for name in ("fanout", "batch_size", "loader")}
+
+
 def test_a_run_that_goes_on_draws_what_it_would_have_drawn(tmp_path: Path) -> None:
     whole = portgnn.train(**QUICK, **MLP)
     kept = tmp_path / "run.ckpt"
@@ -215,11 +262,7 @@ def test_names_of_nodes_stand_for_them() -> None:
 @pytest.mark.parametrize(
     ("options", "kind", "told"),
     [
-        (
-            {"loader": "neighbor"},
-            ConfigError,
-            "links are learnt on the whole graph in one process; leave --loader neighbor",
-        ),
+        ({"loader": "cluster"}, ConfigError, "links join nodes of several clusters; leave --loader cluster out"),
         ({"hits_k": 8}, ConfigError, "hits_k=8 needs as many negative pairs, and the validation part of karate has 3"),
         ({"link_val": 0.5, "link_test": 0.5}, ConfigError, "leave no message edges of the 78 edges of karate"),
         ({"link_val": 0.001}, ConfigError, "link_val=0.001 of 78 edges of karate is less than one"),
