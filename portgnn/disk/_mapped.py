@@ -89,12 +89,19 @@ class Mapped:
             found[start : start + len(piece)] = piece
         return found
 
-    def pieces(self, at: NDArray[np.int64]) -> Iterator[tuple[int, NDArray[Any]]]:
-        """array[at] for ascending `at`, window by window, and where in it each piece begins."""
+    def pieces(self, at: NDArray[np.int64], out: NDArray[Any] | None = None) -> Iterator[tuple[int, NDArray[Any]]]:
+        """array[at] for ascending `at`, window by window, and where in it each piece begins.
+
+        out: an array of the file's dtype [len(at), …] whose rows the pieces then are; every number of `at` is a row's.
+        """
         span, start = self._rows_at_once(), 0
         for end in np.unique(np.searchsorted(at, np.arange(span, len(self) + span, span))):
             if end > start:
-                yield start, self._given_back(self.array[at[start:end]])
+                if out is None:
+                    piece = self.array[at[start:end]]
+                else:  # in the mode that writes at once
+                    piece = np.take(self.array, at[start:end], axis=0, out=out[start:end], mode="clip")
+                yield start, self._given_back(piece)
             start = int(end)
 
     def windows(self) -> Iterator[NDArray[Any]]:
@@ -131,6 +138,9 @@ class Mapped:
 
     def finite(self, values: NDArray[Any], least: float = -np.inf) -> NDArray[Any]:
         """The values, all finite and `least` or more. Raises DatasetError."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            if least == -np.inf and np.isfinite(values.sum()):
+                return values  # one that is not finite would have spoilt the sum
         right = np.isfinite(values) & (values >= least)
         if not right.all():
             self.damaged(f"it holds {values[~right][0]}")

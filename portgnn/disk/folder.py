@@ -113,10 +113,13 @@ class DiskGraph:
         """The nodes' rows of the features as they are stored, [len(nodes), f]; nodes ascending."""
         return self.numbered_rows(nodes)[0]
 
-    def dense_pieces(self, nodes: Nodes) -> Iterator[tuple[int, NDArray[Any]]]:
-        """Dense features' rows of ascending nodes as they are stored, a few at a time, and where each piece begins."""
+    def dense_pieces(self, nodes: Nodes, out: NDArray[Any] | None = None) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Dense features' rows of ascending nodes as they are stored, a few at a time, and where each piece begins.
+
+        out: an array of `feature_dtype` [len(nodes), f] whose rows the pieces then are.
+        """
         dense = self._maps["features"]
-        return ((start, dense.finite(piece)) for start, piece in dense.pieces(nodes))
+        return ((start, dense.finite(piece)) for start, piece in dense.pieces(nodes, out))
 
     @property
     def feature_dtype(self) -> np.dtype[Any]:

@@ -100,6 +100,13 @@ class OnDisk(Source):
         for start, piece in self._folder.dense_pieces(nodes):
             yield start, np.asarray(normalized(piece, rule, self._moments))
 
+    def fill(self, nodes: Nodes, out: NDArray[Any]) -> None:
+        if self.config.normalize_features == "none" and out.dtype == self._folder.feature_dtype:
+            for _ in self._folder.dense_pieces(nodes, out):
+                pass  # it lies where it is to be
+        else:
+            super().fill(nodes, out)
+
     def features(self, nodes: Nodes) -> tuple[Features, NDArray[np.uint32] | None]:
         features, numbers = self._folder.numbered_rows(nodes)
         return normalized(features, self.config.normalize_features, self._moments), numbers
