@@ -62,8 +62,7 @@ class NumPyBackend(TapeBackend):
         return x
 
     def _sparse(self, matrix: sp.csr_array) -> sp.csr_array:
-        # The pattern is shared: SciPy's `astype` copies it.
-        return sp.csr_array((matrix.data.astype(self.dtype), matrix.indices, matrix.indptr), shape=matrix.shape)
+        return matrix.astype(self.dtype)
 
     def _transpose(self, matrix: sp.csr_array) -> Any:
         # The CSC view of the same arrays: SciPy's product with it is as fast as with a sorted CSR copy, and
