@@ -4,7 +4,7 @@
 
 One row for each recipe of a network on Cora (and recipe `pyg` on Citeseer, with more columns, with every row computed),
 with and without validation: ms an epoch of each, in chunks of 64 epochs as the training loop asks for them, copies of
-the state in and out included, four calls of each in turn; the largest difference of their losses over 64 epochs; whether
+the state in and out included, four calls of each in turn; the largest difference of their losses over 64 epochs; if
 the kernel gives the same bits twice; seconds of the first call, which compiles what is not in Triton's cache (point
 TRITON_CACHE_DIR at an empty folder); and why there is no kernel where there is none.
 
