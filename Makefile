@@ -5,6 +5,7 @@
 # make lint    ruff and mypy alone
 # make docs    the documentation site, in site/; warnings are errors
 # make bench   a quick comparison with the peers that are installed
+# make guard   five minutes: has a step become more than 10 % slower than the committed results of this processor?
 # make drawing draws docs/architecture.svg again, from the imports
 # make clean   removes both environments and every cache
 #
@@ -25,7 +26,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 
 SWEEP_JOBS ?= 2
 
-.PHONY: train test sweep lint docs bench drawing clean
+.PHONY: train test sweep lint docs bench guard drawing clean
 
 train: $(CORE)/.installed
 	$(CORE)/bin/portgnn train $(ARGS)
@@ -57,6 +58,9 @@ docs: $(FULL)/.installed
 # Peers that are not installed are named in the table. More: make bench BENCH_ARGS="--datasets cora,citeseer".
 bench: $(FULL)/.installed
 	$(FULL)/bin/python bench/run_all.py $(BENCH_ARGS)
+
+guard: $(FULL)/.installed
+	$(FULL)/bin/python bench/guard.py
 
 drawing: $(FULL)/.installed
 	$(FULL)/bin/python tools/draw_architecture.py

@@ -10,16 +10,12 @@ from typing import Any
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from bench.harness.rows import absences, disturbed, ratio, read, reference_row, where
+from bench.harness.known_peers import FAMILIES
+from bench.harness.rows import absences, at_its_best, disturbed, ratio, read, where
 from bench.studies.article_compat import compat_markdown
 from bench.studies.growth import growth_markdown
 from bench.studies.startup import startup_markdown
 from portgnn.report.documents import form_of, number, timed_groups
-
-REFERENCES = {"pyg": "PyG", "article-torch": "article torch", "article-mlx": "article MLX", "mlx-graphs": "mlx-graphs",
-              "k3-node-jax": "k3-node JAX"}  # fmt: skip
-"""Peers that get a column of ratios, and its heading."""
-
 
 KINDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "article-compat": compat_markdown,
@@ -44,9 +40,9 @@ def markdown(runs: Sequence[dict[str, Any]]) -> str:
 def group_markdown(run: dict[str, Any], key: tuple[Any, ...], rows: list[dict[str, Any]]) -> str:
     dataset, recipe, hidden = key
     facts = rows[0]["graph"]
-    columns = [name for name in REFERENCES if any(row["contender"] == name for row in rows)]
+    columns = [name for name, family in FAMILIES.items() if any(row["contender"] in family for row in rows)]
     head = ["", "device", "form", "train ms/epoch", "IQR", "evaluation ms", "first epoch ms", "test accuracy"]
-    head += [f"× {REFERENCES[name]}" for name in columns]
+    head += [f"× {name}" for name in columns]
     lines = [
         f"### {dataset}, recipe `{recipe}`, hidden {hidden}",
         "",
@@ -69,10 +65,24 @@ def group_markdown(run: dict[str, Any], key: tuple[Any, ...], rows: list[dict[st
             f"{accuracy:.3f}" if accuracy is not None else "–",
         ]
         for name in columns:
-            reference = reference_row(rows, name, row["device"])
+            reference = at_its_best(rows, FAMILIES[name], row["device"])
             cells.append(number(ratio(row, reference)) if reference else "–")
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" + best_of_many(rows)
+
+
+def best_of_many(rows: list[dict[str, Any]]) -> str:
+    """Which configuration a ratio is against, for each library that was timed in several; every row is above."""
+    said = []
+    for name, family in FAMILIES.items():
+        for device in dict.fromkeys(row["device"] for row in rows):
+            there = [row for row in rows if row["contender"] in family and row["device"] == device]
+            best = at_its_best(there, family, device)
+            if best is not None and len(there) > 1:
+                said.append(f"{name} on {device}: {best['title']}")
+    if not said:
+        return ""
+    return f"\nA ratio is against a library's fastest row. {'; '.join(said)}. Like for like: rows=all.\n"
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -25,13 +25,36 @@ class Peer:
 PEERS: dict[str, Peer] = {
     "pyg": Peer("pyg", "PyG GCN (edge_index, cached)", "torch-geometric", "edge_index"),
     "pyg-csr": Peer("pyg", "PyG GCN (CSR adjacency)", "torch-geometric", "csr"),
+    "pyg-compiled": Peer("pyg", "PyG GCN (compiled)", "torch-geometric", "compiled"),
+    "pyg-csr-compiled": Peer("pyg", "PyG GCN (CSR adjacency, compiled)", "torch-geometric", "csr+compiled"),
+    "pyg-captured": Peer("pyg", "PyG GCN (compiled, step in a CUDA graph)", "torch-geometric", "compiled+captured"),
+    "pyg-csr-captured": Peer("pyg", "PyG GCN (CSR, step in a CUDA graph)", "torch-geometric", "csr+captured"),
+    "jax-bcoo": Peer("jax_by_hand", "JAX by hand (jit, scan, BCOO)", "jax", "bcoo"),
+    "jax-segments": Peer("jax_by_hand", "JAX by hand (jit, scan, segment sums)", "jax", "segments"),
+    "jraph": Peer("jax_by_hand", "jraph GraphConvolution (jit, scan)", "jraph", "jraph"),
     "mlx-graphs": Peer("mlx_graphs", "mlx-graphs GCNConv", "mlx-graphs"),
+    "mlx-graphs-compiled": Peer("mlx_graphs", "mlx-graphs GCNConv (mx.compile)", "mlx-graphs", "compiled"),
     "k3-node-jax": Peer("k3_node", "k3-node GCN (JAX)", "k3-node and jax", "jax", {"KERAS_BACKEND": "jax"}),
     "k3-node-torch": Peer("k3_node", "k3-node GCN (torch)", "k3-node and torch", "torch", {"KERAS_BACKEND": "torch"}),
+    "k3-node-torch-compiled": Peer(
+        "k3_node", "k3-node GCN (torch, compiled)", "k3-node and torch", "torch+compiled", {"KERAS_BACKEND": "torch"}
+    ),
     "scikit-network": Peer("scikit_network", "scikit-network GNNClassifier", "scikit-network"),
     "article-torch": Peer("article_torch", "the article's dense torch code", "torch"),
     "article-mlx": Peer("article_mlx", "the article's dense MLX code", "mlx"),
 }
+
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "PyG": ("pyg", "pyg-csr", "pyg-compiled", "pyg-csr-compiled", "pyg-captured", "pyg-csr-captured"),
+    "JAX by hand": ("jax-bcoo", "jax-segments"),
+    "jraph": ("jraph",),
+    "article torch": ("article-torch",),
+    "article MLX": ("article-mlx",),
+    "mlx-graphs": ("mlx-graphs", "mlx-graphs-compiled"),
+    "k3-node": ("k3-node-jax", "k3-node-torch", "k3-node-torch-compiled"),
+    "scikit-network": ("scikit-network",),
+}
+"""Peers by library: a table's ratio is to the fastest of a family that it holds."""
 
 
 def find_python(name: str, given: dict[str, str], default: str) -> str:

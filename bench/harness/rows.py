@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,14 @@ def reference_row(rows: Iterable[dict[str, Any]], contender: str, device: str | 
     own = [row for row in rows if row["contender"] == contender and row["kind"] == "peer"]
     same = [row for row in own if row["device"] == device]
     return same[0] if same else own[0] if len(own) == 1 else None
+
+
+def at_its_best(rows: Iterable[dict[str, Any]], contenders: Sequence[str], device: str | None) -> dict[str, Any] | None:
+    """The fastest row of some peers on the device, or on the only one that they were timed on."""
+    own = [row for row in rows if row["contender"] in contenders and row["kind"] == "peer"]
+    same = [row for row in own if row["device"] == device]
+    fitting = same or (own if len({row["device"] for row in own}) == 1 else [])
+    return min(fitting, key=lambda row: float(row["train_ms"]["median"]), default=None)
 
 
 def ratio(row: dict[str, Any], reference: dict[str, Any]) -> float:

@@ -29,7 +29,10 @@ def use(device: str) -> None:
 
 
 class ModuleProgram:
-    """An MLX module trained as MLX's examples do: value_and_grad, update, one mx.eval an epoch."""
+    """An MLX module trained as MLX's examples do: value_and_grad, update, one mx.eval an epoch.
+
+    compiled: the step goes through `mx.compile`, with parameters, moments and the random state as its state.
+    """
 
     def __init__(
         self,
@@ -39,7 +42,10 @@ class ModuleProgram:
         make: Callable[[], nn.Module],
         forward: Callable[[nn.Module], mx.array],
         options: dict[str, Any],
+        *,
+        compiled: bool = False,
     ) -> None:
+        self._compiled = compiled
         self.options, self._recipe, self._device, self._graph = options, recipe, device, graph
         self._make, self._forward = make, forward
         use(device)
@@ -59,17 +65,27 @@ class ModuleProgram:
             return nn.losses.cross_entropy(forward(module)[index], labels[index], reduction="mean")
 
         self._loss_and_grad = nn.value_and_grad(self._module, loss)
-        mx.eval(self._module.parameters())
+        self._optimizer.init(self._module.trainable_parameters())
+        mx.eval(self._module.parameters(), self._optimizer.state)
+        # Dropout looks at this when a step is traced.
+        self._module.train()
+        state = [self._module.state, self._optimizer.state, mx.random.state]
+        self._step: Any = mx.compile(self._one, inputs=state, outputs=state) if self._compiled else self._one
+
+    def _one(self) -> mx.array:
+        module, decay = self._module, self._recipe.weight_decay
+        loss, grads = self._loss_and_grad(module)
+        if decay:
+            grads = tree_map(lambda g, p: g + decay * p, grads, module.trainable_parameters())
+        self._optimizer.update(module, grads)
+        return loss
 
     def train(self, epochs: int) -> None:
         use(self._device)
-        module, optimizer, decay = self._module, self._optimizer, self._recipe.weight_decay
+        module, optimizer = self._module, self._optimizer
         module.train()
         for _ in range(epochs):
-            loss, grads = self._loss_and_grad(module)
-            if decay:
-                grads = tree_map(lambda g, p: g + decay * p, grads, module.trainable_parameters())
-            optimizer.update(module, grads)
+            loss = self._step()
             mx.eval(module.parameters(), optimizer.state, loss)
         mx.synchronize()
 

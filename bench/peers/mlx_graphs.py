@@ -12,11 +12,8 @@ from mlx_graphs.nn import GCNConv
 from mlx_graphs.utils import add_self_loops
 
 from bench.peers import mlx_common
-from bench.peers.mlx_common import devices
 from portgnn.benchmark.contender import Program, Recipe, Unsupported
 from portgnn.benchmark.graphs import BenchGraph
-
-__all__ = ["build", "devices", "environment"]
 
 
 class Network(nn.Module):
@@ -33,11 +30,27 @@ class Network(nn.Module):
         return self.convs[-1](edges, x)
 
 
-def environment() -> dict[str, Any]:
-    return mlx_common.environment() | {"mlx_graphs": version("mlx-graphs")}
+class MLXGraphs:
+    """compiled: the training step goes through `mx.compile`."""
+
+    def __init__(self, compiled: bool) -> None:
+        self._compiled = compiled
+
+    def environment(self) -> dict[str, Any]:
+        return mlx_common.environment() | {"mlx_graphs": version("mlx-graphs")}
+
+    def devices(self) -> tuple[str, ...]:
+        return mlx_common.devices()
+
+    def build(self, graph: BenchGraph, recipe: Recipe, device: str, options: dict[str, Any]) -> Program:
+        return build(graph, recipe, device, self._compiled)
 
 
-def build(graph: BenchGraph, recipe: Recipe, device: str, options: dict[str, Any]) -> Program:
+def contender(argument: str | None) -> MLXGraphs:
+    return MLXGraphs(argument == "compiled")
+
+
+def build(graph: BenchGraph, recipe: Recipe, device: str, compiled: bool) -> Program:
     if recipe.input_dropout:
         raise Unsupported("timed with dropout on hidden layers only")
     mlx_common.use(device)
@@ -46,7 +59,7 @@ def build(graph: BenchGraph, recipe: Recipe, device: str, options: dict[str, Any
     edges = add_self_loops(mx.array(graph.edge_index().astype("int32")))
     mx.eval(x, edges)
     exact = {
-        "form": "edges",
+        "form": "edges, compiled" if compiled else "edges",
         "rows": "all",
         "features": "dense",
         "bias": "before the propagation",
@@ -60,4 +73,5 @@ def build(graph: BenchGraph, recipe: Recipe, device: str, options: dict[str, Any
         lambda: Network(recipe.dimensions(graph), recipe.dropout, recipe.bias != "none"),
         lambda module: module(edges, x),
         exact,
+        compiled=compiled,
     )

@@ -28,6 +28,11 @@ class Progress:
         self._bars = Bars(*columns, console=self._console, transient=True, refresh_per_second=FRAMES_A_SECOND)
         self._task: TaskID | None = None
 
+    @property
+    def deadline(self) -> float | None:
+        """Reading of the clock at which the time is used up, where there is a limit."""
+        return None if self._seconds is None else self._began + self._seconds
+
     def __enter__(self) -> Progress:
         if self._console.is_terminal:
             self._bars.start()
