@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bench import check, table
+from bench.harness.known_peers import FAMILIES, PEERS
 from bench.peers.article_protocol import FLAWS, run
 from bench.studies.article_compat import variants
 from portgnn.benchmark.quiet import wait_for_quiet
@@ -180,3 +181,19 @@ def test_each_flaw_changes_what_it_says_and_nothing_else() -> None:
     assert after("early-clock").waits == 0
     assert after("stale-logits").tested_on == "training logits"
     assert list(variants().values())[1:-1] == [[name] for name in FLAWS]
+
+
+def test_a_ratio_is_to_the_fastest_row_of_a_library(make: Make) -> None:
+    found = make({"numpy": 0.5}, {"pyg": 6.0, "pyg-csr": 4.0, "pyg-compiled": 2.0, "jax-bcoo": 3.0})
+    shown = table.markdown([found])
+    row = next(line for line in shown.splitlines() if line.startswith("| **portgnn numpy**"))
+    heads = next(line for line in shown.splitlines() if "× PyG" in line)
+    cells = dict(zip(heads.split("|"), row.split("|"), strict=True))
+    assert (cells[" × PyG "], cells[" × JAX by hand "]) == (" 4.00 ", " 6.00 ")
+    assert "A ratio is against a library's fastest row. PyG on cpu: pyg-compiled. Like for like: rows=all." in shown
+    assert "JAX by hand on cpu" not in shown
+
+
+def test_every_peer_is_of_one_library() -> None:
+    listed = [name for family in FAMILIES.values() for name in family]
+    assert sorted(listed) == sorted(PEERS)

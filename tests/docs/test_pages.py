@@ -16,13 +16,14 @@ import pages
 LEFT_OUT = {
     "README.md": 3,
     "docs/array-api.md": 1,
-    "docs/benchmark.md": 3,
+    "docs/benchmark.md": 4,
     "docs/data.md": 2,
     "docs/export.md": 1,
     "docs/graph-sets.md": 1,
     "docs/optimizers.md": 1,
     "docs/reference/testing.md": 1,
     "docs/studies.md": 1,
+    "docs/try-on-a-mac.md": 1,
     "docs/tutorial.md": 3,
     "docs/write-a-backend.md": 3,
 }
