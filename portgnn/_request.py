@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from portgnn import tasks
+from portgnn._system import threads
 from portgnn.checkpoints import runs
 from portgnn.disk.folder import DiskGraph, is_disk_graph
 from portgnn.distributed.loop import Distributed
@@ -145,16 +147,23 @@ def _one_seed(given: Any) -> int:
 class Loaded:
     """The graph of a run as the recipe has it, and the recipe with what it comes to on this graph.
 
-    moments: see `portgnn.placing.features.settled`. notes: what was done to the graph. structure, fingerprint: see
-    `portgnn.graphs.fingerprint`.
+    moments: see `portgnn.placing.features.settled`. notes: what was done to the graph. digested: the pair of
+    `portgnn.graphs.fingerprint.fingerprints`, which is found while the graph is prepared for training.
     """
 
     graph: Graph | DiskGraph | GraphSet
     config: Config
     moments: Moments | None
     notes: tuple[str, ...]
-    structure: str
-    fingerprint: str
+    digested: Callable[[], tuple[str, str]]
+
+    @property
+    def structure(self) -> str:
+        return self.digested()[0]
+
+    @property
+    def fingerprint(self) -> str:
+        return self.digested()[1]
 
 
 def load(request: Request, distributed: bool, tell: Tell) -> Loaded:
@@ -167,13 +176,14 @@ def load(request: Request, distributed: bool, tell: Tell) -> Loaded:
     by_rows = request.config.loader != "full" or distributed
     if is_disk_graph(request.dataset) and by_rows and tasks.of(request.config).about == "nodes":
         graph = _opened(request)
-        structure, fingerprint = graph.structure, graph.fingerprint
+        known = graph.structure, graph.fingerprint
+        digested: Callable[[], tuple[str, str]] = lambda: known  # noqa: E731
     else:
         graph, note = oriented(_read(request, tell), request.config)
         if note:
             tell(f"{graph.name}: {note}.")
-        structure, fingerprint = fingerprints(graph)
-    _check_same(request, graph, fingerprint)
+        digested = threads.ahead(partial(fingerprints, graph))
+    _check_same(request, graph, digested)
     settled = tasks.settled(request.config, graph, request.seed)
     config, moments, note = explained(_trained_on(graph), settled)
     task = tasks.of(config, graph)
@@ -183,7 +193,7 @@ def load(request: Request, distributed: bool, tell: Tell) -> Loaded:
     for each in notes:
         tell(f"{graph.name}: {each}.")
     _check_names(request, graph.name, task)
-    return Loaded(graph, config, moments, (*graph.notes, *notes), structure, fingerprint)
+    return Loaded(graph, config, moments, (*graph.notes, *notes), digested)
 
 
 def _trained_on(graph: Graph | DiskGraph | GraphSet) -> Graph | DiskGraph:
@@ -298,9 +308,9 @@ def _read(request: Request, tell: Tell) -> Graph | GraphSet:
     return load_graph(given, split=split, unknown=unknown, ignore=ignore, target=learned, announce=tell)
 
 
-def _check_same(request: Request, graph: Graph | DiskGraph | GraphSet, fingerprint: str) -> None:
+def _check_same(request: Request, graph: Graph | DiskGraph | GraphSet, digested: Callable[[], tuple[str, str]]) -> None:
     kept = request.kept
-    if kept is not None and kept.fingerprint != fingerprint:
+    if kept is not None and kept.fingerprint != digested()[1]:
         raise CheckpointError(
             f"{request.resume} belongs to another graph: {graph.name} has changed since, or it is not the "
             f"one that the run was trained on ({kept.dataset or 'a Graph'})"

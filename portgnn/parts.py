@@ -317,6 +317,16 @@ class PlainEdges:
         return found if a.filled is None else xp.where(a.filled, found, xp.zeros_like(found))
 
 
+def transposed_order(matrix: sp.csr_array) -> NDArray[np.integer]:
+    """[stored values]: which of a canonical matrix's values each of its transpose's is, both row by row.
+
+    That of a stable sort by column, in a tenth of its time.
+    """
+    numbers = np.arange(matrix.nnz, dtype=np.int32 if matrix.nnz < 2**31 else np.int64)
+    order: NDArray[np.integer] = sp.csr_array((numbers, matrix.indices, matrix.indptr), shape=matrix.shape).tocsc().data
+    return order
+
+
 def message_passing(backend: Backend) -> MessagePassing:
     """The backend itself where it computes along edges, else `PlainEdges` on it."""
     return cast(MessagePassing, backend) if provides(backend, MessagePassing) else PlainEdges(backend)

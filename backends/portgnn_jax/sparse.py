@@ -17,6 +17,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from portgnn.parts import transposed_order
+
 PIECE = 16
 """Stored values summed by one program step; shorter pieces are padded with zeros."""
 
@@ -88,7 +90,7 @@ jax.tree_util.register_dataclass(JaxCSR, data_fields=["forward", "backward"], me
 def place(matrix: sp.csr_array, index: NDArray[np.uint32] | None, dtype: Any, put: Any, pieces: bool) -> JaxCSR:
     """A canonical SciPy matrix on a device. put: moves a NumPy array there. pieces: as `Pieces`, else `Segments`."""
     numbers = np.arange(matrix.nnz, dtype=np.uint32) if index is None else np.array(index, dtype=np.uint32)
-    order = np.argsort(matrix.indices, kind="stable")
+    order = transposed_order(matrix)
     rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
     data = matrix.data.astype(dtype)
     make = _pieces if pieces else _segments

@@ -17,6 +17,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from portgnn.parts import transposed_order
+
 Product = Callable[[mx.array], Any]
 
 
@@ -127,7 +129,7 @@ class KernelCSR:
 def kernel_csr(matrix: sp.csr_array, index: NDArray[np.uint32] | None, dtype: mx.Dtype) -> KernelCSR:
     from portgnn_mlx.kernels import RowSums
 
-    order = np.argsort(matrix.indices, kind="stable").astype(np.int32)
+    order = transposed_order(matrix).astype(np.int32)
     flipped = sp.csr_array(matrix.T.tocsr())
     ids = None if index is None else mx.array(np.asarray(index, dtype=np.uint32))
 

@@ -22,6 +22,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from functools import wraps
@@ -84,7 +85,12 @@ class Clock:
 
     def __init__(self) -> None:
         self.seconds: dict[str, list[float]] = {}
-        self._inner: list[list[float]] = []
+        self._local = threading.local()  # a thread's calls are nested in its own alone
+
+    @property
+    def _inner(self) -> list[list[float]]:
+        found: list[list[float]] = self._local.__dict__.setdefault("inner", [])
+        return found
 
     def __call__(self, name: str, function: Callable[[], Any]) -> Any:
         self._inner.append([0.0, 0.0])

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from portgnn import get_backend
 from portgnn.distributed._halo import partitioned
-from portgnn.parts import host_threads, in_threads, message_passing, provides
+from portgnn.graphs.arrays import canonical_csr
+from portgnn.parts import host_threads, in_threads, message_passing, provides, transposed_order
 from portgnn.protocol import Batching, MessagePassing
 
 
@@ -53,3 +56,10 @@ def test_threads_are_as_many_as_the_user_says(monkeypatch: pytest.MonkeyPatch) -
     for said in ("", "0", "many"):
         monkeypatch.setenv("OMP_NUM_THREADS", said)
         assert 1 <= host_threads() <= (os.cpu_count() or 1)
+
+
+def test_the_order_of_a_transpose_is_that_of_a_stable_sort_by_column() -> None:
+    for shape in ((7, 11), (11, 7), (1, 1), (5, 5)):
+        matrix = canonical_csr(sp.random_array(shape, density=0.4, rng=np.random.default_rng(3), format="csr"))
+        np.testing.assert_array_equal(transposed_order(matrix), np.argsort(matrix.indices, kind="stable"))
+        np.testing.assert_array_equal(matrix.data[transposed_order(matrix)], matrix.T.tocsr().data)

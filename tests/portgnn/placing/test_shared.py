@@ -38,7 +38,7 @@ def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(field, "SMALL", 0)
     monkeypatch.setattr(field, "LOOK", 7)
     monkeypatch.setattr(edges, "PART", 5)
-    monkeypatch.setattr("portgnn._system.threads.count", lambda: 3)
+    monkeypatch.setattr("portgnn._system.threads.host_threads", lambda: 3)
 
 
 def _weights(adjacency: sp.csr_array, rule: str) -> sp.csr_array:
@@ -77,7 +77,7 @@ def test_a_product_in_threads_has_the_bits_of_one(small_is_large: None, monkeypa
     prepared = Prepared.of(drawn(1), Config(bias="after", input_dropout=0.0, rows="all"))
     backend = get_backend("numpy", dtype="float64")
     several = place(backend, prepared, None, training=False).features
-    monkeypatch.setattr("portgnn._system.threads.count", lambda: 1)
+    monkeypatch.setattr("portgnn._system.threads.host_threads", lambda: 1)
     np.testing.assert_array_equal(several, place(backend, prepared, None, training=False).features)
     np.testing.assert_allclose(several, prepared.adjacency @ prepared.features, rtol=1e-15, atol=1e-15)
 

@@ -12,7 +12,7 @@ from portgnn._system import threads
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_results_come_in_order_and_exceptions_too(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(threads, "count", lambda: workers)
+    monkeypatch.setattr(threads, "host_threads", lambda: workers)
     assert threads.mapped(lambda x: x * x, range(50)) == [x * x for x in range(50)]
     assert threads.mapped(str, []) == []
     with pytest.raises(ZeroDivisionError):
@@ -22,9 +22,8 @@ def test_results_come_in_order_and_exceptions_too(workers: int, monkeypatch: pyt
         assert np.isinf(threads.mapped(lambda x: np.float64(x) * 1e308, [1, 20, 30])[1:]).all()
 
 
-def test_the_number_of_threads_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    cores = threads.count()
-    for text, wanted in (("1", 1), ("1,4", 1), ("0", cores), ("many", cores), (str(cores + 9), cores)):
-        monkeypatch.setenv("OMP_NUM_THREADS", text)
-        assert threads.count() == wanted
+def test_work_ahead_gives_its_result_or_raises_where_it_is_asked_for() -> None:
+    found = threads.ahead(lambda: [1])
+    assert found() is found()
+    with pytest.raises(ZeroDivisionError):
+        threads.ahead(lambda: 1 // 0)()
