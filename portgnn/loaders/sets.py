@@ -32,6 +32,7 @@ from portgnn.protocol import Array, Backend, BatchStep, Params, State
 from portgnn.tasks.heads import apart, layers_of, placed_readout
 from portgnn.training import BatchSteps, Epochs, make_loss, make_measure, objective, parameters_of
 from portgnn.training.batches import compiled
+from portgnn.training.engine import scores_of
 
 Parts: TypeAlias = tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.int32]]
 """Data, indices and indptr of a matrix in CSR."""
@@ -243,13 +244,15 @@ class GraphBatches:
                 rows.append(row)
             return state, np.array(rows, dtype=np.float64)
 
-        return Epochs(run, self.problem.task.measures, held_out.count if held_out else 0)
+        def scored(state: State) -> dict[str, float]:
+            params = {name: backend.to_numpy(value) for name, value in parameters_of(state).items()}
+            nodes = split(self.problem.graph, "val").nodes
+            return scores_of(self.problem.task, self.outputs(params, nodes), nodes, self.problem.task.measures.scores)
+
+        return Epochs(run, self.problem.task.measures, held_out.count if held_out else 0, scored)
 
     def scores(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> dict[str, float]:
-        measures = self.problem.task.measures
-        outputs = self.outputs(params, nodes)
-        targets = self.problem.task.targets(nodes, np.arange(len(nodes)), len(nodes))
-        return {metric.name: metric.of(outputs, targets) for metric in measures.metrics}
+        return scores_of(self.problem.task, self.outputs(params, nodes), nodes, self.problem.task.scored)
 
     def outputs(self, params: Mapping[str, NDArray[Any]], graphs: Nodes | None = None) -> NDArray[Any]:
         """The task's outputs of some graphs, [graphs, k], or of all, on the host. params: on the host."""

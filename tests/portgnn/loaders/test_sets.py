@@ -87,6 +87,20 @@ def test_backends_agree(model: str, readout: str) -> None:
         assert other.scores == known.scores
 
 
+def test_sets_are_scored_by_all_that_the_task_knows_and_watched_by_any_of_it() -> None:
+    graphs = small()
+    result = train(graphs, monitor="val_roc_auc", restore_best=True, **RECIPE)
+    assert {"accuracy", "balanced_accuracy", "macro_f1", "roc_auc"} <= set(result.scores)
+    curve = result.history.curves["val_roc_auc"]
+    assert len(curve) == 6
+    assert result.best_epoch == int(np.argmax(curve))
+    # The scores at the best epoch are those of the model.
+    rows = predict(result, graphs, dtype="float64")[graphs.val]
+    right = graphs.labels[graphs.val] == 1
+    above = (rows[right][:, None, 1] - rows[right][:, None, 0]) - (rows[~right][None, :, 1] - rows[~right][None, :, 0])
+    assert curve[result.best_epoch] == pytest.approx(((above > 0) + 0.5 * (above == 0)).mean())
+
+
 def test_batches_accumulate_and_follow_the_schedule() -> None:
     """Gradients of all batches make the step of one batch of all graphs, at the rate of the epoch."""
     more = {"optimizer": "sgd", "momentum": 0.5, "schedule": "cosine", "warmup": 1, "epochs": 6, "patience": 0}
