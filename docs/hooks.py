@@ -31,14 +31,19 @@ from bench.studies.verify_matrix import table as verify_table  # noqa: E402
 from bench.table import markdown  # noqa: E402
 from portgnn.report.documents import number, timed_groups  # noqa: E402
 
-NOTEBOOK, NOTEBOOK_PAGE = "examples/article.ipynb", "explanations/article-notebook.md"
+NOTEBOOKS = {"examples/article.ipynb": "explanations/article-notebook.md"} | {
+    f"examples/gallery/{path.name}": f"gallery/{path.stem}.md"
+    for path in sorted((ROOT / "examples" / "gallery").glob("*.ipynb"))
+}
+"""The pages that notebooks are made into."""
 MADE = re.compile(r"^<!-- made: ([a-z0-9-]+) -->$", re.MULTILINE)
 LINK = re.compile(r"(?<=\]\()(?!https?:|data:|#)([^)\s#]+)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """A page for the notebook, and one for each file of the repository that a page links to."""
-    files.append(File.generated(config, NOTEBOOK_PAGE, content=notebook(ROOT / NOTEBOOK)))
+    """A page for each notebook, and one for each file of the repository that a page links to."""
+    for source, made in NOTEBOOKS.items():
+        files.append(File.generated(config, made, content=notebook(ROOT / source)))
     for file in list(files.documentation_pages()):
         for target in _outside(file.src_uri, file.content_string):
             uri = f"source/{target}.md"
@@ -93,8 +98,7 @@ def _repository_path(src_uri: str, link: str) -> str | None:
 
 def _own_page(path: str) -> str | None:
     own = {"CHANGELOG.md": "changelog.md", "CONTRIBUTING.md": "contributing.md", "README.md": "index.md"}
-    own[NOTEBOOK] = NOTEBOOK_PAGE
-    return own.get(path)
+    return (own | NOTEBOOKS).get(path)
 
 
 def _language(path: str) -> str:
