@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     from portgnn.configuration import load_config
     from portgnn.datasets import load_graph, load_graphs
     from portgnn.errors import PortgnnError
+    from portgnn.explaining.attention import Attention, attention
+    from portgnn.explaining.explanation import Explanation, explain
     from portgnn.exports.entering import import_model
     from portgnn.exports.leaving import Exported, export
     from portgnn.graphs.graph import Graph
     from portgnn.graphs.sets import GraphSet
     from portgnn.models import Layer, Network, Parameter, Stacked
     from portgnn.prediction.estimate import estimate
+    from portgnn.prediction.hidden import embed
     from portgnn.prediction.links import ScoredLinks, predict_links
     from portgnn.registry import available_backends, get_backend
     from portgnn.results.callbacks import Callback
@@ -30,7 +33,9 @@ if TYPE_CHECKING:
     from portgnn.verification.seeds import SeedsReport, verify_seeds
 
 _HOMES = {
+    "Attention": "portgnn.explaining.attention",
     "Callback": "portgnn.results.callbacks",
+    "Explanation": "portgnn.explaining.explanation",
     "Exported": "portgnn.exports.leaving",
     "Graph": "portgnn.graphs.graph",
     "GraphSet": "portgnn.graphs.sets",
@@ -45,9 +50,12 @@ _HOMES = {
     "Study": "portgnn.studies",
     "TrainResult": "portgnn.results.result",
     "VerifyReport": "portgnn.verification",
+    "attention": "portgnn.explaining.attention",
     "available_backends": "portgnn.registry",
     "classify": "portgnn.api",
+    "embed": "portgnn.prediction.hidden",
     "estimate": "portgnn.api",
+    "explain": "portgnn.explaining.explanation",
     "export": "portgnn.exports.leaving",
     "get_backend": "portgnn.registry",
     "import_model": "portgnn.exports.entering",
@@ -63,7 +71,9 @@ _HOMES = {
 }
 
 __all__ = [
+    "Attention",
     "Callback",
+    "Explanation",
     "Exported",
     "Graph",
     "GraphSet",
@@ -78,9 +88,12 @@ __all__ = [
     "Study",
     "TrainResult",
     "VerifyReport",
+    "attention",
     "available_backends",
     "classify",
+    "embed",
     "estimate",
+    "explain",
     "export",
     "get_backend",
     "import_model",

@@ -48,6 +48,7 @@ FLOW = {
     "logs": "records of a run",
     "plots": "pictures, by matplotlib",
     "report": "documents, pages, cells",
+    "explaining": "where an answer comes from",
     "exports": "models leave, and enter",
     "prediction": "classes and scores",
     "checkpoints": "models and runs as files",

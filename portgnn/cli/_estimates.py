@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn import tasks
-from portgnn._system.files import write_atomically
 from portgnn.checkpoints.model import Model
 from portgnn.cli._output import announce, print_json, print_line
+from portgnn.cli._prediction import deliver, form_of, is_stdout, rows_of
 from portgnn.errors import ConfigError
 from portgnn.graphs.graph import Graph
 from portgnn.graphs.sets import GraphSet
@@ -33,13 +33,17 @@ def run(
     backend: Backend,
     out: Path | None,
     csv_safe: bool,
+    rows: bool,
     as_json: bool,
 ) -> None:
     found = estimate(trained, graph, split=split, backend=backend, announce=announce)
     if out is not None:
-        write_atomically(out, written(found, out.suffix, csv_safe))
+        deliver(out, written(found, form_of(out), csv_safe))
     if as_json:
-        print_json(_document(model, trained, found, backend, out))
+        document = _document(model, trained, found, backend, out)
+        print_json({**document, **({"rows": rows_of(_columns(found))} if rows else {})})
+        return
+    if is_stdout(out):
         return
     noun, count = noun_of(found.graph), members_of(found.graph)
     print_line(f"{found.graph.name}: {count} {noun}s on {backend.name} ({backend.device}, {backend.dtype})")

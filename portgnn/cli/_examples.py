@@ -35,6 +35,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("portgnn predict karate.safetensors --dataset karate --out nodes.csv", "a line a node"),
         ("portgnn predict links.safetensors --dataset karate --links-of 3 --k 5", "its likeliest new links"),
     ),
+    "explain": (
+        ("portgnn explain karate.safetensors --dataset karate --node 8", "the edges and features it comes from"),
+        ("portgnn explain karate.safetensors --dataset karate --node 8 --method gradient --out why.svg", "drawn"),
+    ),
     "export": (
         ("portgnn export karate.safetensors --to torch", "plain PyTorch: a folder of one module and its weights"),
         ("portgnn export karate.safetensors --to onnx --dataset karate", "karate-onnx.onnx; its answers compared"),

@@ -8,8 +8,8 @@ from typer.core import TyperCommand
 
 from portgnn.hyperparameters import DATA, EXECUTION, LINKS, NETWORK, TRAINING
 
-OUTPUT, ARGUMENTS = "output", "arguments"
-ORDER = (DATA, NETWORK, TRAINING, LINKS, EXECUTION, OUTPUT)
+OUTPUT, ARGUMENTS, EXPLANATION = "output", "arguments", "explanation"
+ORDER = (DATA, NETWORK, TRAINING, LINKS, EXPLANATION, EXECUTION, OUTPUT)
 """Headings, as given to `typer.Option(rich_help_panel=...)`; options without one come last."""
 
 

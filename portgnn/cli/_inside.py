@@ -9,7 +9,7 @@ import typer
 
 from portgnn.cli import _completion
 from portgnn.cli import _options as given
-from portgnn.cli._grouped import OUTPUT, Grouped
+from portgnn.cli._grouped import EXPLANATION, OUTPUT, Grouped
 from portgnn.cli._hyperparameters import with_hyperparameters
 from portgnn.hyperparameters import DATA, NETWORK, TRAINING
 from portgnn.models import NETWORKS
@@ -18,6 +18,7 @@ from portgnn.models import NETWORKS
 def register(app: typer.Typer) -> None:
     """Gives the application these commands."""
     app.command(cls=Grouped)(predict)
+    app.command(cls=Grouped)(explain)
     app.command(cls=Grouped)(export)
     app.command("import", cls=Grouped)(with_hyperparameters(enter))
 
@@ -35,7 +36,19 @@ def predict(
     pairs: given.PairsFile = None,
     links_of: given.LinksOf = None,
     k: given.HowMany = 10,
+    layer: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="The rows of this layer, in place of what is said of nodes.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     out: given.Predictions = None,
+    rows: Annotated[
+        bool, typer.Option("--rows", help="With --json: a record a node as well.", rich_help_panel=OUTPUT)
+    ] = False,
     csv_safe: given.CsvSafe = True,
     as_json: given.AsJson = False,
 ) -> None:
@@ -44,8 +57,64 @@ def predict(
 
     read = {"unknown": unknown or (), "ignore": ignore or ()}
     where: dict[str, Any] = {"backend": backend, "device": device, "dtype": dtype}
-    where |= {"split": split, "out": out, "csv_safe": csv_safe, "as_json": as_json}
-    run(model, dataset, read, pairs=pairs, node=links_of, k=k, network=network, **where)
+    if rows and not as_json:
+        from portgnn.errors import ConfigError
+
+        raise ConfigError("--rows is of --json; for rows alone, take --out nodes.csv or --out -")
+    where |= {"split": split, "out": out, "csv_safe": csv_safe, "rows": rows, "as_json": as_json}
+    run(model, dataset, read, pairs=pairs, node=links_of, k=k, network=network, layer=layer, **where)
+
+
+def explain(
+    model: given.ModelFile,
+    dataset: Annotated[
+        str,
+        typer.Option(help="Name or path of the graph.", autocompletion=_completion.datasets, rich_help_panel=DATA),
+    ],
+    node: Annotated[str, typer.Option(metavar="NODE", help="Its number or name.", rich_help_panel=DATA)],
+    network: given.OwnNetwork = None,
+    unknown: given.Unknown = None,
+    ignore: given.Ignore = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="mask|gradient",
+            help="Masks that are learned (GNNExplainer), or the gradient times the input.",
+            autocompletion=_completion.choices(("mask", "gradient")),
+            rich_help_panel=EXPLANATION,
+        ),
+    ] = "mask",
+    answer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLASS", help="Of which class (label, value); what the network says.", rich_help_panel=EXPLANATION
+        ),
+    ] = None,
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Steps that the masks are learned in.", rich_help_panel=EXPLANATION)
+    ] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Of the masks' first values.", rich_help_panel=EXPLANATION)] = 0,
+    edges: Annotated[
+        int,
+        typer.Option(
+            min=0, help="How many of the strongest are told, kept alone and left out.", rich_help_panel=EXPLANATION
+        ),
+    ] = 10,
+    backend: given.BackendName = "numpy",
+    device: given.DeviceName = None,
+    dtype: given.DtypeName = "float32",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw the neighbourhood: .svg, .png or .pdf.", rich_help_panel=OUTPUT),
+    ] = None,
+    as_json: given.AsJson = False,
+) -> None:
+    """Say which edges and features of its neighbourhood a node's answer comes from."""
+    from portgnn.cli._explaining import run
+
+    how: dict[str, Any] = {"method": method, "answer": answer, "epochs": epochs, "seed": seed}
+    how |= {"backend": backend, "device": device, "dtype": dtype}
+    run(model, dataset, node, out, network, edges, as_json, **how, unknown=unknown or (), ignore=ignore or ())
 
 
 def export(

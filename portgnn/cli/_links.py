@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn import datasets, tasks
-from portgnn._system.files import write_atomically
 from portgnn.checkpoints.model import Model
 from portgnn.cli import _prediction
 from portgnn.cli._output import announce, print_json, print_line, print_table
@@ -37,11 +36,19 @@ def run(
     pairs: Path | None,
     node: str | None,
     k: int,
+    layer: int | None = None,
     **how: Any,
 ) -> None:
     """What `portgnn predict` does: `portgnn.cli._prediction.run` where the model is of nodes and so is the question."""
     asks = pairs is not None or node is not None
     trained = Model.load(model, network)
+    if layer is not None:
+        from portgnn.cli import _hidden
+
+        if asks:
+            raise ConfigError("--layer asks for rows of a layer, and --pairs and --links-of for links; leave one out")
+        _hidden.run(model, trained, dataset, read, layer=layer, **how)
+        return
     if asks or tasks.of(trained.config).about == "pairs":
         _run(model, trained, dataset, read, pairs=pairs, node=node, k=k, **how)
     else:
@@ -63,10 +70,11 @@ def _run(
     dtype: str,
     out: Path | None,
     csv_safe: bool,
+    rows: bool,
     as_json: bool,
 ) -> None:
-    """read: how to read the dataset, for `portgnn.load_graph`."""
-    _prediction.check_out(out, WRITERS)
+    """read: how to read the dataset, for `portgnn.load_graph`. rows: of no account, since the document has them all."""
+    _prediction.check_out(out, WRITERS, as_json)
     check_task(trained)
     if split is not None:
         raise ConfigError("a model of links knows which edges it was trained on; leave --split out")
@@ -77,12 +85,14 @@ def _run(
     asked = None if pairs is None else read_pairs(pairs, graph)
     found = predict_links(trained, graph, asked, node=node, k=k, backend=made)
     if out is not None:
-        write = partial(as_csv, safe=csv_safe) if out.suffix == ".csv" else WRITERS[out.suffix]
-        write_atomically(out, write(found))
+        form = _prediction.form_of(out)
+        write = partial(as_csv, safe=csv_safe) if form == ".csv" else WRITERS[form]
+        _prediction.deliver(out, write(found))
     for note in found.notes:
         announce(f"{graph.name}: {note}.")
     if not as_json:
-        _print_found(found, out)
+        if not _prediction.is_stdout(out):
+            _print_found(found, out)
         return
     print_json(
         {

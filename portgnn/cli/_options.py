@@ -80,11 +80,20 @@ ReportSplit = Annotated[
     ),
 ]
 Predictions = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Write a line a node, or a pair: .csv, .npz or .parquet.")
+    Path | None,
+    typer.Option(
+        metavar="FILE|-",
+        help="Write a line a node, or a pair: .csv, .npz or .parquet, or on stdout.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 CsvSafe = Annotated[
     bool,
-    typer.Option("--csv-safe/--no-csv-safe", help="In a .csv, put ' before names that a spreadsheet would run."),
+    typer.Option(
+        "--csv-safe/--no-csv-safe",
+        help="In a .csv, put ' before names that a spreadsheet would run.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 TrainingSplit = Annotated[
     str | None,

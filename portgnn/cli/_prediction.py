@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from portgnn._system.files import check_writable, write_atomically
 from portgnn._system.untrusted import ALWAYS_ADMITTED, readable
 from portgnn.checkpoints.model import Model
+from portgnn.cli._grouped import STDOUT
 from portgnn.cli._output import announce, print_json, print_line, print_table
 from portgnn.errors import ConfigError
 from portgnn.graphs.graph import Graph
@@ -26,12 +27,31 @@ from portgnn.registry import get_backend
 from portgnn.text import inert
 
 
-def check_out(out: Path | None, endings: Collection[str]) -> None:
+def check_out(out: Path | None, endings: Collection[str], as_json: bool = False) -> None:
     """Before any work. Raises ConfigError or CheckpointError for a file that could not be written at the end."""
-    if out is not None:
+    if is_stdout(out) and as_json:
+        raise ConfigError("--out - and --json both write to stdout; --json --rows has the rows in the document")
+    if out is not None and not is_stdout(out):
         if out.suffix not in endings:
-            raise ConfigError(f"--out {out} must end in {', '.join(endings)}")
+            raise ConfigError(f"--out {out} must end in {', '.join(endings)}, or be - for stdout, as .csv")
         check_writable(out)
+
+
+def is_stdout(out: Path | None) -> bool:
+    return out is not None and str(out) == STDOUT
+
+
+def form_of(out: Path) -> str:
+    """Which of the forms of files is written: on stdout, text."""
+    return ".csv" if is_stdout(out) else out.suffix
+
+
+def deliver(out: Path, content: bytes) -> None:
+    """Into the file or, where nothing else is printed, on stdout."""
+    if is_stdout(out):
+        print(content.decode(), end="")
+    else:
+        write_atomically(out, content)
 
 
 def run(
@@ -46,10 +66,13 @@ def run(
     dtype: str,
     out: Path | None,
     csv_safe: bool,
+    rows: bool,
     as_json: bool,
 ) -> None:
-    """trained: out of the file `model`. read: how to read the dataset, for `portgnn.load_graph`."""
-    check_out(out, WRITERS)
+    """trained: out of the file `model`. read: how to read the dataset, for `portgnn.load_graph`. rows: whether the
+    document has them.
+    """
+    check_out(out, WRITERS, as_json)
     made = get_backend(backend, device=device, dtype=dtype)
     graph = subject_of(trained, dataset, announce, **read)
     if out is not None and out.suffix == ".npz":
@@ -57,14 +80,16 @@ def run(
     if trained.task().things in ("labels", "values"):
         from portgnn.cli import _estimates
 
-        _estimates.run(model, trained, graph, split=split, backend=made, out=out, csv_safe=csv_safe, as_json=as_json)
+        written: dict[str, Any] = {"out": out, "csv_safe": csv_safe, "rows": rows, "as_json": as_json}
+        _estimates.run(model, trained, graph, split=split, backend=made, **written)
         return
     found = classify(trained, graph, split=split, backend=made, announce=announce)
     if out is not None:
-        write = partial(as_csv, safe=csv_safe) if out.suffix == ".csv" else WRITERS[out.suffix]
-        write_atomically(out, write(found))
+        write = partial(as_csv, safe=csv_safe) if form_of(out) == ".csv" else WRITERS[form_of(out)]
+        deliver(out, write(found))
     if not as_json:
-        _print_found(found, made, out)
+        if not is_stdout(out):
+            _print_found(found, made, out)
         return
     print_json(
         {
@@ -78,8 +103,15 @@ def run(
             "features": trained.config.normalize_features,
             **_scores_of(found),
             "out": None if out is None else str(out),
+            **({"rows": rows_of(_columns(found))} if rows else {}),
         }
     )
+
+
+def rows_of(columns: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
+    """A row of some columns each, for JSON."""
+    lists = [column.tolist() for column in columns.values()]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
 
 
 def _print_found(found: Classified, backend: Backend, out: Path | None) -> None:
@@ -186,13 +218,18 @@ def as_csv(found: Classified, safe: bool = True) -> bytes:
 
 def as_parquet(found: Classified) -> bytes:
     """The columns of `as_csv`. Raises ConfigError without pyarrow."""
+    return parquet_of(_columns(found))
+
+
+def parquet_of(columns: Mapping[str, NDArray[Any]]) -> bytes:
+    """A file of some columns. Raises ConfigError without pyarrow."""
     try:
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError:
         raise ConfigError('a .parquet file needs pyarrow. Install it with: pip install "portgnn[data]"') from None
     file = io.BytesIO()
-    parquet.write_table(pa.table(_columns(found)), file)
+    parquet.write_table(pa.table(dict(columns)), file)
     return file.getvalue()
 
 

@@ -145,6 +145,20 @@ def check_format(out: Path) -> None:
         raise ConfigError(f"--out {out} must end in {', '.join(FORMATS)}")
 
 
+def check_library() -> None:
+    """Raises ConfigError without matplotlib."""
+    _figure_class()
+
+
+def neighbourhood_image(form: str, **drawn: Any) -> bytes:
+    """The picture of a node's neighbourhood as a file; see `portgnn.plots._neighbourhood.draw_neighbourhood`."""
+    from portgnn.plots._neighbourhood import draw_neighbourhood
+
+    axes = _figure_class()(figsize=(7.5, 6), layout="constrained").subplots()
+    draw_neighbourhood(axes, **drawn)
+    return image([axes], form)
+
+
 def _figure_class() -> type[Figure]:
     try:
         from matplotlib.figure import Figure

@@ -7,33 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.checkpoints.model import Model
 from portgnn.errors import ConfigError
-from portgnn.graphs.graph import Graph
-from portgnn.placing import forward
-from portgnn.placing.prepared import Prepared
-from portgnn.placing.whole import place
-from portgnn.prediction.predict import check_fit, oriented
-from portgnn.registry import get_backend
 
 PERPLEXITY = 30
-
-
-def embed(model: Model, graph: Graph) -> NDArray[Any]:
-    """What enters the output layer, [nodes, hidden], float32: after the ReLU, without dropout.
-
-    Raises ConfigError for a network of one layer, which has none; GraphError where the graph does not fit the model.
-    """
-    layers = model.layers[:-1]
-    if not layers:
-        raise ConfigError("the model has one layer, so that no hidden layer could be drawn")
-    check_fit(model, graph)
-    graph, _ = oriented(graph, model.config)
-    backend = get_backend("numpy")
-    operands = place(backend, Prepared.of(graph, model.config, model.moments), None, training=False, layers=layers)
-    params = {name: backend.asarray(value) for name, value in model.params.items()}
-    hidden: NDArray[Any] = backend.to_numpy(forward.outputs(backend, layers, params, operands))
-    return hidden
 
 
 def project(points: NDArray[Any], how: str) -> tuple[NDArray[np.float64], tuple[str, str]]:

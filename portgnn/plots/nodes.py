@@ -12,8 +12,9 @@ from portgnn.errors import ConfigError
 from portgnn.graphs.fingerprint import fingerprints
 from portgnn.graphs.graph import UNLABELLED, Graph
 from portgnn.plots import style
-from portgnn.plots._embedding import embed, project
+from portgnn.plots._embedding import project
 from portgnn.prediction.evaluation import WORDS, labels_for
+from portgnn.prediction.hidden import embed
 from portgnn.prediction.predict import check_classes, classify, oriented
 
 if TYPE_CHECKING:
