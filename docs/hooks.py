@@ -137,20 +137,6 @@ def public_names() -> str:
     )
 
 
-def explanations() -> str:
-    """What explanations are worth on Cora."""
-    document = json.loads((RESULTS / "explanations.json").read_text())
-    words = {"mask": "learned masks", "gradient": "gradient × input", "random": "random edges"}
-    lines = ["| network | edges | Fid+ | Fid− | better than random, of the nodes |", "|---|---|--:|--:|--:|"]
-    for network, found in document["networks"].items():
-        for each in found["methods"]:
-            plus, minus = (f"{each[name]:.3f} ± {each[f'{name}_interval']:.3f}" for name in ("plus", "minus"))
-            won = "" if each["method"] == "random" else f"{each['plus_won']} and {each['minus_won']} of {each['nodes']}"
-            lines.append(f"| {network} | {words[each['method']]} | {plus} | {minus} | {won} |")
-    told = f"{document['edges']} edges of {next(iter(document['networks'].values()))['methods'][0]['nodes']} test nodes"
-    return "\n".join([*lines, "", f"{told} of Cora, ± 1.96 standard errors (`python bench/studies/explanations.py`)."])
-
-
 def networks() -> str:
     """Every network with what it is, its hyperparameters and its recipes."""
     from portgnn.presets import models
@@ -298,7 +284,6 @@ def _runs(kind: str | None) -> list[tuple[str, dict[str, Any]]]:
 FIGURES: dict[str, Callable[[], str]] = {
     "optimizers": optimizers,
     "array-api": array_api.passed,
-    "explanations": explanations,
     "array-api-gaps": array_api.gaps,
     "article-flaws": article_flaws,
     "article-published": article_published,

@@ -3,10 +3,10 @@
 python bench/studies/explanations.py [--nodes 60] [--edges 10] [--out bench/results/explanations.json]
 
 Test nodes with more than twice as many edges in their neighbourhood are drawn. Of each, the probability of the
-predicted class without the strongest edges is taken from that with all (Fid+, more is better), and so is that with these
-alone (Fid-, less is better; Yuan et al. 2022, "Explainability in graph neural networks: a taxonomic survey"). Beside both
-methods stand as many edges drawn at random from the same neighbourhood, the mean of ten draws a node. An interval is
-1.96 standard errors over the nodes; `won` is on how many nodes a method is better than random edges.
+predicted class without the strongest edges is taken from that with all (Fid+, more is better), and so is that with
+these alone (Fid-, less is better; Yuan et al. 2022, "Explainability in graph neural networks: a taxonomic survey").
+Beside both methods stand as many edges drawn at random from the same neighbourhood, the mean of ten draws a node. An
+interval is 1.96 standard errors over the nodes; `won` is on how many nodes a method is better than random edges.
 """
 
 from __future__ import annotations
