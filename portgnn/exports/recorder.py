@@ -16,7 +16,7 @@ from portgnn.exports.counterparts import Stand, left, stood_in
 from portgnn.exports.tracing import Namespace, Tape, Traced, unknown
 from portgnn.models.layer import Layer, Weighting
 from portgnn.placing import forward
-from portgnn.placing.edges import Ends, edge_weights
+from portgnn.placing.edges import Ends, weights_of
 from portgnn.placing.operands import Operands
 from portgnn.programs import APART, EDGES, GIVEN, NODES, Kind, Program, Value
 from portgnn.protocol import Capabilities
@@ -147,7 +147,7 @@ def joined(recorder: Recorder, edges: Sequence[Array], rule: Weighting) -> Joine
     values = both(given, xp.where(is_added, 1.0, loops))
     sums: Any = TracedSums(given, target, is_added)
     rows, columns = (Ends(nodes, end) for end in (ends[1], ends[0]))  # type: ignore[arg-type]
-    return Joined(*ends, edge_weights(rule, values, rows, columns, sums))
+    return Joined(*ends, weights_of(rule, values, rows, columns, sums)(slice(None)))
 
 
 def prepared(recorder: Recorder, model: Model, features: Array) -> Array:

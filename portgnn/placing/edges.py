@@ -66,28 +66,36 @@ class Ends:
 
 def edge_weights(rule: Weighting, values: Floats, rows: Ends, columns: Ends, sums: Sums) -> Floats:
     """The weights of values of A + I, one each."""
+    return by_parts(weights_of(rule, values, rows, columns, sums), len(values))
+
+
+def weights_of(rule: Weighting, values: Floats, rows: Ends, columns: Ends, sums: Sums) -> ByPart:
+    """The same of some of the values; in functions of NumPy's and operators alone, so that they need not be numbers."""
     if rule == "pattern":
-        return np.ones_like(values)
+        return lambda part: np.ones_like(values[part])
     if rule == "symmetric":
         first, second = (end.of_nodes(1.0 / np.sqrt(sums.looped(end.nodes))) for end in (rows, columns))
-        return by_parts(lambda part: values[part] * (first(part) * second(part)), len(values))
+        return lambda part: values[part] * (first(part) * second(part))
     is_loop = loops(rows, columns, rows.of_nodes(sums.added(rows.nodes)))
-    plain = by_parts(lambda part: np.where(is_loop(part), 0.0, values[part]), len(values))
+    if rule == "neighbours":
+        return lambda part: np.where(is_loop(part), 0.0, 1.0)
+
+    def plain(part: slice) -> Floats:
+        return np.where(is_loop(part), 0.0, values[part])
+
     if rule == "sum":
         return plain
-    if rule == "neighbours":
-        return by_parts(lambda part: np.where(is_loop(part), 0.0, 1.0), len(values))
     if rule == "laplacian":
         one, other = (end.of_nodes(np.sqrt(sums.plain(end.nodes))) for end in (rows, columns))
 
         def laplacian(part: slice) -> Floats:
             both = one(part) * other(part)  # 0 where nothing arrives at a node of a directed graph: it weighs nothing
-            return np.where(both == 0, 0.0, -plain[part] / np.where(both == 0, 1.0, both))
+            return np.where(both == 0, 0.0, -plain(part) / np.where(both == 0, 1.0, both))
 
-        return by_parts(laplacian, len(values))
+        return laplacian
     total = sums.plain(rows.nodes)
     size = rows.of_nodes(np.where(total == 0, 1.0, total))
-    return by_parts(lambda part: plain[part] / size(part), len(values))
+    return lambda part: plain(part) / size(part)
 
 
 def loops(rows: Ends, columns: Ends, is_added: ByPart) -> ByPart:
