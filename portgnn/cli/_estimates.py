@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from portgnn import tasks
 from portgnn.checkpoints.model import Model
+from portgnn.cli._files import deliver, form_of, is_stdout, rows_of
 from portgnn.cli._output import announce, print_json, print_line
-from portgnn.cli._prediction import deliver, form_of, is_stdout, rows_of
 from portgnn.errors import ConfigError
 from portgnn.graphs.graph import Graph
 from portgnn.graphs.sets import GraphSet

@@ -37,7 +37,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "explain": (
         ("portgnn explain karate.safetensors --dataset karate --node 8", "the edges and features it comes from"),
-        ("portgnn explain karate.safetensors --dataset karate --node 8 --method gradient --out why.svg", "drawn"),
+        ("portgnn explain karate.safetensors --dataset karate --node 8 --out why.svg", "drawn"),
     ),
     "export": (
         ("portgnn export karate.safetensors --to torch", "plain PyTorch: a folder of one module and its weights"),

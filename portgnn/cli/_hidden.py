@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.checkpoints.model import Model
-from portgnn.cli import _prediction
+from portgnn.cli import _files, _prediction
 from portgnn.cli._output import announce, print_json, print_line
 from portgnn.errors import ConfigError
 from portgnn.graphs.graph import Graph
@@ -39,7 +39,7 @@ def run(
     as_json: bool,
 ) -> None:
     """read: how to read the dataset, for `portgnn.load_graph`."""
-    _prediction.check_out(out, _prediction.WRITERS, as_json)
+    _files.check_out(out, _prediction.WRITERS, as_json)
     if split is not None:
         raise ConfigError("a layer's rows are scored by nothing; leave --split out")
     layer_number(trained, layer)
@@ -48,16 +48,16 @@ def run(
     found = embed(trained, graph, layer=layer, backend=made)
     ids: NDArray[Any] = graph.node_ids if graph.node_ids is not None else _numbered(graph)
     if out is not None:
-        _prediction.deliver(out, written(ids, found, layer, _prediction.form_of(out), csv_safe))
+        _files.deliver(out, written(ids, found, layer, _files.form_of(out), csv_safe))
     if as_json:
         print_json({
             "model": str(model), "dataset": graph.name, "nodes": len(found), "layer": layer, "width": found.shape[1],
             "backend": made.name, "device": made.device, "dtype": made.dtype,
             "out": None if out is None else str(out),
-            **({"rows": _prediction.rows_of({"node": ids, "hidden": found})} if rows else {}),
+            **({"rows": _files.rows_of({"node": ids, "hidden": found})} if rows else {}),
         })  # fmt: skip
         return
-    if _prediction.is_stdout(out):
+    if _files.is_stdout(out):
         return
     print_line(f"{graph.name}: layer {layer} of {len(trained.layers)}, {len(found)} rows of {found.shape[1]} numbers")
     if out is None:
@@ -81,7 +81,7 @@ def written(ids: NDArray[Any], rows: NDArray[Any], layer: int, form: str, safe: 
         np.savez(binary, node_ids=ids.astype(np.str_), hidden=rows, layer=np.array(layer))
         return binary.getvalue()
     if form == ".parquet":
-        return _prediction.parquet_of(columns)
+        return _files.parquet_of(columns)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from portgnn import datasets, tasks
 from portgnn.checkpoints.model import Model
-from portgnn.cli import _prediction
+from portgnn.cli import _files, _prediction
 from portgnn.cli._output import announce, print_json, print_line, print_table
 from portgnn.datasets.pairs import read_pairs
 from portgnn.errors import ConfigError
@@ -74,7 +74,7 @@ def _run(
     as_json: bool,
 ) -> None:
     """read: how to read the dataset, for `portgnn.load_graph`. rows: of no account, since the document has them all."""
-    _prediction.check_out(out, WRITERS, as_json)
+    _files.check_out(out, WRITERS, as_json)
     check_task(trained)
     if split is not None:
         raise ConfigError("a model of links knows which edges it was trained on; leave --split out")
@@ -85,13 +85,13 @@ def _run(
     asked = None if pairs is None else read_pairs(pairs, graph)
     found = predict_links(trained, graph, asked, node=node, k=k, backend=made)
     if out is not None:
-        form = _prediction.form_of(out)
+        form = _files.form_of(out)
         write = partial(as_csv, safe=csv_safe) if form == ".csv" else WRITERS[form]
-        _prediction.deliver(out, write(found))
+        _files.deliver(out, write(found))
     for note in found.notes:
         announce(f"{graph.name}: {note}.")
     if not as_json:
-        if not _prediction.is_stdout(out):
+        if not _files.is_stdout(out):
             _print_found(found, out)
         return
     print_json(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn._system.files import check_writable, write_atomically
 from portgnn._system.untrusted import ALWAYS_ADMITTED, readable
 from portgnn.checkpoints.model import Model
-from portgnn.cli._grouped import STDOUT
+from portgnn.cli._files import check_out, deliver, form_of, is_stdout, parquet_of, rows_of
 from portgnn.cli._output import announce, print_json, print_line, print_table
 from portgnn.errors import ConfigError
 from portgnn.graphs.graph import Graph
@@ -25,33 +24,6 @@ from portgnn.prediction.predict import Classified, classify, subject_of
 from portgnn.protocol import Backend
 from portgnn.registry import get_backend
 from portgnn.text import inert
-
-
-def check_out(out: Path | None, endings: Collection[str], as_json: bool = False) -> None:
-    """Before any work. Raises ConfigError or CheckpointError for a file that could not be written at the end."""
-    if is_stdout(out) and as_json:
-        raise ConfigError("--out - and --json both write to stdout; --json --rows has the rows in the document")
-    if out is not None and not is_stdout(out):
-        if out.suffix not in endings:
-            raise ConfigError(f"--out {out} must end in {', '.join(endings)}, or be - for stdout, as .csv")
-        check_writable(out)
-
-
-def is_stdout(out: Path | None) -> bool:
-    return out is not None and str(out) == STDOUT
-
-
-def form_of(out: Path) -> str:
-    """Which of the forms of files is written: on stdout, text."""
-    return ".csv" if is_stdout(out) else out.suffix
-
-
-def deliver(out: Path, content: bytes) -> None:
-    """Into the file or, where nothing else is printed, on stdout."""
-    if is_stdout(out):
-        print(content.decode(), end="")
-    else:
-        write_atomically(out, content)
 
 
 def run(
@@ -106,12 +78,6 @@ def run(
             **({"rows": rows_of(_columns(found))} if rows else {}),
         }
     )
-
-
-def rows_of(columns: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
-    """A row of some columns each, for JSON."""
-    lists = [column.tolist() for column in columns.values()]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
 
 
 def _print_found(found: Classified, backend: Backend, out: Path | None) -> None:
@@ -219,18 +185,6 @@ def as_csv(found: Classified, safe: bool = True) -> bytes:
 def as_parquet(found: Classified) -> bytes:
     """The columns of `as_csv`. Raises ConfigError without pyarrow."""
     return parquet_of(_columns(found))
-
-
-def parquet_of(columns: Mapping[str, NDArray[Any]]) -> bytes:
-    """A file of some columns. Raises ConfigError without pyarrow."""
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError:
-        raise ConfigError('a .parquet file needs pyarrow. Install it with: pip install "portgnn[data]"') from None
-    file = io.BytesIO()
-    parquet.write_table(pa.table(dict(columns)), file)
-    return file.getvalue()
 
 
 def _columns(found: Classified) -> dict[str, NDArray[Any]]:

@@ -115,8 +115,10 @@ def _chosen(around: Neighbourhood, row: int, answer: int) -> Array:
 
 
 def _first(around: Neighbourhood, seed: int) -> dict[str, NDArray[np.float64]]:
-    """The masks' first values: of the seed alone, the same on every backend."""
-    spread = np.sqrt(2.0) * np.sqrt(2.0 / (2.0 * len(around.nodes)))
+    """The masks' first values: of the seed alone, the same on every backend. Edges' have the deviation that PyG gives
+    them, of the number of all nodes.
+    """
+    spread = np.sqrt(2.0) * np.sqrt(2.0 / (2.0 * around.whole))
     drawn = parameter_stream(seed, "mask of features").standard_normal((1, around.features.shape[1]))
     found = {"features": 0.1 * drawn}
     if len(around.edges):

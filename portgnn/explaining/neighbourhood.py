@@ -34,7 +34,8 @@ class Along:
 @dataclass(frozen=True, eq=False)
 class Neighbourhood:
     """nodes: whose features are read. edges: [m, 2], sources and targets by their numbers in the graph, each once,
-    loops left out. features: [nodes, f] on the host, normalised. rows: the nodes of the output.
+    loops left out. features: [nodes, f] on the host, normalised. rows: the nodes of the output. whole: how many nodes
+    the graph has.
     """
 
     backend: Backend
@@ -46,6 +47,7 @@ class Neighbourhood:
     features: NDArray[np.float64]
     along: tuple[Along | None, ...]
     picked: tuple[Any, ...]
+    whole: int
 
     @classmethod
     def of(
@@ -75,7 +77,7 @@ class Neighbourhood:
             for matrix in picks(field.levels, [layer.keeps for layer in layers])
         )
         edges = np.stack([different % n, different // n], axis=1)
-        return cls(backend, layers, params, nodes, field.levels[-1], edges, dense, tuple(along), picked)
+        return cls(backend, layers, params, nodes, field.levels[-1], edges, dense, tuple(along), picked, n)
 
     def outputs(self, features: Array, mask: Array | None = None) -> tuple[Array, tuple[Watched | None, ...]]:
         """The last layer's rows, [rows, k], and what was seen along the edges of each layer.
