@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -50,19 +51,9 @@ class Sampled:
         def run(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
             rows = []
             for epoch in keys:
-                losses, counts = [], []
-                with Prefetch(self.batches(epoch)) as ahead:
-                    for batch in ahead:
-                        counts.append(batch.count)
-                        placed = as_tree(place_batch(backend, batch))
-                        self._rooms.given_back(batch.borrowed)
-                        del batch  # two more are held ahead; this one need not stay while the step works
-                        state, loss = step(state, epoch, placed, counts[-1])
-                        del placed
-                        losses.append(loss)
-                state = step.finished(state, epoch)
-                row = [float(np.average([float(backend.to_numpy(loss)) for loss in losses], weights=counts))]
-                row += held_out.measure(parameters_of(state)) if held_out else []
+                with closing(self._placed(epoch)) as batches:
+                    state, loss = step.epoch(state, epoch, batches)
+                row = [loss, *(held_out.measure(parameters_of(state)) if held_out else [])]
                 state = step.scheduled(state, row)
                 rows.append(row)
             return state, np.array(rows, dtype=np.float64)
@@ -75,6 +66,15 @@ class Sampled:
         on_device = {name: self.backend.asarray(value) for name, value in params.items()}
         task, held_out = self.problem.task, HeldOut(self.backend, self.problem, nodes)
         return held_out.scores(on_device, task.scored)
+
+    def _placed(self, keys: NDArray[np.uint32]) -> Generator[tuple[Tree, float]]:
+        """The batches of an epoch on the device, each with what it counts for."""
+        with Prefetch(self.batches(keys)) as ahead:
+            for batch in ahead:
+                placed = [(as_tree(place_batch(self.backend, batch)), batch.count)]
+                self._rooms.given_back(batch.borrowed)
+                del batch  # two more are held ahead; this one need not stay while the step works
+                yield placed.pop()
 
     def batches(self, keys: NDArray[np.uint32]) -> Iterator[HostBatch]:
         """The batches of the epoch with these dropout keys, on the host."""

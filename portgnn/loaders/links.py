@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -154,25 +155,16 @@ class SampledLinks(Links):
         self._source = InMemory(problem.prepared)
 
     def make_run(self, validate: bool) -> Epochs:
-        backend, problem = self.backend, self.problem
-        step = BatchSteps(backend, problem, self._loss)
+        problem = self.problem
+        step = BatchSteps(self.backend, problem, self._loss)
         held_out = self.held_out(problem.graph.val) if validate and problem.graph.val is not None else None
 
         def run(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
             rows = []
             for epoch in keys:
-                losses, counts = [], []
-                with Prefetch(self._batches(epoch)) as ahead:
-                    for batch, picked in ahead:
-                        count = picked[0].shape[0] // 2
-                        placed = as_tree(place_batch(backend, batch))
-                        pairs = tuple(backend.csr(each) for each in picked)
-                        state, loss = step(state, epoch, (placed, pairs, *self._counted(count)), count)
-                        losses.append(loss)
-                        counts.append(count)
-                state = step.finished(state, epoch)
-                row = [float(np.average([float(backend.to_numpy(loss)) for loss in losses], weights=counts))]
-                row += held_out.measure(parameters_of(state)) if held_out else []
+                with closing(self._placed(epoch)) as batches:
+                    state, loss = step.epoch(state, epoch, batches)
+                row = [loss, *(held_out.measure(parameters_of(state)) if held_out else [])]
                 state = step.scheduled(state, row)
                 rows.append(row)
             return state, np.array(rows, dtype=np.float64)
@@ -183,6 +175,14 @@ class SampledLinks(Links):
         nodes = np.unique(self.problem.graph.pairs[pairs])
         exact = Inference(self.backend, self._source, nodes)
         return HeldOut(self, pairs, nodes, lambda params: self.backend.asarray(exact.logits(params)))
+
+    def _placed(self, keys: NDArray[np.uint32]) -> Generator[tuple[Tree, float]]:
+        """The batches of an epoch on the device, each with how many edges it asks for."""
+        with Prefetch(self._batches(keys)) as ahead:
+            for batch, picked in ahead:
+                edges = picked[0].shape[0] // 2
+                pairs = tuple(self.backend.csr(each) for each in picked)
+                yield (as_tree(place_batch(self.backend, batch)), pairs, *self._counted(edges)), edges
 
     def _batches(self, keys: NDArray[np.uint32]) -> Iterator[tuple[HostBatch, tuple[sp.csr_array, sp.csr_array]]]:
         """The batches of the epoch with these dropout keys, and what picks the ends of their edges and negatives."""

@@ -6,7 +6,8 @@ of a graph does not depend on which others are in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -229,14 +230,9 @@ class GraphBatches:
         def run(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
             rows = []
             for epoch in keys:
-                losses, counts = [], []
-                with Prefetch(self._drawn(epoch)) as ahead:
-                    for batch in ahead:
-                        counts.append(batch.count)
-                        state, loss = step(state, epoch, place(backend, self.problem, batch), batch.count)
-                        losses.append(loss)
-                state = step.finished(state, epoch)
-                row = [float(np.average([float(backend.to_numpy(loss)) for loss in losses], weights=counts))]
+                with closing(self._placed(epoch)) as batches:
+                    state, loss = step.epoch(state, epoch, batches)
+                row = [loss]
                 if held_out is not None:
                     state, measured = held_out.measured(state)
                     row += measured
@@ -271,6 +267,12 @@ class GraphBatches:
         for start in range(0, len(graphs), self._usual.graphs):
             part = graphs[start : start + self._usual.graphs]
             yield assemble(self.problem, part, self._usual, among), part
+
+    def _placed(self, keys: NDArray[np.uint32]) -> Generator[tuple[Tree, float]]:
+        """The batches of an epoch on the device, each with what it counts for."""
+        with Prefetch(self._drawn(keys)) as ahead:
+            for batch in ahead:
+                yield place(self.backend, self.problem, batch), batch.count
 
     def _drawn(self, keys: NDArray[np.uint32]) -> Iterator[HostBatch]:
         """The batches of the epoch with these dropout keys, on the host."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -46,6 +46,17 @@ class BatchSteps:
         state, (loss,) = self._step(state, keys, (self._backend.asarray(np.array(float(count))), batch))
         self._added += 1
         return (self._updated(state, keys) if self._added == self._accumulate else state), loss
+
+    def epoch(self, state: State, keys: Any, batches: Iterable[tuple[Any, float]]) -> tuple[State, float]:
+        """The state after a pass over batches, each on the device with what it counts for, and their mean loss."""
+        losses, counts = [], []
+        for batch, count in batches:
+            state, loss = self(state, keys, batch, count)
+            del batch  # it need not stay while the next is placed
+            losses.append(loss)
+            counts.append(count)
+        state = self.finished(state, keys)
+        return state, float(np.average([float(self._backend.to_numpy(loss)) for loss in losses], weights=counts))
 
     def finished(self, state: State, keys: Any) -> State:
         """The state after the last batch of the epoch."""
