@@ -113,7 +113,7 @@ class Elsewhere:
         if array.shape != expected:
             raise ValueError(f"{list(array.shape)}, where {list(expected)} is needed")
         array = array.reshape(wanted)
-        return array.T if self.transposed else array
+        return np.ascontiguousarray(array.T) if self.transposed else array
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import EllipsisType
-from typing import Any, ClassVar, Protocol, TypeAlias, overload, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias, overload, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
@@ -263,6 +263,42 @@ class MessagePassing(Protocol):
 
     def dropout(self, x: Array, rate: float, key: Key, index: Array | None = None) -> Array:
         """That of `Backend`."""
+
+
+class EdgeDropout(NamedTuple):
+    """Dropout on values of edges: the arguments of `Backend.dropout` behind x."""
+
+    rate: float
+    key: Key
+    index: Array | None = None
+
+
+@runtime_checkable
+class Attending(Protocol):
+    """What an adapter with `MessagePassing` may have for attention without arrays [edges, heads * width]."""
+
+    def attend(
+        self, a: EdgeHandle, rows: Array, target: Array, weights: Array, slope: float,
+        dropout: EdgeDropout | None = None, dynamic: bool = False,
+    ) -> Array:  # fmt: skip
+        """Sums of the sources' rows, each times its share by softmax over the edges of the same target, head by head:
+        rows [sources, heads * width] -> [targets, heads * width], 0 for a target without an edge.
+
+        The score of an edge from j to i in head h is lr(rows[j, h] . weights[h] + target[i, h]), with target [targets,
+        heads]; where scores are `dynamic`, weights[h] . lr(rows[j, h] + target[i, h]), with target [targets, heads *
+        width]. lr(x): x where x > 0, else slope * x, and the slope at 0. dropout: of the shares, [edges, heads].
+        """
+
+
+@runtime_checkable
+class Fusing(Protocol):
+    """What an adapter may have where it takes in one pass what `portgnn.parts` else makes of several."""
+
+    def matmul_add(self, a: Array | CSR, b: Array, y: Array, scale: float = 1.0) -> Array:
+        """scale * (a @ b) + y; a, b as in `Backend.matmul`, y of the product's shape or [columns]."""
+
+    def elu(self, x: Array) -> Array:
+        """x where it is above 0, else exp(x) - 1 to the last digits (Clevert et al. 2016, alpha 1); slope 1 at 0."""
 
 
 Counts: TypeAlias = tuple[tuple[int, ...], ...]

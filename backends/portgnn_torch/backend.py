@@ -13,19 +13,24 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.weak import WeakIdKeyDictionary
 
-from portgnn.parts import MasterWeights, checked_loss, plain_batches, plain_loop
-from portgnn.protocol import BatchStep, Capabilities, Key, LossFn, Optimizer, Params, Run, Step, Watch
+from portgnn.parts import MasterWeights, attended, checked_loss, plain_batches, plain_loop
+from portgnn.protocol import BatchStep, Capabilities, EdgeDropout, Key, LossFn, Optimizer, Params, Run, Step, Watch
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, dropout_mask, keep_threshold, random_bits
 from portgnn_torch import array_api
+from portgnn_torch.attention_host import AttendByHead
 from portgnn_torch.batches import RecordedBatches
 from portgnn_torch.collectives import TorchCollectives, join, launch_environment
 from portgnn_torch.edges import EdgeProduct, EdgeSoftmax, Gather, SegmentMax, SegmentSum, TorchEdges, place_edges
 from portgnn_torch.graphs import GraphRun
 from portgnn_torch.optim import FusedAdam, KernelAdam
 from portgnn_torch.recording import RecordedKey, RecordedRun
-from portgnn_torch.sparse import Form, SpMM, TorchCSR, best_form, place, placed, stored_dtype
+from portgnn_torch.sparse import Form, SpMM, SpMMAdd, TorchCSR, best_form, place, placed, stored_dtype
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+WORTH_FUSING = 1 << 18
+"""Numbers of a sum behind a product from which on both are taken in one pass. The steps of smaller graphs are traced as
+plain operations, of which one kernel is made."""
 
 
 def recordable(function: Function) -> Function:
@@ -119,6 +124,16 @@ class TorchBackend:
         product: torch.Tensor = SpMM.apply(a, x)
         return product
 
+    def matmul_add(self, a: Any, b: torch.Tensor, y: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+        is_sparse = isinstance(a, TorchCSR)
+        if a.shape[0] * b.shape[-1] < WORTH_FUSING or a.shape[0] == 0 or (is_sparse and y.ndim == 1):
+            product = self.matmul(a, b)
+            return torch.add(product if scale == 1.0 else product * scale, y)
+        if not is_sparse:
+            return torch.addmm(y, a, b, alpha=scale)
+        total: torch.Tensor = SpMMAdd.apply(a, b, y, scale)
+        return total
+
     def edges(self, matrix: sp.csr_array) -> TorchEdges:
         return place_edges(matrix, self._float, stored_dtype(self._float), self._device, self._form)
 
@@ -146,8 +161,50 @@ class TorchBackend:
         total: torch.Tensor = EdgeProduct.apply(a, values, x)
         return total
 
+    def attend(
+        self,
+        a: TorchEdges,
+        rows: torch.Tensor,
+        target: torch.Tensor,
+        weights: torch.Tensor,
+        slope: float,
+        dropout: EdgeDropout | None = None,
+        dynamic: bool = False,
+    ) -> torch.Tensor:
+        if dropout is not None and dropout.rate == 0.0:
+            dropout = None
+        if self._form is Form.CSR and self._on_host and self.dtype != "bfloat16" and not dynamic:
+            mask = None
+            if dropout is not None:
+                shape = (len(a.rows), len(weights))
+                index = shape[0] * shape[1] if dropout.index is None else cast(Any, dropout.index)
+                mask = self._mask(dropout.key, index, dropout.rate).reshape(shape).T.contiguous()
+            found: torch.Tensor = AttendByHead.apply(a, rows, target, weights, slope, mask)
+            return found
+        if self._form is not Form.KERNEL:
+            return cast(torch.Tensor, attended(self, a, rows, target, weights, slope, dropout, dynamic))
+        from portgnn_torch.attention_cuda import Attend, Attention
+
+        key = None if dropout is None else self._placed_key(dropout.key)
+        index = None if dropout is None else cast(Any, dropout.index)
+        if index is not None and index.shape[1] > 1:
+            index = self._first_numbers(index)
+        drawn = (0.0 if dropout is None else dropout.rate, key, index)
+        heads, width = weights.shape
+        one = Attention(a, heads, width, slope, dynamic, *drawn)
+        out: torch.Tensor = Attend.apply(one, rows, target, weights)
+        return out
+
+    def _placed_key(self, key: Key) -> torch.Tensor:
+        if isinstance(key, torch.Tensor):
+            return key
+        return torch.tensor([_signed(key[0]), _signed(key[1])], dtype=torch.int32, device=self._device)
+
     def relu(self, x: torch.Tensor) -> torch.Tensor:
         return torch.relu(x)
+
+    def elu(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.elu(x)
 
     def log_softmax(self, x: torch.Tensor) -> torch.Tensor:
         if x.dtype == torch.bfloat16:
@@ -194,8 +251,7 @@ class TorchBackend:
     def _dropout_by_kernel(self, x: Any, rate: float, key: Key, index: torch.Tensor | None) -> Any:
         from portgnn_torch.kernels import Dropout, dropped
 
-        if not isinstance(key, torch.Tensor):
-            key = torch.tensor([_signed(key[0]), _signed(key[1])], dtype=torch.int32, device=self._device)
+        key = self._placed_key(key)
         if isinstance(x, TorchCSR):
             flipped = dropped(x.transposed.values, rate, key, x.turned_index)
             return x.with_values(dropped(x.values, rate, key, x.index), flipped)

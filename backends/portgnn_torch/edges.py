@@ -14,24 +14,49 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from portgnn_torch.sparse import Form, TorchCSR, place, placed
+from portgnn_torch.sparse import Form, TorchCSR, csr_tensor, place, placed
 
 
 @dataclass(frozen=True, eq=False)
 class TorchEdges:
     """Edges as torch's gathers and the sparse products take them.
 
-    into: [targets, edges] of ones, and out_of: [sources, edges] of ones: they sum edges' values. rows, columns: int64
-    [edges], the ends. offsets: int64 [targets + 1]. filled: [targets, 1], whether a target has edges; None if all have.
+    into: [targets, edges] of ones, and out_of: [sources, edges] of ones: they sum edges' values. rows, columns: the
+    ends, [edges]. asking: the targets, in the order of the sources. offsets: int64 [targets + 1]. filled: [targets, 1],
+    whether a target has edges; None if all have.
     """
 
     weights: torch.Tensor
     rows: torch.Tensor
     columns: torch.Tensor
+    asking: torch.Tensor
     offsets: torch.Tensor
     into: TorchCSR
     out_of: TorchCSR
     filled: torch.Tensor | None
+
+    @property
+    def sums(self) -> torch.dtype:
+        """Of sums over edges: float32 for bfloat16."""
+        return self.into.values.dtype
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(targets, sources)."""
+        return self.into.shape[0], self.out_of.shape[0]
+
+    def matrix(self, values: torch.Tensor) -> torch.Tensor:
+        """The edges' values [edges] as torch's CSR matrix [targets, sources]."""
+        return csr_tensor(self.into.indptr, self.columns, values, self.shape)
+
+    def transposed(self, values: torch.Tensor) -> torch.Tensor:
+        """Its transpose."""
+        order = self.out_of.indices
+        return csr_tensor(self.out_of.indptr, self.asking, values.index_select(0, order), self.shape[::-1])
+
+    def big(self, columns: int) -> bool:
+        """Whether places in an array of so many columns, with a row a node, need 64 bits."""
+        return max(self.into.shape[0], self.out_of.shape[0]) * columns >= 2**31
 
 
 def place_edges(
@@ -46,10 +71,13 @@ def place_edges(
     out_of.sort_indices()
 
     to = partial(placed, device)
+    rows = np.repeat(np.arange(len(counts)), counts)
+    wide = torch.int32 if matrix.nnz < 2**31 else torch.int64
     return TorchEdges(
         weights=to(np.asarray(matrix.data, dtype=np.float64), dtype),
-        rows=to(np.repeat(np.arange(len(counts)), counts), torch.int64),
-        columns=to(matrix.indices, torch.int64),
+        rows=to(rows, wide),
+        columns=to(matrix.indices, wide),
+        asking=to(rows[out_of.indices], wide),
         offsets=to(matrix.indptr, torch.int64),
         into=place(into, None, sums, device, form),
         out_of=place(out_of, None, sums, device, form),
@@ -125,13 +153,13 @@ class EdgeProduct(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[None, torch.Tensor, torch.Tensor]:
         a, (values, x) = ctx.edges, ctx.saved_tensors
         received = grads[0].contiguous().index_select(0, a.rows)
-        edges, heads = values.shape
-        of_values = (received * x.index_select(0, a.columns)).reshape(edges, heads, -1).sum(2)
+        both = (received * x.index_select(0, a.columns)).reshape(*values.shape, x.shape[1] // values.shape[1])
+        of_values = both.sum(2)
         return None, of_values, a.out_of.product(_times(received, values))
 
 
 def largest(a: TorchEdges, values: torch.Tensor) -> torch.Tensor:
-    """[targets, k]; 0 for a target without an edge. No gradient."""
+    """[targets, …]; 0 for a target without an edge. No gradient."""
     with torch.no_grad():
         if a.into.form is Form.EDGES:  # MPS has no segment_reduce
             into = a.rows.long().reshape(-1, *(1,) * (values.ndim - 1)).expand_as(values)
@@ -139,10 +167,12 @@ def largest(a: TorchEdges, values: torch.Tensor) -> torch.Tensor:
             return found.scatter_reduce_(0, into, values, "amax", include_self=False)
         wide = values.float() if values.dtype == torch.bfloat16 else values
         found = torch.segment_reduce(wide.contiguous(), "max", offsets=a.offsets, axis=0, unsafe=True).to(values.dtype)
-        return found if a.filled is None else torch.where(a.filled, found, torch.zeros_like(found))
+        if a.filled is None:
+            return found
+        return torch.where(a.filled.reshape(-1, *(1,) * (found.ndim - 1)), found, torch.zeros_like(found))
 
 
 def _times(rows: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     """[edges, heads * width] times [edges, heads]."""
-    edges, heads = values.shape
-    return (rows.reshape(edges, heads, -1) * values.unsqueeze(2)).reshape(edges, -1)
+    by_head = rows.reshape(*values.shape, rows.shape[1] // values.shape[1])
+    return (by_head * values.unsqueeze(2)).reshape(rows.shape)

@@ -5,7 +5,6 @@ Each replaces several launches by one, which is what a training step of a small 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,56 +20,105 @@ LONG_ROW = 1024
 SHORT_ROW = 64
 """Up to so many stored values a row, rows are summed side by side: the longest of some holds up the others."""
 
+PROGRAMS = 16384
+"""Programs of one launch: to start one takes as long as a short row, so each takes several rows."""
+
 _M1 = tl.constexpr(MULTIPLIER_1)
 _M2 = tl.constexpr(MULTIPLIER_2)
 _S0, _S1, _S2 = (tl.constexpr(shift) for shift in SHIFTS)
 
 
 @triton.jit
-def _row_sums(
+def _row_sums(  # long: a kernel, whose forms share their loop
+    rows,
     starts,
     ends,
     targets,
     indices,
     values,
     x,
+    added,
     out,
-    columns,
     longest,
+    COLUMNS: tl.constexpr,
+    SCALE: tl.constexpr,
+    BIG: tl.constexpr,
     HAS_TARGETS: tl.constexpr,
     HAS_INDICES: tl.constexpr,
+    HAS_ADDED: tl.constexpr,
     WIDE: tl.constexpr,
+    REST: tl.constexpr,
     DEEP: tl.constexpr,
 ):
-    """out[target] = sum over e in [start, end) of values[e] * x[indices[e]], one program a row.
+    """out[target] = SCALE * (the sum over e in [start, end) of values[e] * x[indices[e]]) + added[target].
 
-    WIDE columns and DEEP stored values at a time, so that DEEP gathers are in flight together. Rows longer than
-    `longest` are left to the program that adds their pieces.
+    WIDE columns and behind them REST, which may be none, and DEEP stored values at a time, so that DEEP gathers are in
+    flight together. Rows longer than `longest` are left to the program that adds their pieces. BIG: places in x need 64
+    bits.
     """
-    row = tl.program_id(0).to(tl.int64)
-    start = tl.load(starts + row)
-    end = tl.load(ends + row)
-    if end - start <= longest:
-        column = tl.program_id(1) * WIDE + tl.arange(0, WIDE)
-        inside = column < columns
-        total = tl.zeros([WIDE], dtype=out.dtype.element_ty)
-        for e in range(start, end, DEEP):
-            at = e + tl.arange(0, DEEP)
-            here = at < end
-            if HAS_INDICES:
-                source = tl.load(indices + at, mask=here, other=0).to(tl.int64)
-                weight = tl.load(values + at, mask=here, other=0.0)
+    for number in range(tl.program_id(0), rows, tl.num_programs(0)):
+        row = tl.cast(number, tl.int64)
+        start = tl.load(starts + row)
+        end = tl.load(ends + row)
+        if end - start <= longest:
+            column = tl.program_id(1) * WIDE + tl.arange(0, WIDE)
+            inside = column < COLUMNS
+            total = tl.zeros([WIDE], dtype=x.dtype.element_ty)
+            target = row
+            if HAS_TARGETS:
+                target = tl.load(targets + row).to(tl.int64)
+            if HAS_ADDED:  # read before the loop, so that nobody waits for it
+                beside = tl.load(added + target * COLUMNS + column, mask=inside, other=0.0)
+            if REST:
+                behind = WIDE + tl.arange(0, REST)
+                within = behind < COLUMNS
+                rest = tl.zeros([REST], dtype=x.dtype.element_ty)
+                if HAS_ADDED:
+                    rest_beside = tl.load(added + target * COLUMNS + behind, mask=within, other=0.0)
+            for e in range(start, end, DEEP):
+                at = e + tl.arange(0, DEEP)
+                here = at < end
                 both = here[:, None] & inside[None, :]
-                picked = tl.load(x + source[:, None] * columns + column[None, :], mask=both, other=0.0)
-                total += tl.sum(picked * weight[:, None], axis=0)
-            else:
-                both = here[:, None] & inside[None, :]
-                picked = tl.load(x + at.to(tl.int64)[:, None] * columns + column[None, :], mask=both, other=0.0)
-                total += tl.sum(picked, axis=0)
-        target = row
-        if HAS_TARGETS:
-            target = tl.load(targets + row).to(tl.int64)
-        tl.store(out + target * columns + column, total, mask=inside)
+                if HAS_INDICES:
+                    source = tl.load(indices + at, mask=here, other=0)
+                    if BIG:
+                        source = source.to(tl.int64)
+                    weight = tl.load(values + at, mask=here, other=0.0)
+                    picked = tl.load(x + (source[:, None] * COLUMNS + column[None, :]), mask=both, other=0.0)
+                    total += tl.sum(picked * weight[:, None], axis=0)
+                    if REST:
+                        also = here[:, None] & within[None, :]
+                        picked = tl.load(x + (source[:, None] * COLUMNS + behind[None, :]), mask=also, other=0.0)
+                        rest += tl.sum(picked * weight[:, None], axis=0)
+                else:
+                    picked = tl.load(x + at.to(tl.int64)[:, None] * COLUMNS + column[None, :], mask=both, other=0.0)
+                    total += tl.sum(picked, axis=0)
+                    if REST:
+                        also = here[:, None] & within[None, :]
+                        picked = tl.load(x + at.to(tl.int64)[:, None] * COLUMNS + behind[None, :], mask=also, other=0.0)
+                        rest += tl.sum(picked, axis=0)
+            total *= SCALE
+            if HAS_ADDED:
+                total += beside
+            tl.store(out + target * COLUMNS + column, total, mask=inside)
+            if REST:
+                rest *= SCALE
+                if HAS_ADDED:
+                    rest += rest_beside
+                tl.store(out + target * COLUMNS + behind, rest, mask=within)
+
+
+@triton.jit
+def kept_by_bits(word, key, threshold):
+    """Whether dropout keeps the elements of these numbers, uint32: `portgnn.random.random_bits` below the threshold."""
+    word += tl.load(key).to(tl.uint32)
+    word ^= word >> _S0
+    word *= _M1
+    word ^= word >> _S1
+    word ^= tl.load(key + 1).to(tl.uint32)
+    word *= _M2
+    word ^= word >> _S2
+    return word.to(tl.int32, bitcast=True) < threshold
 
 
 @triton.jit
@@ -82,7 +130,7 @@ def _short_row_sums(
     x,
     out,
     rows,
-    columns,
+    columns: tl.constexpr,
     ADDS: tl.constexpr,
     TALL: tl.constexpr,
     WIDE: tl.constexpr,
@@ -161,78 +209,16 @@ def _dropped(
         word = tl.load(index + at // WIDTH, mask=here, other=0).to(tl.uint32) + (at % WIDTH).to(tl.uint32)
     else:
         word = tl.load(index + at, mask=here, other=0).to(tl.uint32) if HAS_INDEX else at.to(tl.uint32)
-    word += tl.load(key).to(tl.uint32)
-    word ^= word >> _S0
-    word *= _M1
-    word ^= word >> _S1
-    word ^= tl.load(key + 1).to(tl.uint32)
-    word *= _M2
-    word ^= word >> _S2
-    kept = word.to(tl.int32, bitcast=True) < threshold
+    kept = kept_by_bits(word, key, threshold)
     value = tl.load(x + at, mask=here, other=0.0)
     tl.store(out + at, tl.where(kept, value * scale, 0.0), mask=here)
 
 
-@triton.jit
-def _adam_of_one(
-    param,
-    grad,
-    m,
-    v,
-    count,
-    decay: tl.constexpr,
-    c1,
-    c2,
-    rate: tl.constexpr,
-    beta1: tl.constexpr,
-    beta2: tl.constexpr,
-    eps: tl.constexpr,
-    BLOCK: tl.constexpr,
-):
-    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
-    here = at < count
-    c1 = c1.to(param.dtype.element_ty)
-    c2 = c2.to(param.dtype.element_ty)
-    p = tl.load(param + at, mask=here, other=0.0)
-    g = tl.load(grad + at, mask=here, other=0.0) + decay * p
-    m1 = tl.load(m + at, mask=here, other=0.0) * beta1 + g * (1.0 - beta1)
-    v1 = tl.load(v + at, mask=here, other=0.0) * beta2 + g * g * (1.0 - beta2)
-    tl.store(m + at, m1, mask=here)
-    tl.store(v + at, v1, mask=here)
-    tl.store(param + at, p - m1 * (rate / c1) / (tl.sqrt(v1 / c2) + eps), mask=here)
-
-
-@triton.jit
-def _adam(
-    p0, g0, m0, v0, n0, d0: tl.constexpr,
-    p1, g1, m1, v1, n1, d1: tl.constexpr,
-    p2, g2, m2, v2, n2, d2: tl.constexpr,
-    p3, g3, m3, v3, n3, d3: tl.constexpr,
-    steps,
-    rate: tl.constexpr,
-    beta1: tl.constexpr,
-    beta2: tl.constexpr,
-    eps: tl.constexpr,
-    BLOCK: tl.constexpr,
-):  # fmt: skip
-    """One step of bias-corrected Adam in place on up to four parameters, program_id(1) says on which.
-
-    For each: parameter, gradient, both moments, number of elements, weight decay. steps: how many have been taken,
-    this one included.
-    """
-    # In float64: 1 - beta2**t keeps four digits of float32 in the first steps.
-    t = tl.load(steps).to(tl.float64)
-    c1 = 1.0 - tl.exp(t * tl.log(tl.full([], beta1, tl.float64)))
-    c2 = 1.0 - tl.exp(t * tl.log(tl.full([], beta2, tl.float64)))
-    which = tl.program_id(1)
-    if which == 0:
-        _adam_of_one(p0, g0, m0, v0, n0, d0, c1, c2, rate, beta1, beta2, eps, BLOCK)
-    elif which == 1:
-        _adam_of_one(p1, g1, m1, v1, n1, d1, c1, c2, rate, beta1, beta2, eps, BLOCK)
-    elif which == 2:
-        _adam_of_one(p2, g2, m2, v2, n2, d2, c1, c2, rate, beta1, beta2, eps, BLOCK)
-    else:
-        _adam_of_one(p3, g3, m3, v3, n3, d3, c1, c2, rate, beta1, beta2, eps, BLOCK)
+def _widths(columns: int) -> tuple[int, int]:
+    """The columns of a program, two powers of 2: 40 are 32 and 8, where 64 would have three idle threads of eight."""
+    wide = min(max(triton.next_power_of_2(columns), 1), 128)
+    rest = triton.next_power_of_2(columns - wide // 2) if columns > wide // 2 else 0
+    return (wide // 2, rest) if 8 <= rest <= wide // 4 else (wide, 0)
 
 
 class RowSums:
@@ -245,16 +231,18 @@ class RowSums:
         self.longest = int(lengths.max()) if self.rows else 0
         long = (lengths > LONG_ROW).nonzero().squeeze(1)
         self.long = long.to(torch.int32) if len(long) else None
+        self.rows_of_long = long
         if len(long):
             pieces = (lengths[long] + LONG_ROW - 1) // LONG_ROW
             bounds = torch.cumsum(pieces, 0)
             self.piece_ends_of_row = bounds
             self.piece_starts_of_row = bounds - pieces
             number = torch.arange(int(bounds[-1]), device=indptr.device)
-            owner = torch.repeat_interleave(long, pieces)
-            within = number - torch.repeat_interleave(self.piece_starts_of_row, pieces)
-            self.piece_starts = self.starts[owner] + within * LONG_ROW
-            self.piece_ends = torch.minimum(self.piece_starts + LONG_ROW, self.ends[owner])
+            self.piece_places = torch.repeat_interleave(torch.arange(len(long), device=indptr.device), pieces)
+            self.piece_owners = long[self.piece_places]
+            within = number - self.piece_starts_of_row[self.piece_places]
+            self.piece_starts = self.starts[self.piece_owners] + within * LONG_ROW
+            self.piece_ends = torch.minimum(self.piece_starts + LONG_ROW, self.ends[self.piece_owners])
 
     def short_product(
         self, indices: torch.Tensor, values: torch.Tensor, x: torch.Tensor, into: torch.Tensor | None = None
@@ -277,35 +265,60 @@ class RowSums:
             )  # fmt: skip
         return out
 
-    def product(self, indices: torch.Tensor, values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """The matrix [rows, n] with these column indices and values, times x [n, k]."""
+    def product(
+        self,
+        indices: torch.Tensor,
+        values: torch.Tensor,
+        x: torch.Tensor,
+        scale: float = 1.0,
+        added: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """scale * (the matrix [rows, n] with these column indices and values, times x [n, k]) + added [rows, k]."""
+        if self.longest <= 1 and scale == 1.0 and added is None:
+            return self.short_product(indices, values, x)
         x = x.contiguous()
         columns = x.shape[1]
         out = torch.empty((self.rows, columns), dtype=x.dtype, device=x.device)
-        wide = min(max(triton.next_power_of_2(columns), 1), 128)
+        wide, rest = _widths(columns)
         # On an H100: short tiles keep a big product's gathers in flight, tall ones cut a small product's longest row.
-        deep = 64 if wide <= 32 else 16
+        deep = 64 if wide + rest <= 32 else 16
         while deep > 4 and self.longest <= deep // 2:
             deep //= 2
-        blocks = triton.cdiv(columns, wide)
-        shape: dict[str, Any] = {"WIDE": wide, "DEEP": deep, "num_warps": 1 if wide * deep <= 1024 else 2}
+        blocks = 1 if rest else triton.cdiv(columns, wide)
+        last: dict[str, Any] = {"SCALE": scale, "HAS_ADDED": added is not None}
+        tile: dict[str, Any] = {"WIDE": wide, "REST": rest, "DEEP": deep, "num_warps": 1 if wide * deep <= 1024 else 2}
+        shape: dict[str, Any] = {"COLUMNS": columns, "BIG": x.numel() >= 2**31}
+        added = out if added is None else added.contiguous()
         if self.rows:
-            _row_sums[(self.rows, blocks)](
-                self.starts, self.ends, self.starts, indices, values, x, out, columns, LONG_ROW,
-                HAS_TARGETS=False, HAS_INDICES=True, **shape,
+            _row_sums[(min(self.rows, PROGRAMS), blocks)](
+                self.rows, self.starts, self.ends, self.starts, indices, values, x, added, out, LONG_ROW,
+                HAS_TARGETS=False, HAS_INDICES=True, **shape, **last, **tile,
             )  # fmt: skip
         if self.long is not None:
-            shape = {"WIDE": wide, "DEEP": 16, "num_warps": 2}
+            tile = {"WIDE": wide, "REST": rest, "DEEP": 16, "num_warps": 2}
             partial = torch.empty((len(self.piece_starts), columns), dtype=x.dtype, device=x.device)
             _row_sums[(len(self.piece_starts), blocks)](
-                self.piece_starts, self.piece_ends, self.starts, indices, values, x, partial, columns, LONG_ROW,
-                HAS_TARGETS=False, HAS_INDICES=True, **shape,
+                len(self.piece_starts), self.piece_starts, self.piece_ends, self.starts, indices, values, x, added,
+                partial, LONG_ROW, HAS_TARGETS=False, HAS_INDICES=True, SCALE=1.0, HAS_ADDED=False, **shape, **tile,
             )  # fmt: skip
-            _row_sums[(len(self.long), blocks)](
-                self.piece_starts_of_row, self.piece_ends_of_row, self.long, indices, values, partial, out, columns,
-                2**31 - 1, HAS_TARGETS=True, HAS_INDICES=False, **shape,
-            )  # fmt: skip
+            self._joined(partial, added, out, blocks, shape | last | tile)
         return out
+
+    def joined(self, parts: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        """Sums of the pieces of each long row, parts [pieces, k], into their rows of out [rows, k]."""
+        columns = parts.shape[1]
+        wide = min(triton.next_power_of_2(columns), 128)
+        plain: dict[str, Any] = {"SCALE": 1.0, "HAS_ADDED": False, "COLUMNS": columns, "BIG": False}
+        blocks = triton.cdiv(columns, wide)
+        self._joined(parts, parts, out, blocks, plain | {"WIDE": wide, "REST": 0, "DEEP": 16, "num_warps": 2})
+        return out
+
+    def _joined(self, parts: Any, added: Any, out: torch.Tensor, blocks: int, options: dict[str, Any]) -> None:
+        assert self.long is not None
+        _row_sums[(len(self.long), blocks)](
+            len(self.long), self.piece_starts_of_row, self.piece_ends_of_row, self.long, self.long, parts, parts, added,
+            out, 2**31 - 1, HAS_TARGETS=True, HAS_INDICES=False, **options,
+        )  # fmt: skip
 
 
 def _tile(columns: int) -> tuple[int, int]:
@@ -332,25 +345,6 @@ def add_rows(total: torch.Tensor, numbers: torch.Tensor, x: torch.Tensor) -> tor
             numbers, x, total, len(numbers), x.shape[1], ADDS=True, TALL=tall, WIDE=wide, num_warps=4,
         )  # fmt: skip
     return total
-
-
-ADAM_AT_ONCE = 4
-"""Parameters that one launch of `_adam` takes."""
-
-
-@traced("adam")
-def adam_step(
-    params: Sequence[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, float]],
-    steps: torch.Tensor,
-    rates: dict[str, float],
-) -> None:
-    """Adam in place. params: parameter, gradient, both moments and weight decay. rates: rate, beta1, beta2, eps."""
-    given = [(p, g.contiguous(), m, v, p.numel(), decay) for p, g, m, v, decay in params if p.numel()]
-    for start in range(0, len(given), ADAM_AT_ONCE):
-        part = given[start : start + ADAM_AT_ONCE]
-        filled = part + part[:1] * (ADAM_AT_ONCE - len(part))
-        grid = (triton.cdiv(max(one[4] for one in part), 512), len(part))
-        _adam[grid](*(value for one in filled for value in one), steps, BLOCK=512, **rates)
 
 
 @traced("dropout")

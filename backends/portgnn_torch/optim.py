@@ -63,7 +63,7 @@ class KernelAdam(FusedAdam):
 
     @torch.no_grad()
     def step(self, params: Params, grads: Params, state: State) -> tuple[Params, State]:
-        from portgnn_torch.kernels import adam_step
+        from portgnn_torch.adam_kernels import adam_step
 
         state["steps"].add_(1)
         parts = [

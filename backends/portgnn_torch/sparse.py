@@ -102,6 +102,11 @@ class TorchCSR:
         """self @ x, x [columns, k], without a gradient."""
         return self.sums(x.to(self.values.dtype)).to(x.dtype)
 
+    def product_add(self, x: torch.Tensor, scale: float, added: torch.Tensor | None = None) -> torch.Tensor:
+        """scale * (self @ x) + added, x [columns, k], added [rows, k], without a gradient."""
+        kind = self.values.dtype
+        return self.sums(x.to(kind), scale, None if added is None else added.to(kind)).to(x.dtype)
+
     def short_sums(self, x: torch.Tensor, into: torch.Tensor | None = None) -> torch.Tensor:
         """`sums` of a matrix most of whose rows hold a handful of values or none; added to `into` in place."""
         if self.form is Form.KERNEL:
@@ -110,17 +115,21 @@ class TorchCSR:
         total = self.sums(x)
         return total if into is None else into.add_(total)
 
-    def sums(self, x: torch.Tensor) -> torch.Tensor:
-        """The product with an x of the values' own dtype."""
+    def sums(self, x: torch.Tensor, scale: float = 1.0, added: torch.Tensor | None = None) -> torch.Tensor:
+        """`product_add` with arrays of the values' own dtype."""
         product: torch.Tensor
         if self.form is Form.KERNEL:
-            product = self.plan.product(self.indices, self.values, x)
-        elif self.form is Form.CSR:
+            product = self.plan.product(self.indices, self.values, x, scale, added)
+            return product
+        if self.form is Form.CSR and added is not None:
+            return torch.addmm(added, self.plan, x, alpha=scale)
+        if self.form is Form.CSR:
             product = self.plan @ x
         else:
             messages = x.index_select(0, self.indices) * self.values.unsqueeze(1)
             product = x.new_zeros((self.shape[0], x.shape[1])).index_add_(0, self.plan, messages)
-        return product
+        product = product if scale == 1.0 else product * scale
+        return product if added is None else product + added
 
 
 def stored_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -222,6 +231,19 @@ class SpMM(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[None, torch.Tensor]:
         return None, ctx.handle.transposed.product(grads[0].contiguous())
+
+
+class SpMMAdd(torch.autograd.Function):
+    """scale * (CSR times dense) + added, in one pass."""
+
+    @staticmethod
+    def forward(ctx: Any, handle: TorchCSR, x: torch.Tensor, added: torch.Tensor, scale: float) -> torch.Tensor:
+        ctx.handle, ctx.scale = handle, scale
+        return handle.product_add(x, scale, added)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[None, torch.Tensor, torch.Tensor, None]:
+        return None, ctx.handle.transposed.product_add(grads[0].contiguous(), ctx.scale), grads[0], None
 
 
 def best_form(device: torch.device, dtype: torch.dtype) -> Form:

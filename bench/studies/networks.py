@@ -12,12 +12,14 @@ CSR tensor, for the layers that take one. Needs torch and torch_geometric.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -94,6 +96,17 @@ def peer(graph: Graph, config: Config, how: str, device: str) -> Turn:
     return turn
 
 
+@contextmanager
+def held(lock: Path | None, alone: bool) -> Iterator[None]:
+    """Holds a lock that several processes of this study share a device by: they compile together, and time alone."""
+    if lock is None:
+        yield
+        return
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
+
+
 def measured(graph: Graph, network: str, options: Any) -> dict[str, Any]:
     """One row: milliseconds a step of each program, or why it did not run."""
     config = preset(None, network)
@@ -104,25 +117,28 @@ def measured(graph: Graph, network: str, options: Any) -> dict[str, Any]:
         makers[f"pyg-{how}"] = partial(peer, graph, config, how, options.device)
     for name in filter(None, options.backends.split(",")):
         makers[name] = partial(own, graph, config, name, options.device)
-    for name, make in makers.items():
-        try:
-            turn = make()
-            clock = time.perf_counter()
-            turn(options.epochs)
-            first = time.perf_counter() - clock
-            while time.perf_counter() - clock < min(1.0, 3 * first):  # warm
+    with held(options.lock, alone=False):
+        for name, make in makers.items():
+            try:
+                turn = make()
+                clock = time.perf_counter()
                 turn(options.epochs)
-            programs[name] = turn
-        except Exception as error:
-            failed[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-            if options.device != "cpu":
-                torch.cuda.empty_cache()
+                first = time.perf_counter() - clock
+                while time.perf_counter() - clock < min(1.0, 3 * first):  # warm
+                    turn(options.epochs)
+                programs[name] = turn
+            except Exception as error:
+                failed[name] = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+                if options.device != "cpu":
+                    torch.cuda.empty_cache()
     times: dict[str, list[float]] = {name: [] for name in programs}
-    for _ in range(options.rounds):
-        for name, turn in programs.items():
-            clock = time.perf_counter()
-            turn(options.epochs)
-            times[name].append((time.perf_counter() - clock) / options.epochs * 1e3)
+    with held(options.lock, alone=True):
+        for number in range(options.rounds + (options.lock is not None)):
+            for name, turn in programs.items():
+                clock = time.perf_counter()
+                turn(options.epochs)
+                if number or options.lock is None:  # what was made warm has waited for the lock
+                    times[name].append((time.perf_counter() - clock) / options.epochs * 1e3)
     medians = {name: statistics.median(values) for name, values in times.items()}
     best = min((value for name, value in medians.items() if name.startswith("pyg-")), default=None)
     ratios = {name: best / value for name, value in medians.items() if best and not name.startswith("pyg-")}
@@ -140,6 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--lock", type=Path, help="a file, for several processes on one device: each then times alone")
     options = parser.parse_args(arguments)
     asked = list(NETWORKS) if options.networks == "all" else options.networks.split(",")
     warnings.filterwarnings("ignore")

@@ -23,7 +23,7 @@ from portgnn.graphs.arrays import Nodes, canonical_csr
 from portgnn.graphs.checks import Features
 from portgnn.loaders.source import Source
 from portgnn.models.layer import Layer
-from portgnn.parts import message_passing
+from portgnn.parts import matmul_add, message_passing
 from portgnn.placing.elements import Numbers, layer_edge_elements, layer_elements
 from portgnn.placing.field import Field, computes_all, narrowed, picks, receptive_field
 from portgnn.placing.operands import Fetched, Operands, on_device, placed_features, placed_once
@@ -75,6 +75,12 @@ class Partitioned:
         if isinstance(a, HaloMatrix):
             return a.routing.product(a.route, a.own, a.halo, b)
         return self._backend.matmul(a, b)
+
+    def matmul_add(self, a: Any, b: Array, y: Array, scale: float = 1.0) -> Array:
+        if not isinstance(a, HaloMatrix):
+            return matmul_add(self._backend, a, b, y, scale)
+        product = self.matmul(a, b)
+        return self._backend.xp.add(product if scale == 1.0 else scale * product, y)
 
 
 def partitioned(backend: Backend) -> Backend:

@@ -15,6 +15,7 @@ from portgnn.errors import ConfigError
 from portgnn.exports.counterparts import Stand, left, stood_in
 from portgnn.exports.tracing import Namespace, Tape, Traced, unknown
 from portgnn.models.layer import Layer, Weighting
+from portgnn.parts import attended
 from portgnn.placing import forward
 from portgnn.placing.edges import Ends, weights_of
 from portgnn.placing.operands import Operands
@@ -50,6 +51,11 @@ class Recorder:
         return self.xp.matmul(a, b)
 
     spmm = matmul
+
+    matmul_add = elu = None  # of its own
+
+    def attend(self, *given: Any) -> Array:
+        return attended(self, *given)
 
     def relu(self, x: Array) -> Array:
         return self.tape.add("relu", x.shape, x)

@@ -295,6 +295,10 @@ class Namespace:
     def stack(self, arrays: Sequence[Traced], /, *, axis: int = 0) -> Traced:
         return self.concat([self.expand_dims(each, axis=axis) for each in arrays], axis=axis)
 
+    def unstack(self, x: Traced, /, *, axis: int = 0) -> tuple[Traced, ...]:
+        before = (slice(None),) * (axis % x.ndim)
+        return tuple(x[(*before, at)] for at in range(x.shape[axis]))
+
     def matmul(self, x: Any, y: Any, /) -> Traced:
         shape = (*x.shape[:-1], *y.shape[:-2], *y.shape[-1:])
         return self._tape.add("matmul", shape, x, y)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
+
+from portgnn.parts import elu
 
 if TYPE_CHECKING:
     from portgnn.protocol import Array, Backend
@@ -21,8 +23,7 @@ def activated(backend: Backend, x: Array, activation: Activation) -> Array:
     if activation == "relu":
         return backend.relu(x)
     if activation == "elu":
-        above = x > 0
-        return xp.where(above, x, xp.expm1(xp.where(above, xp.zeros_like(x), x)))
+        return cast("Array", elu(backend, x))
     if activation == "leaky_relu":
         return leaky_relu(backend, x, 0.01)
     return 0.5 * x * (1.0 + xp.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)))

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from portgnn.errors import ConfigError
 from portgnn.hyperparameters import NETWORK, Bounds, as_in, hyperparameter
 from portgnn.models.layer import Along, Kept, Layer, Parameter
 from portgnn.models.network import MOST_LAYERS, Network, Stacked
+from portgnn.parts import matmul_add
 from portgnn.programs import Counterpart, Elsewhere
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _TERMS = (Bounds("at least 1", least=1), Bounds("at most 100", most=100))
 
 @dataclass(frozen=True)
 class Terms(Layer):
-    """All X W_k. The last is what the recurrence begins with; the others are carried, side by side."""
+    """All X W_k. The last is what the recurrence begins with; the others are carried."""
 
     terms: int = 3
 
@@ -52,8 +53,9 @@ class Terms(Layer):
         return backend.matmul(x, xp.reshape(side_by_side, (self.fan_in, self.terms * self.fan_out))), None
 
     def update(self, backend: Backend, params: Params, total: Array, kept: None) -> Array | tuple[Array, ...]:
-        others = (self.terms - 1) * self.fan_out
-        return total[:, others:], total[:, :others]
+        xp = backend.xp
+        *others, last = xp.unstack(xp.reshape(total, (total.shape[0], self.terms, self.fan_out)), axis=1)
+        return last, *others
 
     def activate(self, backend: Backend, output: Array) -> Array:
         return output
@@ -73,16 +75,15 @@ class Step(Layer):
         return {} if self.k else {"bias": Parameter((self.fan_out,), "zeros", "bias")}
 
     def message(self, backend: Backend, params: Params, x: Array | CSR, *carried: Array) -> tuple[Array | CSR, Kept]:
-        terms, *before = carried
-        return x, (x, terms, *before)
+        return x, (x, *carried)
+
+    def aggregate(self, backend: Backend, params: Params, edges: Any, sent: Array, kept: Kept) -> Array:
+        own, *before = kept[1 + self.k :]
+        return matmul_add(backend, edges, sent, own - before[0] if before else own, 2.0 if self.k else 1.0)
 
     def update(self, backend: Backend, params: Params, total: Array, kept: Kept) -> Array | tuple[Array, ...]:
-        x, terms, *before = kept
-        here = self.k * self.fan_out
-        found = terms[:, here:] + (2.0 * total if self.k else total)
-        for each in before:
-            found = found - each
-        return (found, terms[:, :here], x) if self.k else backend.xp.add(found, params["bias"])
+        x, *carried = kept
+        return (total, *carried[: self.k], x) if self.k else backend.xp.add(total, params["bias"])
 
     def activate(self, backend: Backend, output: Array) -> Array:
         return output if self.k else super().activate(backend, output)

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from portgnn.protocol import EdgeDropout
+
 if TYPE_CHECKING:
-    from portgnn.protocol import Array, EdgeHandle, Key, MessagePassing
+    from portgnn.parts import EdgeVerbs
+    from portgnn.protocol import Array, EdgeHandle, Key
 
 End = Literal["source", "target"]
 
@@ -21,7 +24,7 @@ class Edges:
     Values of edges have shape [edges, k], in an order that only the handle knows; those of nodes [rows, k].
     """
 
-    verbs: MessagePassing
+    verbs: EdgeVerbs
     handle: EdgeHandle
     rate: float = 0.0
     key: Key | None = None
@@ -54,6 +57,11 @@ class Edges:
         values: [edges, heads]; x: [sources, heads * width] -> [targets, heads * width]. Differentiable in both.
         """
         return self.verbs.edge_spmm(self.handle, values, x)
+
+    def attend(self, rows: Array, target: Array, weights: Array, slope: float, dynamic: bool = False) -> Array:
+        """Attention with the layer's dropout on edges: `portgnn.protocol.Attending.attend`."""
+        dropout = None if self.key is None else EdgeDropout(self.rate, self.key, self.numbers)
+        return self.verbs.attend(self.handle, rows, target, weights, slope, dropout, dynamic)
 
     def dropout(self, values: Array) -> Array:
         """Some of the values set to 0 and the others raised, as `Backend.dropout` does; in training only."""

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from portgnn.hyperparameters import NETWORK, RATE, Bounds, as_in, hyperparameter
-from portgnn.models.activations import Activation, leaky_relu
+from portgnn.models.activations import Activation
 from portgnn.models.layer import Along, Kept, Layer, Parameter
 from portgnn.models.network import Stacked
+from portgnn.parts import by_head
 from portgnn.programs import Counterpart, Elsewhere
 
 if TYPE_CHECKING:
@@ -83,28 +84,18 @@ class Attention(Layer):
         return sizes | {"concat": self.concatenates}
 
     def message(self, backend: Backend, params: Params, x: Array | CSR) -> tuple[Array, Array]:
-        rows = backend.matmul(x, params["weight"])
-        sent = backend.xp.concat([rows, self.by_head(backend, rows, params["source"])], axis=1)
-        return sent, self.by_head(backend, rows, params["target"])
+        # a . (W h) = (W' a) . h: so much of the scores costs one narrow product.
+        score = by_head(backend.xp, params["weight"], params["target"])
+        return backend.matmul(x, params["weight"]), backend.matmul(x, score)
 
-    def aggregate(self, backend: Backend, params: Params, edges: Any, sent: Array, kept: Kept) -> Array:
-        rows, scores = sent[:, : -self.heads], sent[:, -self.heads :]
-        scores = edges.gather(scores, "source") + edges.gather(kept, "target")
-        return self.attended(backend, edges, leaky_relu(backend, scores, SLOPE), rows)
-
-    def attended(self, backend: Backend, edges: Edges, scores: Array, rows: Array) -> Array:
-        return edges.matmul(edges.dropout(edges.softmax(scores)), rows)
+    def aggregate(self, backend: Backend, params: Params, edges: Edges, sent: Array, kept: Kept) -> Array:
+        return edges.attend(sent, kept, params["source"], SLOPE)
 
     def update(self, backend: Backend, params: Params, total: Array, kept: Kept) -> Array:
         xp = backend.xp
         if not self.concatenates and self.heads > 1:
             total = xp.mean(xp.reshape(total, (total.shape[0], self.heads, self.width)), axis=1)
         return xp.add(total, params["bias"])
-
-    def by_head(self, backend: Backend, rows: Array, weights: Array) -> Array:
-        """The product of each row's and head's numbers with the head's weights: [rows, heads]."""
-        xp = backend.xp
-        return xp.sum(xp.reshape(rows, (rows.shape[0], self.heads, self.width)) * weights[None, :, :], axis=2)
 
 
 @dataclass(frozen=True)
@@ -139,9 +130,8 @@ class DynamicAttention(Attention):
         sent = add(backend.matmul(x, params["weight"]), params["weight_bias"])
         return sent, add(backend.matmul(x, params["target"]), params["target_bias"])
 
-    def aggregate(self, backend: Backend, params: Params, edges: Any, sent: Array, kept: Kept) -> Array:
-        both = leaky_relu(backend, edges.gather(sent, "source") + edges.gather(kept, "target"), SLOPE)
-        return self.attended(backend, edges, self.by_head(backend, both, params["score"]), sent)
+    def aggregate(self, backend: Backend, params: Params, edges: Edges, sent: Array, kept: Kept) -> Array:
+        return edges.attend(sent, kept, params["score"], SLOPE, dynamic=True)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from portgnn.hyperparameters import NETWORK, hyperparameter
 from portgnn.models.layer import Layer, Parameter
 from portgnn.models.network import Stacked
 from portgnn.models.propagation import steps_of
+from portgnn.parts import matmul_add
 from portgnn.programs import Counterpart, Elsewhere
 
 if TYPE_CHECKING:
@@ -80,8 +81,9 @@ class Convolution(Layer):
     def message(self, backend: Backend, params: Params, x: Array | CSR) -> tuple[Array, None]:
         if self.widens:
             return cast("Array", x), None  # of a further layer, whose input is no sparse handle
-        sent = backend.matmul(x, params["weight"])
-        return (backend.xp.add(sent, params["bias"]) if self.bias == "before" else sent), None
+        if self.bias == "before":
+            return matmul_add(backend, x, params["weight"], params["bias"]), None
+        return backend.matmul(x, params["weight"]), None
 
     def update(self, backend: Backend, params: Params, total: Array, kept: Array | None) -> Array:
         if self.widens:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from portgnn.models.layer import Kept, Layer, Parameter
 from portgnn.models.network import Stacked
+from portgnn.parts import matmul_add
 from portgnn.programs import Counterpart, Elsewhere
 
 if TYPE_CHECKING:
@@ -59,10 +60,12 @@ class Isomorphism(Layer):
         sent = backend.matmul(x, params["weight"])
         return sent, sent
 
+    def aggregate(self, backend: Backend, params: Params, edges: Any, sent: Array, kept: Kept) -> Array:
+        own = backend.xp.add((1.0 + params["eps"]) * kept, params["bias"])
+        return matmul_add(backend, edges, sent, own)
+
     def update(self, backend: Backend, params: Params, total: Array, kept: Kept) -> Array:
-        xp = backend.xp
-        inner = xp.add(total + (1.0 + params["eps"]) * kept, params["bias"])
-        return xp.add(backend.matmul(backend.relu(inner), params["outer"]), params["outer_bias"])
+        return matmul_add(backend, backend.relu(total), params["outer"], params["outer_bias"])
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from portgnn.models.layer import Along, Layer, Parameter
+from portgnn.parts import matmul_add
 from portgnn.programs import Counterpart, Elsewhere
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Linear(Layer):
         return Counterpart("Linear", arguments, (weight, Elsewhere("bias", f"bias{self.number}")), edges=False)
 
     def message(self, backend: Backend, params: Params, x: Array | CSR) -> tuple[Array, None]:
-        return backend.xp.add(backend.matmul(x, params["weight"]), params["bias"]), None
+        return matmul_add(backend, x, params["weight"], params["bias"]), None
 
     def update(self, backend: Backend, params: Params, total: Array, kept: None) -> Array | tuple[Array, ...]:
         return total

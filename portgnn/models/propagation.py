@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from portgnn.models.layer import Along, Kept, Layer, Parameter
+from portgnn.parts import matmul_add
 from portgnn.programs import Counterpart
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Propagation(Layer):
-    """(1 - restart) A H + restart H_0, where H_0 is carried and restart may be 0; the last one may add a bias."""
+    """(1 - restart) A H + restart H_0, where restart H_0 is carried and may be 0; the last one may add a bias."""
 
     restart: float = 0.0
     bias: bool = False
@@ -38,9 +39,12 @@ class Propagation(Layer):
     def message(self, backend: Backend, params: Params, x: Array | CSR, *first: Array) -> tuple[Array | CSR, Kept]:
         return x, first[0] if self.keeps else None
 
+    def aggregate(self, backend: Backend, params: Params, edges: Any, sent: Array, kept: Kept) -> Array:
+        if not self.keeps:
+            return backend.matmul(edges, sent)
+        return matmul_add(backend, edges, sent, kept, 1.0 - self.restart)
+
     def update(self, backend: Backend, params: Params, total: Array, kept: Kept) -> Array | tuple[Array, ...]:
-        if self.keeps:
-            total = (1.0 - self.restart) * total + self.restart * kept
         if self.bias:
             total = backend.xp.add(total, params["bias"])
         return (total, kept) if self.keeps and not self.is_last else total
@@ -51,7 +55,9 @@ class Propagation(Layer):
 
 @dataclass(frozen=True)
 class Remembered(Layer):
-    """Its input, unchanged, which all later layers are handed as well."""
+    """Its input, unchanged, of which all later layers are handed a share as well."""
+
+    share: float = 1.0
 
     @property
     def along(self) -> Along:
@@ -68,7 +74,7 @@ class Remembered(Layer):
         return x, None
 
     def update(self, backend: Backend, params: Params, total: Array, kept: Kept) -> tuple[Array, Array]:
-        return total, total
+        return total, self.share * total
 
     def activate(self, backend: Backend, output: Array) -> Array:
         return output

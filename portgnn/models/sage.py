@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from portgnn.hyperparameters import NETWORK, hyperparameter
 from portgnn.models.layer import Along, Kept, Layer, Parameter, Weighting
 from portgnn.models.network import Stacked
+from portgnn.parts import matmul_add
 from portgnn.programs import Counterpart, Elsewhere
 
 if TYPE_CHECKING:
@@ -59,16 +60,16 @@ class Neighbourhood(Layer):
         return Counterpart("SAGEConv", arguments, arrays, weighs=False, differs="takes no weights of edges")
 
     def message(self, backend: Backend, params: Params, x: Array | CSR) -> tuple[Array | CSR, Array]:
-        own = backend.xp.add(backend.matmul(x, params["own"]), params["bias"])
+        own = matmul_add(backend, x, params["own"], params["bias"])
         return (backend.matmul(x, params["weight"]) if self.aggregator == "mean" else x), own
 
     def aggregate(self, backend: Backend, params: Params, edges: Any, sent: Array, kept: Kept) -> Array:
         if self.aggregator == "mean":
-            return backend.matmul(edges, sent)
-        return backend.matmul(largest(backend, edges, sent), params["weight"])
+            return matmul_add(backend, edges, sent, kept)
+        return matmul_add(backend, largest(backend, edges, sent), params["weight"], kept)
 
     def update(self, backend: Backend, params: Params, total: Array, kept: Kept) -> Array:
-        return total + kept
+        return total
 
 
 def largest(backend: Backend, edges: Edges, x: Array) -> Array:

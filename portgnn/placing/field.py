@@ -61,10 +61,13 @@ def receptive_field(
     """The field of some nodes. rows_of(nodes, hop): the rows [len(nodes), n] that output rows read, of the layer that
     is the `hop`th with edges. most: nodes of a level, where that with more has all (None: any number).
 
-    Every row holds its diagonal, so that rows of all nodes leave no column empty.
+    Every row holds its diagonal, so that rows of all nodes leave no column empty. Layers that read the same rows of the
+    same nodes share a block, and levels of the same nodes are one array: a device then holds them once, and nothing has
+    to be picked between them.
     """
     levels, blocks = [top], list[sp.csr_array | None]()
     hop = hops_of(layers)
+    last: tuple[sp.csr_array, sp.csr_array, Nodes] | None = None
     for layer in reversed(layers):
         if layer.along == "nothing":
             levels.insert(0, levels[0])
@@ -73,12 +76,17 @@ def receptive_field(
         hop -= 1
         rows = rows_of(levels[0], hop)
         n = rows.shape[1]
-        if is_everything(levels[0], n):
+        if last is not None and rows is last[0]:
+            block, columns = last[1:]
+        elif is_everything(levels[0], n):
             block, columns = rows, levels[0]
         elif most is not None and fills_more(rows.indices, n, most):
             block, columns = rows, np.arange(n, dtype=np.int64)
         else:
             block, columns = narrowed(rows)
+        if np.array_equal(columns, levels[0]):
+            columns = levels[0]
+        last = rows, block, columns
         levels.insert(0, columns)
         blocks.insert(0, block)
     return Field(tuple(levels), tuple(blocks))
@@ -87,8 +95,13 @@ def receptive_field(
 def field_in(adjacency: sp.csr_array, top: Nodes, layers: Sequence[Layer], most: int | None = None) -> Field:
     """The field of some nodes in a matrix at hand."""
 
+    taken: tuple[Nodes, sp.csr_array] | None = None
+
     def rows_of(nodes: Nodes, _: int) -> sp.csr_array:
-        return adjacency if is_everything(nodes, adjacency.shape[0]) else adjacency[nodes]
+        nonlocal taken
+        if taken is None or nodes is not taken[0]:
+            taken = nodes, adjacency if is_everything(nodes, adjacency.shape[0]) else adjacency[nodes]
+        return taken[1]
 
     return receptive_field(rows_of, top, layers, most)
 

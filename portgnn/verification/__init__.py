@@ -18,6 +18,7 @@ from portgnn.models import Network
 from portgnn.protocol import Backend
 from portgnn.verification import (
     _batches,
+    _edges,
     _gradients,
     _leaks,
     _library,
@@ -53,6 +54,7 @@ CHECKS: tuple[Check, ...] = (
             _namespace,
             _gradients,
             _randomness,
+            _edges,
             _optimizer,
             _library,
             _network,

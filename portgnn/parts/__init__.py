@@ -7,13 +7,37 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.protocol import Backend, BatchStep, MessagePassing, Optimizer, Params, Run, State, Step
+from portgnn.parts._edges import (
+    EdgeVerbs as EdgeVerbs,
+)
+from portgnn.parts._edges import (
+    PlainEdges as PlainEdges,
+)
+from portgnn.parts._edges import (
+    attended as attended,
+)
+from portgnn.parts._edges import (
+    by_head as by_head,
+)
+from portgnn.parts._edges import (
+    elu as elu,
+)
+from portgnn.parts._edges import (
+    matmul_add as matmul_add,
+)
+from portgnn.parts._edges import (
+    message_passing as message_passing,
+)
+from portgnn.parts._edges import (
+    provides as provides,
+)
+from portgnn.protocol import Backend, BatchStep, Optimizer, Params, Run, State, Step
 
 Array: TypeAlias = Any
 """An adapter's own array: whoever takes a part here has its framework's."""
@@ -220,103 +244,6 @@ def plain_batches(backend: Backend, step: BatchStep) -> BatchStep:
     return run
 
 
-class _PlainHandle(NamedTuple):
-    """A tuple tree, as a `BatchStep` takes it.
-
-    into: [targets, edges], ones: sums the edges of each target. source, target: [edges, nodes], ones: picks a row for
-    each edge. powers: int32 [k], 1, 2, 4, …: so many edges to look back, to have seen all of a target. place: int32
-    [edges, 1], how many edges of its target come before an edge. last: int32 [targets], the last edge of each. filled:
-    [targets, 1], whether a target has edges, where some have none.
-    """
-
-    weights: Array
-    into: Any
-    source: Any
-    target: Any
-    powers: Array
-    place: Array
-    last: Array
-    filled: Array | None
-
-
-class PlainEdges:
-    """`portgnn.protocol.MessagePassing` for any backend, from its sparse product and the standard's functions.
-
-    An edge's row is picked, and edges are summed, by products with matrices of ones, which every adapter has
-    deterministic and differentiable. Whatever else is asked of it is the backend's own.
-    """
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
-
-    def edges(self, matrix: sp.csr_array) -> _PlainHandle:
-        backend, counts = self._backend, np.diff(matrix.indptr)
-        targets = np.repeat(np.arange(len(counts)), counts)
-        place = np.arange(matrix.nnz) - np.repeat(matrix.indptr[:-1], counts)
-        longest = int(counts.max(initial=1))
-        filled = None if counts.all() else backend.asarray((counts > 0)[:, None])
-        return _PlainHandle(
-            weights=backend.asarray(np.asarray(matrix.data, dtype=np.float64)),
-            into=backend.csr(_ones(np.arange(matrix.nnz), matrix.indptr, matrix.nnz)),
-            source=backend.csr(_ones(matrix.indices, np.arange(matrix.nnz + 1), matrix.shape[1])),
-            target=backend.csr(_ones(targets, np.arange(matrix.nnz + 1), matrix.shape[0])),
-            powers=backend.asarray(1 << np.arange((longest - 1).bit_length(), dtype=np.int32)),
-            place=backend.asarray(place.astype(np.int32)[:, None]),
-            last=backend.asarray(np.maximum(matrix.indptr[1:] - 1, 0).astype(np.int32)),
-            filled=filled,
-        )
-
-    def edge_weights(self, a: _PlainHandle) -> Array:
-        return a.weights
-
-    def gather(self, a: _PlainHandle, x: Array, end: str) -> Array:
-        return self._backend.spmm(a.source if end == "source" else a.target, x)
-
-    def segment_sum(self, a: _PlainHandle, values: Array) -> Array:
-        return self._backend.spmm(a.into, values)
-
-    def segment_max(self, a: _PlainHandle, values: Array) -> Array:
-        xp = self._backend.xp
-        largest = self._largest(a, values)
-        is_largest = values == self.gather(a, largest, "target")
-        # Of k equal numbers that are the largest, each stands for 1/k of it, and gets that share of the gradient.
-        ties = xp.astype(is_largest, values.dtype)
-        shares = ties / self.gather(a, self.segment_sum(a, ties), "target")
-        return self.segment_sum(a, xp.where(is_largest, values, xp.zeros_like(values)) * shares)
-
-    def edge_softmax(self, a: _PlainHandle, scores: Array) -> Array:
-        xp = self._backend.xp
-        # Any shift gives the same shares, and that of a rounded number has no gradient.
-        shift = self.gather(a, xp.ceil(self._largest(a, scores)), "target")
-        raised = xp.exp(scores - shift)
-        return raised / self.gather(a, self.segment_sum(a, raised), "target")
-
-    def edge_spmm(self, a: _PlainHandle, values: Array, x: Array) -> Array:
-        xp, heads = self._backend.xp, values.shape[1]
-        sent = self.gather(a, x, "source")
-        if heads == 1:
-            return self.segment_sum(a, sent * values)
-        edges, width = sent.shape
-        by_head = xp.reshape(sent, (edges, heads, width // heads)) * xp.reshape(values, (edges, heads, 1))
-        return self.segment_sum(a, xp.reshape(by_head, (edges, width)))
-
-    def _largest(self, a: _PlainHandle, values: Array) -> Array:
-        """The largest value of each target's edges, [targets, k]; 0 where it has none.
-
-        By looking back 1, 2, 4, … edges (Hillis & Steele 1986): each edge then knows the largest up to itself.
-        """
-        xp = self._backend.xp
-        for power in range(a.powers.shape[0]):
-            step = 1 << power
-            before = xp.concat([values[:step, :], values[:-step, :]], axis=0)
-            values = xp.where(a.place >= step, xp.maximum(values, before), values)
-        found = xp.take(values, a.last, axis=0)
-        return found if a.filled is None else xp.where(a.filled, found, xp.zeros_like(found))
-
-
 def transposed_order(matrix: sp.csr_array) -> NDArray[np.integer]:
     """[stored values]: which of a canonical matrix's values each of its transpose's is, both row by row.
 
@@ -325,27 +252,3 @@ def transposed_order(matrix: sp.csr_array) -> NDArray[np.integer]:
     numbers = np.arange(matrix.nnz, dtype=np.int32 if matrix.nnz < 2**31 else np.int64)
     order: NDArray[np.integer] = sp.csr_array((numbers, matrix.indices, matrix.indptr), shape=matrix.shape).tocsc().data
     return order
-
-
-def message_passing(backend: Backend) -> MessagePassing:
-    """The backend itself where it computes along edges, else `PlainEdges` on it."""
-    return cast(MessagePassing, backend) if provides(backend, MessagePassing) else PlainEdges(backend)
-
-
-def provides(thing: Any, protocol: Any) -> bool:
-    """Whether it has all members of one of `portgnn.protocol`'s protocols, by whatever way.
-
-    `isinstance` does not do: from Python 3.12 on it looks past `__getattr__`, and so past what those who stand before a
-    backend hand on.
-    """
-    return all(hasattr(thing, name) for name in _members(protocol))
-
-
-@lru_cache
-def _members(protocol: Any) -> tuple[str, ...]:
-    return tuple(name for name in vars(protocol) if not name.startswith("_"))
-
-
-def _ones(indices: NDArray[Any], indptr: NDArray[Any], width: int) -> sp.csr_array:
-    parts = (np.ones(len(indices)), indices.astype(np.int32), indptr.astype(np.int32))
-    return sp.csr_array(parts, shape=(len(indptr) - 1, width))
