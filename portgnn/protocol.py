@@ -270,7 +270,7 @@ class EdgeDropout(NamedTuple):
 
     rate: float
     key: Key
-    index: Array | None = None
+    numbers: Array | None = None
 
 
 @runtime_checkable

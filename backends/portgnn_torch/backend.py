@@ -177,7 +177,7 @@ class TorchBackend:
             mask = None
             if dropout is not None:
                 shape = (len(a.rows), len(weights))
-                index = shape[0] * shape[1] if dropout.index is None else cast(Any, dropout.index)
+                index = shape[0] * shape[1] if dropout.numbers is None else cast(Any, dropout.numbers)
                 mask = self._mask(dropout.key, index, dropout.rate).reshape(shape).T.contiguous()
             found: torch.Tensor = AttendByHead.apply(a, rows, target, weights, slope, mask)
             return found
@@ -186,7 +186,7 @@ class TorchBackend:
         from portgnn_torch.attention_cuda import Attend, Attention
 
         key = None if dropout is None else self._placed_key(dropout.key)
-        index = None if dropout is None else cast(Any, dropout.index)
+        index = None if dropout is None else cast(Any, dropout.numbers)
         if index is not None and index.shape[1] > 1:
             index = self._first_numbers(index)
         drawn = (0.0 if dropout is None else dropout.rate, key, index)

@@ -78,9 +78,9 @@ class Partitioned:
 
     def matmul_add(self, a: Any, b: Array, y: Array, scale: float = 1.0) -> Array:
         if not isinstance(a, HaloMatrix):
-            return matmul_add(self._backend, a, b, y, scale)
+            return cast(Array, matmul_add(self._backend, a, b, y, scale))
         product = self.matmul(a, b)
-        return self._backend.xp.add(product if scale == 1.0 else scale * product, y)
+        return cast(Array, self._backend.xp.add(product if scale == 1.0 else scale * product, y))
 
 
 def partitioned(backend: Backend) -> Backend:

@@ -113,10 +113,10 @@ class WithoutLoops(Faulty):
 class OffByOne(Faulty):
     def attend(self, a: Any, rows: Any, target: Any, weights: Any, slope: float, dropout: Any, dynamic: bool) -> Any:
         if dropout is not None:
-            numbers = dropout.index
+            numbers = dropout.numbers
             if numbers is None:
                 numbers = torch.arange(len(a.rows) * len(weights), dtype=torch.int32).reshape(-1, len(weights))
-            dropout = dropout._replace(index=numbers + 1)
+            dropout = dropout._replace(numbers=numbers + 1)
         return super().attend(a, rows, target, weights, slope, dropout, dynamic)
 
 
