@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from portgnn._system.files import exists
 from portgnn.benchmark import cases
 from portgnn.benchmark.cases import OURS, Case, Contestant
 from portgnn.benchmark.client import ROOT, WorkerError, WorkerProcess, worker_environment
@@ -247,7 +248,7 @@ def document(
 def git_revision() -> dict[str, Any]:
     """The commit that was timed, and whether the working tree differed from it; None where this is no checkout."""
 
-    if not (ROOT / ".git").exists():  # installed: whatever repository lies around the environment is another's
+    if not exists(ROOT / ".git"):  # installed: whatever repository lies around the environment is another's
         return {"commit": None, "modified": None}
 
     def git(*arguments: str) -> str:

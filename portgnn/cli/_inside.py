@@ -78,12 +78,12 @@ def explain(
     method: Annotated[
         str,
         typer.Option(
-            metavar="mask|gradient",
-            help="Masks that are learned (GNNExplainer), or the gradient times the input.",
-            autocompletion=_completion.choices(("mask", "gradient")),
+            metavar="gradient|mask",
+            help="The gradient times the input, or masks that are learned (GNNExplainer).",
+            autocompletion=_completion.choices(("gradient", "mask")),
             rich_help_panel=EXPLANATION,
         ),
-    ] = "mask",
+    ] = "gradient",
     answer: Annotated[
         str | None,
         typer.Option(

@@ -23,7 +23,7 @@ from portgnn.protocol import Backend
 from portgnn.registry import backend_of
 from portgnn.training import memory
 
-METHODS = ("mask", "gradient")
+METHODS = ("gradient", "mask")
 WORDS = {"mask": "learned masks", "gradient": "gradient × input"}
 EDGES = 10
 """Of the strongest edges, as many are kept, or left out, to see what becomes of the answer."""
@@ -152,7 +152,7 @@ class Explainer:
     def explain(
         self,
         node: int,
-        method: Method = "mask",
+        method: Method = "gradient",
         answer: str | None = None,
         epochs: int = 100,
         rate: float = RATE,
@@ -202,7 +202,7 @@ def explain(
     graph: Target,
     node: int | str,
     *,
-    method: Method = "mask",
+    method: Method = "gradient",
     answer: str | None = None,
     epochs: int = 100,
     seed: int = 0,
@@ -217,8 +217,8 @@ def explain(
     """Which edges and features of its neighbourhood a trained network's answer for a node comes from.
 
     node: its number, or its name where the graph has names.
-    method: "mask" learns masks as GNNExplainer does (Ying et al. 2019), in so many epochs of Adam from a seed;
-        "gradient" is the gradient of the answer times its input. answer: the class (label, value) that is asked about;
+    method: "gradient" is the gradient of the answer times its input; "mask" learns masks as GNNExplainer does (Ying et
+        al. 2019), in so many epochs of Adam from a seed. answer: the class (label, value) that is asked about;
         None for the one that the network says.
     edges: how many of the strongest are kept alone, and left out, to see what becomes of the answer.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from portgnn.parts import message_passing
+from portgnn.parts import attended, message_passing
 from portgnn.protocol import Backend, EdgeHandle
 
 Array = Any
@@ -69,6 +69,9 @@ class Overlay:
 
     def edge_spmm(self, a: Watched, values: Array, x: Array) -> Array:
         return self._verbs.edge_spmm(a.edges, a.times(values), x)
+
+    def attend(self, a: Watched, *given: Any, **options: Any) -> Array:
+        return attended(self, a, *given, **options)
 
     def dropout(self, x: Array, rate: float, key: Any, index: Array | None = None) -> Array:
         return self._inner.dropout(x, rate, key, index)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from portgnn._system.files import check_writable, reason, state_of, write_atomically
+from portgnn._system.files import check_writable, exists, is_folder, reason, state_of, write_atomically
 from portgnn._system.lock import locked
 from portgnn._system.untrusted import content
 from portgnn.errors import ConfigError
@@ -66,9 +66,9 @@ class Folder:
         there = state_of(self.path, ConfigError)
         if there is None:
             return []
-        if not self.path.is_dir():
+        if not is_folder(self.path, ConfigError):
             raise ConfigError(f"--folder {self.path} is a file; name a folder")
-        if not (self.path / MARK).exists():
+        if not exists(self.path / MARK, ConfigError):
             if any(self.path.iterdir()):
                 raise ConfigError(f"--folder {self.path} holds something else than a study; name a new one")
             return []
@@ -80,7 +80,7 @@ class Folder:
     def get(self, key: str) -> dict[str, Any] | None:
         """A run's document, None where it has not been trained. Raises ConfigError for a file that is none."""
         path = self.file(key)
-        if not path.exists():
+        if not exists(path, ConfigError):
             return None
         document = _json(path)
         if isinstance(document, dict) and isinstance(document.get(FAILED), str):

@@ -40,14 +40,18 @@ class Compiled:
         return metrics
 
 
-def stand_in() -> types.ModuleType:
-    """What `portgnn_torch.kernels` offers, on the CPU and without Triton."""
+def stand_ins() -> dict[str, types.ModuleType]:
+    """What the modules of Triton kernels offer to a step, on the CPU and without Triton."""
 
     class RowSums:
         def __init__(self, indptr: torch.Tensor) -> None:
             self.indptr = indptr
 
-        def product(self, indices: torch.Tensor, values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        def product(
+            self, indices: torch.Tensor, values: torch.Tensor, x: torch.Tensor, scale: float = 1.0, added: Any = None
+        ) -> torch.Tensor:
+            assert scale == 1.0
+            assert added is None
             rows = torch.repeat_interleave(torch.arange(len(self.indptr) - 1), self.indptr.diff())
             out = x.new_zeros((len(self.indptr) - 1, x.shape[1]))
             return out.index_add_(0, rows, x.index_select(0, indices) * values[:, None])
@@ -81,6 +85,7 @@ def stand_in() -> types.ModuleType:
             v.mul_(rates["beta2"]).add_(g * g * (1 - rates["beta2"]))
             p.sub_(m * (rates["rate"] / c1) / ((v / c2).sqrt() + rates["eps"]))
 
-    module = types.ModuleType("portgnn_torch.kernels")
-    vars(module).update(RowSums=RowSums, dropped=dropped, Dropout=Dropout, adam_step=adam_step)
-    return module
+    kernels, adam = types.ModuleType("portgnn_torch.kernels"), types.ModuleType("portgnn_torch.adam_kernels")
+    vars(kernels).update(RowSums=RowSums, dropped=dropped, Dropout=Dropout)
+    vars(adam).update(adam_step=adam_step)
+    return {each.__name__: each for each in (kernels, adam)}

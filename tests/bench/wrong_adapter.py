@@ -23,4 +23,4 @@ class WrongOnLargeGraphs(NumPyBackend):
 
     def spmm(self, a: Any, x: Any) -> Any:
         product = super().spmm(a, x)
-        return product * 1.001 if 3000 < a.shape[0] < 10_000 else product
+        return product * 1.001 if 3000 < a.shape[0] < 4000 else product

@@ -209,8 +209,10 @@ def test_a_message_that_quotes_too_much_keeps_its_beginning_and_its_end() -> Non
     assert message.endswith("is not one of auto, row")
 
 
-# Options of pytest and of torchrun, which a message or a docstring names as such; CSS writes variables so too.
-FOREIGN = {"--pyargs", "--examples", "--nproc-per-node", "--s", "--no"}
+# Options of pytest, torchrun, git, a compiler and a worker of the benchmark, as such; CSS writes variables so too.
+FOREIGN = {
+    "--pyargs", "--examples", "--nproc-per-node", "--s", "--no", "--argument", "--gpu-architecture", "--porcelain",
+}  # fmt: skip
 
 
 def test_options_that_texts_name_are_there() -> None:

@@ -136,7 +136,7 @@ def test_masks_find_the_edge_that_decides() -> None:
     assert found.with_edges > found.predicted - 0.05 > found.without_edges + 0.3
     # Of a mask, the others may end anywhere that says the same: the entropy wants them at 0 or at 1.
     for seed in range(3):
-        masked = portgnn.explain(model, graph, 0, answer="1", epochs=400, seed=seed)
+        masked = portgnn.explain(model, graph, 0, method="mask", answer="1", epochs=400, seed=seed)
         assert masked.edge_scores[masked.edges.tolist().index([1, 0])] > 0.6, seed
 
 
@@ -233,13 +233,13 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_command_explains_and_draws(saved: Path, tmp_path: Path, capsys: Streams) -> None:
     words = ["explain", str(saved), "--dataset", "karate", "--node", "8", "--edges", "3", "--epochs", "5"]
-    assert cli.main([*words, "--out", str(tmp_path / "why.svg")]) == 0
+    assert cli.main([*words, "--method", "mask", "--out", str(tmp_path / "why.svg")]) == 0
     out = capsys.readouterr().out
     assert out.startswith("node 8: ")
     assert "with these 3 edges alone" in out
     picture = (tmp_path / "why.svg").read_text()
     assert "learned masks" in picture
-    assert cli.main([*words, "--json", "--method", "gradient"]) == 0
+    assert cli.main([*words, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert len(document["edges"]) == 3
     assert set(document["edges"][0]) == {"source", "target", "score"}

@@ -162,12 +162,6 @@ def test_some_rows_of_a_product_are_taken_of_that_of_all() -> None:
     np.testing.assert_array_equal(taken.features, made.features)
 
 
-def test_a_matrix_of_a_small_size_shares_its_pattern_with_the_graph() -> None:
-    prepared = Prepared.of(drawn(4), Config(rows="all"))
-    handle: Any = place(get_backend("numpy"), prepared, None, training=True).adjacency[1]
-    assert np.shares_memory(handle.matrix.indices, prepared.adjacency.indices)
-
-
 def test_whether_a_matrix_is_symmetric() -> None:
     draw = np.random.default_rng(0)
     for _ in range(30):
