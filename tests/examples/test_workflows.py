@@ -37,7 +37,7 @@ def _steps(workflow: Any) -> list[Any]:
 
 
 def test_they_are_workflows(workflows: dict[str, Any]) -> None:
-    assert set(workflows) == {"ci.yml", "verify.yml"}
+    assert set(workflows) == {"ci.yml", "release.yml", "verify.yml"}
     for workflow in workflows.values():
         assert workflow[True]  # YAML 1.1 reads the key `on` as a truth value
         for job in workflow["jobs"].values():
@@ -45,18 +45,28 @@ def test_they_are_workflows(workflows: dict[str, Any]) -> None:
         assert all(("run" in step) != ("uses" in step) for step in _steps(workflow))
 
 
-def test_they_may_read_and_nothing_else(workflows: dict[str, Any]) -> None:
-    for workflow in workflows.values():
+RELEASE = {
+    "build": {"contents": "read", "id-token": "write", "attestations": "write"},
+    "publish": {"id-token": "write"},
+    "notes": {"contents": "write"},
+}
+"""What a job of a release may do beside reading: say who built the files, hand them to the index, write the release."""
+
+
+def test_they_may_read_and_nothing_else_but_to_release(workflows: dict[str, Any]) -> None:
+    for name, workflow in workflows.items():
         assert workflow["permissions"] == {"contents": "read"}
-        assert not any("permissions" in job for job in workflow["jobs"].values())
+        more = {job: said["permissions"] for job, said in workflow["jobs"].items() if "permissions" in said}
+        assert more == (RELEASE if name == "release.yml" else {})
         checkouts = [step for step in _steps(workflow) if step.get("uses", "").startswith("actions/checkout")]
         assert all(step["with"]["persist-credentials"] is False for step in checkouts)
     assert not any("secrets" in path.read_text() for path in PATHS)
 
 
-def test_actions_are_githubs_own_in_a_pinned_version(workflows: dict[str, Any]) -> None:
+def test_actions_are_githubs_own_or_the_indexs_in_a_pinned_version(workflows: dict[str, Any]) -> None:
     used = {step["uses"] for workflow in workflows.values() for step in _steps(workflow) if "uses" in step}
     assert used
+    used.remove("pypa/gh-action-pypi-publish@release/v1")  # what the index asks for where nobody keeps a token
     assert all(re.fullmatch(r"actions/[a-z-]+@v\d+", name) for name in used)
     names = [name.partition("@")[0] for name in used]
     assert len(names) == len(set(names)), "one action in two versions"

@@ -25,6 +25,7 @@ from portgnn.verification.seeds import verify_seeds
 from portgnn_jax import JAXBackend
 from portgnn_mlx import MLXBackend
 from portgnn_numpy import NumPyBackend
+from portgnn_numpy.backend import TapeBackend
 from portgnn_numpy.tape import unary, value_of
 from portgnn_torch import TorchBackend
 
@@ -42,7 +43,13 @@ BACKENDS: dict[str, Callable[[str], Any]] = {
 }
 
 
-class Rounding(NumPyBackend):
+class Taped(NumPyBackend):
+    """Whose steps are not recorded: the faults below count their calls, or come and go."""
+
+    compile = TapeBackend.compile
+
+
+class Rounding(Taped):
     """What rounding does to a relu's input, where it happens to decide a side: elements near 0 come out across it.
 
     reach: how near, relative to the layer's largest. crossed: how many elements it put across in training.
@@ -115,7 +122,7 @@ def test_a_run_that_no_kink_explains_is_followed_step_by_step(monkeypatch: pytes
     assert "at epoch 1:" in failed.hint  # the first step knows a gradient by its sign alone
 
 
-class FarFlip(NumPyBackend):
+class FarFlip(Taped):
     """In one epoch, relu drops the largest element of its input."""
 
     name = "far-flip"
@@ -152,7 +159,7 @@ def test_just_outside_the_bound_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> N
     assert "the other side of 0" in failed.hint
 
 
-class _WrongGradient(NumPyBackend):
+class _WrongGradient(Taped):
     """The gradient in one kind of parameter is off by a share of its largest element, while `wrong` says so."""
 
     name = "wrong-gradient"
