@@ -216,7 +216,7 @@ def test_what_cannot_be_explained_says_why(graph: Graph) -> None:
         ({"node": 14}, r"drawn has no node 14; it has the numbers 0 to 13"),
         ({"node": -1}, r"drawn has no node -1"),
         ({"node": "Zoe"}, r"drawn has no node 'Zoe'"),
-        ({"node": 3, "method": "shap"}, r"method='shap' must be mask or gradient"),
+        ({"node": 3, "method": "shap"}, r"method='shap' must be gradient or mask"),
         ({"node": 3, "answer": "old"}, r"answer='old' is none of what the model says of a node: 'even', 'odd'"),
         ({"node": 3, "epochs": 0}, r"epochs=0 must be"),
     ):

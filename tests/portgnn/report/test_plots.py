@@ -14,11 +14,11 @@ import results
 from results import benchmark, growth, run, trained
 
 import portgnn
-from portgnn import Graph, cli, load_graph, predict
+from portgnn import Graph, cli, embed, load_graph, predict
 from portgnn.errors import ConfigError
 from portgnn.placing.edges import normalized_adjacency
 from portgnn.placing.features import row_normalized
-from portgnn.plots._embedding import embed, project
+from portgnn.plots._embedding import project
 from portgnn.plots.nodes import graph_of
 from portgnn.prediction.predict import classify
 

@@ -45,8 +45,8 @@ SHORT = ("--examples", "4", "--epochs", "3")
     [
         ("numpy", "float64"),
         pytest.param("numpy", "float32", marks=pytest.mark.sweep),
-        ("torch", "float32"),
-        ("mlx", "float64"),
+        pytest.param("torch", "float32", marks=pytest.mark.sweep),
+        pytest.param("mlx", "float64", marks=pytest.mark.sweep),
         pytest.param("test_kit:TorchEdges", "float64", marks=pytest.mark.sweep),
         pytest.param("test_kit:MLXEdges", "float32", marks=pytest.mark.sweep),
     ],

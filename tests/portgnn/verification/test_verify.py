@@ -66,7 +66,8 @@ def test_a_right_backend_passes(make: Any, dtype: str) -> None:
     "make",
     [
         lambda dtype: TorchBackend("cpu", dtype, csr=False),  # edge lists, as on MPS
-        lambda dtype: MLXBackend("cpu", dtype, shared_memory=False),  # gather and scatter, as on a GPU
+        # Gather and scatter, as on a GPU; a minute, and test_seeds.py trains with it.
+        pytest.param(lambda dtype: MLXBackend("cpu", dtype, shared_memory=False), marks=pytest.mark.sweep),
     ],
     ids=["torch-edges", "mlx-edges"],
 )
