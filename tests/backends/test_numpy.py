@@ -5,6 +5,7 @@ from __future__ import annotations
 import cProfile
 import platform
 import pstats
+import threading
 from typing import Any
 
 import numpy as np
@@ -192,3 +193,14 @@ def test_a_step_makes_few_calls(csbm: Graph, monkeypatch: pytest.MonkeyPatch) ->
     profiler.runcall(run, state, keys)
     calls = pstats.Stats(profiler).total_calls / len(keys)  # type: ignore[attr-defined]
     assert calls <= MOST_CALLS, f"{calls:.0f} calls a step"
+
+
+@needs_llvm
+def test_loops_are_compiled_where_no_interrupt_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the first thread Ctrl-C ended in a `__del__` of LLVM's, lost, or took the process with it."""
+    seen = []
+    built = compiled._built
+    monkeypatch.setattr(compiled, "_built", lambda *given: (seen.append(threading.current_thread()), built(*given))[1])
+    compiled._product.__wrapped__("csr", 3, "f")
+    assert len(seen) == 1
+    assert seen[0] is not threading.main_thread()
