@@ -191,8 +191,8 @@ def _processor() -> tuple[Any, Any]:
 
 
 def _compiled(source: str, types: Sequence[Any]) -> Loop:
-    """In a thread of its own: Ctrl-C comes to the first thread, and ended there in a `__del__` of LLVM's, which loses what
-    it raises, or took the process with it.
+    """In a thread of its own: Ctrl-C comes to the first thread, and ended there in a `__del__` of LLVM's, which loses
+    what it raises, or took the process with it.
     """
     found: list[Loop] = []
     in_threads([lambda: None, lambda: found.append(_built(source, types))])
