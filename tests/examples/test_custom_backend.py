@@ -147,7 +147,7 @@ print(json.dumps(verify("tinygrad", device="cpu", only={SAMPLE!r}.__contains__).
     ("dataset", "epochs"),
     [
         pytest.param("cora", 200, marks=[pytest.mark.published_data, pytest.mark.sweep]),
-        ("csbm-cora", 6),
+        ("karate", 6),
     ],
 )
 def test_it_trains_to_numpys_numbers(outside: Outside, dataset: str, epochs: int) -> None:
