@@ -17,7 +17,7 @@ from portgnn.placing.operands import Operands
 from portgnn.placing.prepared import Prepared
 from portgnn.placing.whole import place
 from portgnn.prediction.hidden import layer_number
-from portgnn.prediction.predict import Target, Trained, check_fit, oriented, target_of, trained_model
+from portgnn.prediction.predict import Target, Trained, prepared_for, target_of, trained_model
 from portgnn.protocol import Backend
 from portgnn.registry import backend_of
 from portgnn.training import memory
@@ -60,9 +60,8 @@ def attention(
     asked = None if layer is None else layer_number(trained, layer)
     layer_number(trained, 1)
     single = target_of(graph, None, unknown, ignore, trained.config.targets)
-    check_fit(trained, single)
     made = backend_of(backend, device, dtype)
-    prepared = Prepared.of(oriented(single, trained.config)[0], trained.config, trained.moments)
+    prepared = prepared_for(trained, single)
     layers = trained.layers[:asked]
     with memory.told(prepared, made):
         seen = _watched(made, prepared, layers, {name: made.asarray(value) for name, value in trained.params.items()})

@@ -15,10 +15,9 @@ from portgnn.explaining.explain import RATE, Method, answers_with, gradients, ma
 from portgnn.explaining.neighbourhood import Neighbourhood
 from portgnn.graphs.graph import UNLABELLED, Graph
 from portgnn.hyperparameters import whole_number
-from portgnn.placing.prepared import Prepared
 from portgnn.prediction.evaluation import softmax
 from portgnn.prediction.hidden import layer_number
-from portgnn.prediction.predict import Target, Trained, check_fit, oriented, target_of, trained_model
+from portgnn.prediction.predict import Target, Trained, prepared_for, target_of, trained_model
 from portgnn.protocol import Backend
 from portgnn.registry import backend_of
 from portgnn.training import memory
@@ -128,10 +127,9 @@ class Explainer:
         layer_number(trained, 1)
         if trained.task().about != "nodes":
             raise ConfigError("the model scores pairs of nodes, and what is explained is what is said of a node")
-        check_fit(trained, graph)
         self.trained, self.backend = trained, backend
-        self.graph = oriented(graph, trained.config)[0]
-        self.prepared = Prepared.of(self.graph, trained.config, trained.moments)
+        self.prepared = prepared_for(trained, graph)
+        self.graph = self.prepared.graph
         self.layers = trained.layers
         self.params = {name: backend.asarray(value) for name, value in trained.params.items()}
         self.are_classes = trained.config.task == "classes"

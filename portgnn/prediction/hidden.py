@@ -12,9 +12,8 @@ from portgnn.checkpoints.model import Model
 from portgnn.errors import ConfigError
 from portgnn.hyperparameters import whole_number
 from portgnn.placing import forward
-from portgnn.placing.prepared import Prepared
 from portgnn.placing.whole import place
-from portgnn.prediction.predict import Target, Trained, check_fit, oriented, target_of, trained_model
+from portgnn.prediction.predict import Target, Trained, prepared_for, target_of, trained_model
 from portgnn.protocol import Backend
 from portgnn.registry import backend_of
 from portgnn.tasks.heads import NODES
@@ -43,9 +42,8 @@ def embed(
     trained = trained_model(model_or_path)
     layers = trained.layers[: layer_number(trained, layer)]
     single = target_of(graph, None, unknown, ignore, trained.config.targets)
-    check_fit(trained, single)
     made = backend_of(backend, device, dtype)
-    prepared = Prepared.of(oriented(single, trained.config)[0], trained.config, trained.moments)
+    prepared = prepared_for(trained, single)
     with memory.told(prepared, made):
         operands = place(made, prepared, None, training=False, layers=layers)
         params = {name: made.asarray(value) for name, value in trained.params.items()}

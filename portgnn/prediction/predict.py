@@ -289,13 +289,19 @@ def trained_model(given: Trained) -> Model:
     return held if isinstance(held, Model) else Model.load(given)  # type: ignore[arg-type]
 
 
-def outputs_of(trained: Model, graph: Graph | GraphSet, backend: Backend) -> NDArray[Any]:
+def prepared_for(trained: Model, graph: Graph) -> Prepared:
+    """A graph as the model was trained on its own. Raises GraphError where it does not fit the model."""
     check_fit(trained, graph)
+    return Prepared.of(oriented(graph, trained.config)[0], trained.config, trained.moments)
+
+
+def outputs_of(trained: Model, graph: Graph | GraphSet, backend: Backend) -> NDArray[Any]:
     if isinstance(graph, GraphSet):
+        check_fit(trained, graph)
         problem = PreparedSet(oriented(graph, trained.config)[0], trained.config, trained.moments, trained.layers)
         with memory.told(problem, backend):
             return GraphBatches(backend, problem).outputs(trained.params)
-    prepared = Prepared.of(oriented(graph, trained.config)[0], trained.config, trained.moments)
+    prepared = prepared_for(trained, graph)
     with memory.told(prepared, backend):
         return logits(backend, prepared, trained.params, trained.layers)
 

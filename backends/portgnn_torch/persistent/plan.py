@@ -184,16 +184,15 @@ def _groups(
     group_of: dict[Operation, Group] = {}
     for operation in operations:
         makers = [each.value.made_by for each in operation.rowwise]
-        beside = [
+        beside = dict.fromkeys(
             group_of[maker]
             for maker in makers
             if maker in group_of and phase_of[maker] == phase_of[operation] and (maker in late) == (operation in late)
-        ]
-        group = beside[0] if beside else Group(operation.rows)
-        for other in beside[1:]:
-            if other is not group:
-                group.operations += other.operations
-                group_of.update(dict.fromkeys(other.operations, group))
+        )
+        group, *others = beside or [Group(operation.rows)]
+        for other in others:
+            group.operations += other.operations
+            group_of.update(dict.fromkeys(other.operations, group))
         group.operations.append(operation)
         group_of[operation] = group
     at = {operation: number for number, operation in enumerate(operations)}

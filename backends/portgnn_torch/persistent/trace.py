@@ -228,7 +228,7 @@ class Tracer(TorchDispatchMode):
     def _added_in_place(self, args: Any, out: torch.Tensor) -> None:
         if out.dim() != 0:
             raise Untraceable("an addition in place")
-        self._in_place("add", args[0], self._scalar(args[1]))
+        self._in_place("add", args[0], self._read(args[1]))
 
     def _argmax(self, args: Any, out: torch.Tensor) -> None:
         if args[1:2] not in ((-1,), (1,)) or args[0].dim() != 2:
@@ -252,6 +252,9 @@ class Tracer(TorchDispatchMode):
             raise Untraceable("a transpose outside a product")
         return seen
 
+    def _read(self, x: Any) -> Operand:
+        return self._straight(x) if isinstance(x, torch.Tensor) else self._scalar(x)
+
     def _in_place(self, name: str, tensor: torch.Tensor, other: Operand) -> None:
         seen = self._straight(tensor)
         value = self._next_of(seen.value)
@@ -272,7 +275,7 @@ class Tracer(TorchDispatchMode):
             if args[2] != 0:
                 raise Untraceable("a threshold other than 0")
             args = args[:2]
-        read = [self._straight(x) if isinstance(x, torch.Tensor) else self._scalar(x) for x in args]
+        read = [self._read(x) for x in args]
         self._add(Operation(name, tuple(read), (), (Value(*_like(out, read), out),)), [out])
 
     def _product_of_two(self, args: Any, out: torch.Tensor) -> None:
