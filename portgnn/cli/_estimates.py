@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from portgnn import tasks
 from portgnn.checkpoints.model import Model
-from portgnn.cli._files import deliver, form_of, is_stdout, rows_of
+from portgnn.cli._files import deliver, form_of, is_stdout, parquet_of, rows_of
 from portgnn.cli._output import announce, print_json, print_line
-from portgnn.errors import ConfigError
 from portgnn.graphs.graph import Graph
 from portgnn.graphs.sets import GraphSet
 from portgnn.prediction.estimate import Estimated, estimate
@@ -99,13 +98,7 @@ def written(found: Estimated, suffix: str, safe: bool = True) -> bytes:
         np.savez(file, **arrays)
         return file.getvalue()
     if suffix == ".parquet":
-        try:
-            import pyarrow as pa
-            from pyarrow import parquet
-        except ImportError:
-            raise ConfigError('a .parquet file needs pyarrow. Install it with: pip install "portgnn[data]"') from None
-        parquet.write_table(pa.table(columns), file)
-        return file.getvalue()
+        return parquet_of(columns)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     first = noun_of(found.graph)

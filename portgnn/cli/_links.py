@@ -170,14 +170,7 @@ def as_npz(found: ScoredLinks) -> bytes:
 
 def as_parquet(found: ScoredLinks) -> bytes:
     """The columns of `as_csv`. Raises ConfigError without pyarrow."""
-    try:
-        import pyarrow as pa
-        from pyarrow import parquet
-    except ImportError:
-        raise ConfigError('a .parquet file needs pyarrow. Install it with: pip install "portgnn[data]"') from None
-    file = io.BytesIO()
-    parquet.write_table(pa.table(_columns(found)), file)
-    return file.getvalue()
+    return _files.parquet_of(_columns(found))
 
 
 WRITERS: dict[str, Callable[[ScoredLinks], bytes]] = {".csv": as_csv, ".npz": as_npz, ".parquet": as_parquet}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -48,16 +47,10 @@ class Sampled:
         step = BatchSteps(backend, self.problem, self._loss)
         held_out = HeldOut(backend, self.problem, split(self.problem.graph, "val").nodes) if validate else None
 
-        def run(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
-            rows = []
-            for epoch in keys:
-                with closing(self._placed(epoch)) as batches:
-                    state, loss = step.epoch(state, epoch, batches)
-                row = [loss, *(held_out.measure(parameters_of(state)) if held_out else [])]
-                state = step.scheduled(state, row)
-                rows.append(row)
-            return state, np.array(rows, dtype=np.float64)
+        def measured(state: State) -> tuple[State, list[float]]:
+            return state, [*held_out.measure(parameters_of(state))] if held_out else []
 
+        run = step.run(self._placed, measured)
         return Epochs(
             run, self.problem.task.measures, held_out.count if held_out else 0, held_out.scored if held_out else None
         )

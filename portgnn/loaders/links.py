@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -159,16 +158,10 @@ class SampledLinks(Links):
         step = BatchSteps(self.backend, problem, self._loss)
         held_out = self.held_out(problem.graph.val) if validate and problem.graph.val is not None else None
 
-        def run(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
-            rows = []
-            for epoch in keys:
-                with closing(self._placed(epoch)) as batches:
-                    state, loss = step.epoch(state, epoch, batches)
-                row = [loss, *(held_out.measure(parameters_of(state)) if held_out else [])]
-                state = step.scheduled(state, row)
-                rows.append(row)
-            return state, np.array(rows, dtype=np.float64)
+        def measured(state: State) -> tuple[State, list[float]]:
+            return state, [*held_out.measure(parameters_of(state))] if held_out else []
 
+        run = step.run(self._placed, measured)
         return Epochs(run, problem.task.measures, held_out.count if held_out else 0)
 
     def held_out(self, pairs: Nodes) -> HeldOut:

@@ -7,7 +7,6 @@ of a graph does not depend on which others are in it.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -227,18 +226,10 @@ class GraphBatches:
         step = BatchSteps(backend, self.problem, self._loss)
         held_out = HeldOut(self, split(self.problem.graph, "val").nodes) if validate else None
 
-        def run(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
-            rows = []
-            for epoch in keys:
-                with closing(self._placed(epoch)) as batches:
-                    state, loss = step.epoch(state, epoch, batches)
-                row = [loss]
-                if held_out is not None:
-                    state, measured = held_out.measured(state)
-                    row += measured
-                state = step.scheduled(state, row)
-                rows.append(row)
-            return state, np.array(rows, dtype=np.float64)
+        def measured(state: State) -> tuple[State, list[float]]:
+            return held_out.measured(state) if held_out else (state, [])
+
+        run = step.run(self._placed, measured)
 
         def scored(state: State) -> dict[str, float]:
             params = {name: backend.to_numpy(value) for name, value in parameters_of(state).items()}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from portgnn.parts import plain_batches, provides
-from portgnn.protocol import Array, Backend, Batching, BatchStep, Params, State
+from portgnn.protocol import Array, Backend, Batching, BatchStep, Params, Run, State
 from portgnn.training.engine import Problem
 from portgnn.training.schedules import in_float32, schedule_of
 from portgnn.training.state import join_state, parameters_of, split_state
@@ -57,6 +59,26 @@ class BatchSteps:
             counts.append(count)
         state = self.finished(state, keys)
         return state, float(np.average([float(self._backend.to_numpy(loss)) for loss in losses], weights=counts))
+
+    def run(
+        self,
+        batches: Callable[[NDArray[np.uint32]], Generator[tuple[Any, float]]],
+        measured: Callable[[State], tuple[State, list[float]]],
+    ) -> Run:
+        """Passes over batches, which are asked for with the keys of each; and what is validated after each."""
+
+        def run(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
+            rows = []
+            for epoch in keys:
+                with closing(batches(epoch)) as placed:
+                    state, loss = self.epoch(state, epoch, placed)
+                state, validated = measured(state)
+                row = [loss, *validated]
+                state = self.scheduled(state, row)
+                rows.append(row)
+            return state, np.array(rows, dtype=np.float64)
+
+        return run
 
     def finished(self, state: State, keys: Any) -> State:
         """The state after the last batch of the epoch."""
