@@ -170,12 +170,13 @@ def links() -> str:
     """Cora's links beside the published, over seeds; how far backends are apart; and runs that were killed."""
     document = json.loads((RESULTS / "links.json").read_text())
     rows, published = document["accuracy"]["rows"], document["accuracy"]["published"]
-    lines = ["| Cora, recipe `gae` | ROC-AUC | average precision | seeds |", "|---|---:|---:|---:|"]
-    for negatives in sorted({row["negatives"] for row in rows}):
-        found = [row for row in rows if row["negatives"] == negatives]
+    lines = ["| Cora | ROC-AUC | average precision | seeds |", "|---|---:|---:|---:|"]
+    for preset, negatives, split in dict.fromkeys((row["preset"], row["negatives"], row["split"]) for row in rows):
+        found = [row for row in rows if (row["preset"], row["negatives"], row["split"]) == (preset, negatives, split)]
         values = [[100 * row[name] for row in found] for name in published]
         cells = " | ".join(f"{statistics.mean(each):.1f} ± {statistics.stdev(each):.1f}" for each in values)
-        lines.append(f"| `--negatives {negatives}` | {cells} | {len(found)} |")
+        splits = "each its own split" if split < 0 else f"the split of `--link-seed {split}`"
+        lines.append(f"| `{preset}`, `--negatives {negatives}` | {cells} | {len(found)}, {splits} |")
     lines.append(f"| Kipf & Welling 2016, table 2 | {' | '.join(map(str, published.values()))} | 10, one split |")
     apart = max(max(row["curves"].values()) for row in document["curves"])
     backends = ", ".join(dict.fromkeys(row["backend"] for row in document["curves"]))
@@ -183,7 +184,7 @@ def links() -> str:
     same = "the same to the bit" if kills["same_parameters"] and kills["same_curves"] else "NOT the same"
     said = (
         f"Curves of {document['curves'][0]['epochs']} epochs in float64 are within {apart:.1e} of NumPy's on "
-        f"{backends}, with either decoder. A run that was killed {kills['kills']} times and went on from its file "
+        f"{backends}, with dot product and MLP. A run that was killed {kills['kills']} times and went on from its file "
         f"ended with parameters, curves and scores that are {same}."
     )
     return "\n".join([*lines, "", said])

@@ -189,7 +189,8 @@ def load(request: Request, distributed: bool, tell: Tell) -> Loaded:
     task = tasks.of(config, graph)
     if task.about == "nodes":
         task.check()
-    notes = [each for each in (note, task.said if request.config.task == "auto" else "") if each]
+    said = task.said if request.config.task == "auto" else ""
+    notes = [each for each in (note, said, task.advice(not graph.is_undirected)) if each]
     for each in notes:
         tell(f"{graph.name}: {each}.")
     _check_names(request, graph.name, task)

@@ -3,7 +3,7 @@
 `kipf`     Kipf & Welling 2017 and its code tkipf/gcn (train.py, models.py, layers.py).
 `pyg`      PyTorch Geometric's benchmark/citation (gcn.py, train_eval.py); Fey & Lenssen 2019.
 `gae`      Kipf & Welling 2016, Variational graph auto-encoders, and its code tkipf/gae: links, without the variational
-           part.
+           part, with negative pairs that are drawn; `gae-kipf` takes every pair, as they do.
 `article`  Bilot 2023, TristanBilot/mlx-GCN, with its flaws corrected.
 
 The others are named after their network and the paper's first author, and follow the paper; where it leaves something
@@ -87,6 +87,11 @@ PRESETS: dict[str, Config] = {
         # Of tkipf/gae (train.py): no dropout, no penalty, features as they are, and nothing watched for stopping.
         preset="gae", task="link", hidden=32, embedding=16, input_dropout=0.0, dropout=0.0, l2=0.0, patience=0,
         normalize_features="none",
+    ),
+    "gae-kipf": Config(
+        # The same with the loss of tkipf/gae, over all pairs of nodes at once.
+        preset="gae-kipf", task="link", hidden=32, embedding=16, input_dropout=0.0, dropout=0.0, l2=0.0, patience=0,
+        normalize_features="none", negatives=0,
     ),
     "mlp": Config(
         preset="mlp", model="mlp", l2=0.0, weight_decay=5e-4, stop_after=0.5, restore_best=True,

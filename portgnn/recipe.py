@@ -40,7 +40,7 @@ Rows = Literal["auto", "needed", "all"]
 Readout = Literal["auto", "none", "sum", "mean", "max", "attention"]
 Loader = Literal["full", "neighbor", "cluster"]
 TaskName = Literal["auto", "classes", "link", "labels", "regression"]
-Decoder = Literal["dot", "mlp"]
+Decoder = Literal["dot", "mlp", "bilinear"]
 ErrorLoss = Literal["squared", "absolute", "huber"]
 
 _EPOCHS = (Bounds("at least 1", least=1), Bounds("below 2**32: dropout counts epochs in 32 bits", below=2**32))
@@ -49,6 +49,7 @@ _WIDTH = (Bounds("at least 1", least=1), Bounds("below 2**31, which is what an i
 _PART = (Bounds("at least 0 and below 1", least=0, below=1),)
 _SEED = (Bounds("a seed of 0 or more, or -1", least=-1), Bounds("below 2**63", below=2**63))
 _HITS = (Bounds("0 or more", least=0), Bounds("below 2**31", below=2**31))
+_NEGATIVES = (Bounds("0 (every pair at once) or more", least=0), Bounds("below 2**31", below=2**31))
 _BATCH = (Bounds("at least 1", least=1), Bounds("below 2**31", below=2**31))
 
 
@@ -200,9 +201,10 @@ class Config(Optimization):
         16, "Width of the nodes' embeddings, the network's output.", LINKS, bounds=_WIDTH, names=("embedding_dim",)
     )
     decoder: Decoder = hyperparameter(
-        "dot", "What scores a pair: the dot product of its embeddings, or an MLP of their product.", LINKS
+        "dot", "What scores a pair: the dot product of its embeddings, an MLP of their product, or z W z'.", LINKS
     )
-    """"dot": Kipf & Welling 2016; "mlp": one hidden layer, as wide as an embedding, on the product number by number."""
+    """"dot": Kipf & Welling 2016; "mlp": one hidden layer, as wide as an embedding, on the product number by number;
+    "bilinear": a matrix between the two, so that the directions of a pair differ."""
     link_val: float = hyperparameter(
         0.05, "Share of the edges that is held out for validation.", LINKS, bounds=_PART, names=("val_ratio",)
     )
@@ -217,7 +219,7 @@ class Config(Optimization):
         -1, "Seed of the split of edges and of its negative pairs (-1: the run's).", LINKS, bounds=_SEED
     )
     negatives: int = hyperparameter(
-        1, "Negative pairs a training edge, drawn anew each epoch.", LINKS, bounds=_BATCH,
+        1, "Negative pairs a training edge, drawn anew each epoch (0: every pair, in one step).", LINKS, bounds=_NEGATIVES,
         names=("neg_sampling_ratio", "num_negatives"),
     )  # fmt: skip
     hits_k: int = hyperparameter(

@@ -1,14 +1,14 @@
 """The link task: its curves on every backend, Cora's links beside the published, and runs that are killed and go on.
 
     python bench/studies/links.py curves --json bench/results/links.json [--backends torch mlx jax]
-    python bench/studies/links.py accuracy --json bench/results/links.json [--seeds 10]
+    python bench/studies/links.py accuracy --json bench/results/links.json [--seeds 10] [--preset gae-kipf] [--split 0]
     python bench/studies/links.py kills --json bench/results/links.json [--kills 20]
     python bench/studies/links.py table bench/results/links.json
 
 curves: the recipe `gae` on Cora for 200 epochs in float64, with either decoder, the second with dropout, edges that are
 asked for alone, and two negative pairs an edge; the largest difference of any curve from NumPy's, and of the test's
 metrics. accuracy: test metrics over seeds, each with a split of its own, beside the graph auto-encoder's in table 2 of
-Kipf & Welling 2016, Variational graph auto-encoders. kills: a run that kills itself (SIGKILL) at drawn epochs and goes
+Kipf & Welling 2016, Variational graph auto-encoders; with --split, all seeds have that one, as theirs have one. kills: a run that kills itself (SIGKILL) at drawn epochs and goes
 on from its file after each; whether parameters and curves are those of an undisturbed run, bit for bit.
 
 Each writes into its part of the file and leaves the others.
@@ -41,6 +41,7 @@ DATASET = "cora"
 RECIPES: dict[str, dict[str, Any]] = {
     "dot": {},
     "mlp": {"decoder": "mlp", "dropout": 0.5, "input_dropout": 0.5, "link_apart": 0.2, "negatives": 2},
+    "every pair": {"preset": "gae-kipf"},
 }
 EPOCHS, KILLED_EPOCHS, EVERY = 200, 100, 3
 
@@ -76,13 +77,16 @@ def curves(given: argparse.Namespace) -> None:
 
 def accuracy(given: argparse.Namespace) -> None:
     rows = read(given.json).get("accuracy", {}).get("rows", [])
+    negatives = None if given.preset == "gae-kipf" else given.negatives
     for seed in range(given.seeds):
-        if any(row["seed"] == seed and row["negatives"] == given.negatives for row in rows):
+        what = {"seed": seed, "preset": given.preset, "negatives": negatives or 0, "split": given.split}
+        if any(what.items() <= row.items() for row in rows):
             continue
-        result = trained("dot", backend="numpy", seed=seed, negatives=given.negatives)
-        rows.append({"seed": seed, "negatives": given.negatives, **result.scores})
+        options: dict[str, Any] = {"link_seed": given.split, "backend": given.backends[0], "dtype": given.dtype}
+        result = trained("dot", preset=given.preset, seed=seed, negatives=negatives, **options)
+        rows.append(what | {"backend": given.backends[0], "dtype": given.dtype, **result.scores})
         print(rows[-1], flush=True)
-        write(given.json, accuracy={"dataset": DATASET, "preset": "gae", "published": PUBLISHED, "rows": rows})
+        write(given.json, accuracy={"dataset": DATASET, "published": PUBLISHED, "rows": rows})
 
 
 def kills(given: argparse.Namespace) -> None:
@@ -130,13 +134,12 @@ def table(given: argparse.Namespace) -> None:
         print(f"{row['recipe']:5} {row['backend']:6} {row['epochs']} epochs  curves {largest:.1e}  ", end="")
         print(f"test {max(row['test'].values()):.1e}")
     rows = document.get("accuracy", {"rows": []})["rows"]
-    for negatives in sorted({row["negatives"] for row in rows}):
-        found = [row for row in rows if row["negatives"] == negatives]
-        for name in found[0].keys() - {"seed", "negatives"}:
+    for what in dict.fromkeys((row["preset"], row["negatives"], row["split"]) for row in rows):
+        found = [row for row in rows if (row["preset"], row["negatives"], row["split"]) == what]
+        for name, published in PUBLISHED.items():
             values = 100 * np.array([row[name] for row in found])
-            beside = f", published {PUBLISHED[name]}" if name in PUBLISHED else ""
-            said = f"{values.mean():.1f} ± {values.std(ddof=1):.1f} of {len(values)} seeds{beside}"
-            print(f"{negatives:2} negatives an edge: {name:18} {said}")
+            said = f"{values.mean():.1f} ± {values.std(ddof=1):.1f} of {len(values)} seeds, published {published}"
+            print(f"{what[0]:8} {what[1]:2} negatives an edge, split {what[2]:2} (-1: the seed's): {name:18} {said}")
     if "kills" in document:
         outcome = document["kills"]
         print(f"{outcome['kills']} kills: parameters {outcome['same_parameters']}, curves {outcome['same_curves']}")
@@ -162,6 +165,9 @@ def main(arguments: list[str]) -> None:
         command.add_argument("--backends", nargs="+", default=["torch", "mlx", "jax"])
         command.add_argument("--seeds", type=int, default=10)
         command.add_argument("--negatives", type=int, default=1)
+        command.add_argument("--preset", choices=("gae", "gae-kipf"), default="gae")
+        command.add_argument("--split", type=int, default=-1)
+        command.add_argument("--dtype", default="float64")
         command.add_argument("--kills", type=int, default=20)
         command.add_argument("--draw", type=int, default=0)
     command = commands.add_parser("child")

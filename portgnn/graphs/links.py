@@ -1,6 +1,7 @@
 """A graph's edges as something to learn: which of them messages go along, and which are asked for.
 
-An edge is a pair of different nodes here, whichever way it points; a loop is no link, and stays among the messages. The
+An edge is a pair of different nodes here: of an undirected graph whichever way it points, of a directed one from the
+first to the second, so that there is another link the other way. A loop is no link, and stays among the messages. The
 shares and the rounding are those of Kipf & Welling 2016, Variational graph auto-encoders (tkipf/gae, preprocessing.py):
 5 and 10 of 100 edges are held out for validation and test, with as many pairs that no edge joins, and the network reads
 the others.
@@ -42,8 +43,8 @@ class HeldOut:
 
 @dataclass(frozen=True, eq=False)
 class LinkSplit:
-    """messages: CSR [n, n], the adjacency without the edges that are held out, in either direction. train: [m, 2], the
-    edges that training asks for. val, test: None where their share is 0. apart: the pairs that no edge of the graph,
+    """messages: CSR [n, n], the adjacency without the edges that are held out, of an undirected graph in either
+    direction. train: [m, 2], the edges that training asks for. val, test: None where their share is 0. apart: the pairs that no edge of the graph,
     held out or not, joins, of which negatives are drawn.
     """
 
@@ -60,19 +61,25 @@ class LinkSplit:
 
 
 def split_links(
-    adjacency: sp.csr_array, val: float, test: float, apart: float, seed: int, name: str = "the graph"
+    adjacency: sp.csr_array,
+    val: float,
+    test: float,
+    apart: float,
+    seed: int,
+    name: str = "the graph",
+    directed: bool = False,
 ) -> LinkSplit:
-    """Splits the edges of an undirected graph, by portable random bits of the seed.
+    """Splits the edges of a graph, by portable random bits of the seed.
 
-    adjacency: canonical and symmetric. val, test: shares of all edges, rounded down. apart: the share of the other
+    adjacency: canonical; symmetric unless the edges have directions. val, test: shares of all edges, rounded down. apart: the share of the other
     edges, rounded down, that training asks for and no message goes along; with 0, it asks for the edges that messages
     go along, as the paper has it. name: of the graph, for messages.
 
     Raises ConfigError where a share leaves nothing of a part, and GraphError where the graph has no edge, or where so
     few pairs are not joined that there are not enough negatives.
     """
-    edges = joined_pairs(adjacency)
-    numbers = pair_numbers(edges, adjacency.shape[0])
+    edges = joined_pairs(adjacency, directed)
+    numbers = pair_numbers(edges, adjacency.shape[0], directed)
     if not len(edges):
         raise GraphError(f"{name} has no edges between different nodes, so that there are no links to learn")
     sizes = {"val": _share("link_val", val, len(edges), name), "test": _share("link_test", test, len(edges), name)}
@@ -87,7 +94,7 @@ def split_links(
     test_at, val_at, rest_at = np.split(order, [sizes["test"], sizes["test"] + sizes["val"]])
     asked = rest_at[:alone] if alone else rest_at
     hidden = np.concatenate([test_at, val_at, rest_at[:alone]])
-    pairs_apart = Apart(adjacency.shape[0], numbers)
+    pairs_apart = Apart(adjacency.shape[0], numbers, directed)
     try:
         negatives = pairs_apart.different(stream_key([seed], "held-out negative pairs"), sum(sizes.values()))
     except GraphError as error:
@@ -97,16 +104,18 @@ def split_links(
         "val": HeldOut(edges[np.sort(val_at)], negatives[sizes["test"] :]),
     }
     val_part, test_part = (held[part] if sizes[part] else None for part in ("val", "test"))
-    messages = without(adjacency, numbers[hidden])
+    messages = without(adjacency, numbers[hidden], directed)
     return LinkSplit(messages, edges[np.sort(asked)], val_part, test_part, pairs_apart)
 
 
-def without(adjacency: sp.csr_array, numbers: NDArray[np.int64]) -> sp.csr_array:
-    """The matrix without the edges of some pairs, by their numbers, in both directions; others keep their weight."""
+def without(adjacency: sp.csr_array, numbers: NDArray[np.int64], directed: bool = False) -> sp.csr_array:
+    """The matrix without the edges of some pairs, by their numbers, in both directions unless these differ; others keep
+    their weight.
+    """
     nodes = adjacency.shape[0]
     rows = np.repeat(np.arange(nodes, dtype=np.int64), np.diff(adjacency.indptr))
     ends = np.stack([rows, adjacency.indices.astype(np.int64)], axis=1)
-    kept = (ends[:, 0] == ends[:, 1]) | ~np.isin(pair_numbers(ends, nodes), numbers)
+    kept = (ends[:, 0] == ends[:, 1]) | ~np.isin(pair_numbers(ends, nodes, directed), numbers)
     indptr = np.concatenate([[0], np.cumsum(np.bincount(rows[kept], minlength=nodes))]).astype(adjacency.indptr.dtype)
     return sp.csr_array((adjacency.data[kept], adjacency.indices[kept], indptr), shape=adjacency.shape)
 
@@ -133,17 +142,12 @@ class LinkGraph:
 
     @classmethod
     def of(cls, graph: Graph, val: float, test: float, apart: float, seed: int) -> LinkGraph:
-        """Splits the edges of a graph; see `split_links`. Raises ConfigError where they have directions."""
+        """Splits the edges of a graph; see `split_links`, whose pairs are ordered where the edges have directions."""
         if seed < 0:
             raise ConfigError(
                 f"link_seed={seed}, which stands for a run's seed, is no seed without a run; give another"
             )
-        if not graph.is_undirected:
-            raise ConfigError(
-                f"a link has no direction, and the edges of {graph.name} have; leave --directed out, in Python "
-                "undirected=False"
-            )
-        links = split_links(graph.adjacency, val, test, apart, seed, graph.name)
+        links = split_links(graph.adjacency, val, test, apart, seed, graph.name, not graph.is_undirected)
         bare = dict.fromkeys(("labels", "train", "val", "test"))
         return cls(replace(graph, adjacency=links.messages, class_names=(), **bare), links)  # type: ignore[arg-type]
 

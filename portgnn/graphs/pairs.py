@@ -1,7 +1,8 @@
 """Pairs of different nodes by number, and those that no edge joins: what negative samples are drawn from.
 
-The pairs (i, j) with i < j of n nodes have the numbers 0 to n (n - 1) / 2 - 1, row by row of the upper triangle. What
-is drawn is the place of a pair among those without an edge, so that no draw is ever rejected, however dense a graph is.
+The pairs (i, j) with i < j of n nodes have the numbers 0 to n (n - 1) / 2 - 1, row by row of the upper triangle. Ordered
+pairs, of which (i, j) and (j, i) are two, have the numbers 0 to n (n - 1) - 1, row by row without the diagonal. What is
+drawn is the place of a pair among those without an edge, so that no draw is ever rejected, however dense a graph is.
 """
 
 from __future__ import annotations
@@ -16,18 +17,25 @@ from portgnn.errors import GraphError
 from portgnn.random import words64
 
 Pairs = NDArray[np.int64]
-"""[m, 2]: two nodes each, the lower number first."""
+"""[m, 2]: two nodes each, the lower number first; where pairs are ordered, from the first to the second."""
 
 
-def pair_numbers(pairs: Pairs, nodes: int) -> NDArray[np.int64]:
-    """The number of each pair of different nodes, whichever of them comes first, [m]."""
+def pair_numbers(pairs: Pairs, nodes: int, ordered: bool = False) -> NDArray[np.int64]:
+    """The number of each pair of different nodes, [m]; unless they are ordered, whichever of them comes first."""
+    if ordered:
+        source, target = pairs[:, 0], pairs[:, 1]
+        in_rows: NDArray[np.int64] = source * (nodes - 1) + target - (target > source)
+        return in_rows
     low, high = pairs.min(axis=1), pairs.max(axis=1)
     numbers: NDArray[np.int64] = low * (2 * nodes - low - 1) // 2 + (high - low - 1)
     return numbers
 
 
-def pairs_at(numbers: NDArray[np.int64], nodes: int) -> Pairs:
+def pairs_at(numbers: NDArray[np.int64], nodes: int, ordered: bool = False) -> Pairs:
     """The inverse of `pair_numbers`, [m, 2]."""
+    if ordered:
+        source, target = np.divmod(numbers, max(nodes - 1, 1))
+        return np.stack([source, target + (target >= source)], axis=1)
     rows = np.arange(nodes, dtype=np.int64)
     starts = rows * (2 * nodes - rows - 1) // 2
     low = np.searchsorted(starts, numbers, side="right") - 1
@@ -36,29 +44,33 @@ def pairs_at(numbers: NDArray[np.int64], nodes: int) -> Pairs:
     return np.stack([low, numbers - starts[low] + low + 1], axis=1)
 
 
-def joined_pairs(adjacency: sp.csr_array) -> Pairs:
-    """The pairs that an edge joins, in either direction, by ascending number; loops are none."""
+def joined_pairs(adjacency: sp.csr_array, ordered: bool = False) -> Pairs:
+    """The pairs that an edge joins, by ascending number; unless they are ordered, in either direction. Loops are none."""
     rows = np.repeat(np.arange(adjacency.shape[0], dtype=np.int64), np.diff(adjacency.indptr))
     both = np.stack([rows, adjacency.indices.astype(np.int64)], axis=1)
     both = both[both[:, 0] != both[:, 1]]
-    return pairs_at(np.unique(pair_numbers(both, adjacency.shape[0])), adjacency.shape[0])
+    return pairs_at(np.unique(pair_numbers(both, adjacency.shape[0], ordered)), adjacency.shape[0], ordered)
 
 
 @dataclass(frozen=True, eq=False)
 class Apart:
-    """The pairs of different nodes that no edge joins. joined: the numbers of the others, ascending."""
+    """The pairs of different nodes that no edge joins, in that direction where they are ordered.
+
+    joined: the numbers of the others, ascending.
+    """
 
     nodes: int
     joined: NDArray[np.int64]
+    ordered: bool = False
 
     @property
     def count(self) -> int:
-        return self.nodes * (self.nodes - 1) // 2 - len(self.joined)
+        return self.nodes * (self.nodes - 1) // (1 if self.ordered else 2) - len(self.joined)
 
     def at(self, places: NDArray[np.int64]) -> Pairs:
         """Those at some places, from 0 to count - 1, [m, 2]."""
         before = self.joined - np.arange(len(self.joined))  # how many of them lie before each joined pair
-        return pairs_at(places + np.searchsorted(before, places, side="right"), self.nodes)
+        return pairs_at(places + np.searchsorted(before, places, side="right"), self.nodes, self.ordered)
 
     def check(self, count: int) -> None:
         """Raises GraphError unless there are so many of them, and one at least."""

@@ -30,8 +30,12 @@ from portgnn.placing.whole import place
 from portgnn.presets import Config
 from portgnn.protocol import Array, Backend, Params, State
 from portgnn.tasks import Targets
-from portgnn.tasks.link import Asked, picking, signs
+from portgnn.tasks.link import Asked, every_pair, picking, signs
 from portgnn.training import BatchSteps, Epochs, objective, parameters_of
+
+
+MOST_NODES = 20_000
+"""Of a graph all of whose pairs are asked for in a step: a matrix of them takes 3.2 GB in float64."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +50,10 @@ class LinkProblem:
     def of(cls, graph: Graph, config: Config, moments: Moments | None) -> LinkProblem:
         """Splits the edges as the recipe says, whose seed of the split is settled. Raises what `LinkGraph.of` raises.
 
-        Raises ConfigError where a part has fewer negatives than the recipe's K of Hits@K.
+        Raises ConfigError where a part has fewer negatives than the recipe's K of Hits@K, and where all pairs are asked
+        for that cannot be.
         """
+        _check_every_pair(graph, config)
         split = LinkGraph.of(graph, config.link_val, config.link_test, config.link_apart, config.link_seed)
         for part, held in (("validation", split.links.val), ("test", split.links.test)):
             if held is not None and config.hits_k > len(held.negatives):
@@ -65,6 +71,21 @@ class LinkProblem:
     @cached_property
     def task(self) -> tasks.Task:
         return tasks.of(self.config, self.graph)
+
+
+def _check_every_pair(graph: Graph, config: Config) -> None:
+    """Raises ConfigError where a recipe asks for every pair at once that cannot."""
+    if config.negatives:
+        return
+    if config.decoder == "mlp":
+        raise ConfigError("negatives=0 scores every pair at once, by products; take --decoder dot or bilinear")
+    if config.loader != "full":
+        raise ConfigError(f"negatives=0 scores every pair at once; leave --loader {config.loader} out")
+    if graph.num_nodes > MOST_NODES:
+        raise ConfigError(
+            f"negatives=0 scores every pair of the {graph.num_nodes} nodes of {graph.name} at once, and {MOST_NODES} "
+            "are the most; take --negatives 1"
+        )
 
 
 class Links:
@@ -89,14 +110,13 @@ class Links:
         step = BatchSteps(backend, problem, self._loss)
         graph = problem.graph
         placed = as_tree(place(backend, problem.prepared, None, training=True))
-        edges, counted = self._picked(graph.links.train), self._counted(len(graph.links.train))
+        asked = self._asked()
         held_out = self.held_out(graph.val) if validate and graph.val is not None else None
 
         def run(state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
             rows = []
             for epoch in keys:
-                negatives = self._picked(graph.links.negatives(epoch, problem.config.negatives))
-                state, loss = step(state, epoch, (placed, (edges, negatives), *counted), len(graph.links.train))
+                state, loss = step(state, epoch, (placed, *asked(epoch)), len(graph.links.train))
                 row: list[Any] = [loss, *(held_out.measure(parameters_of(state)) if held_out else [])]
                 state = step.scheduled(state, row)
                 rows.append(row)
@@ -115,6 +135,15 @@ class Links:
         nodes = np.arange(self.problem.graph.num_nodes)
         layers = self.problem.layers
         return HeldOut(self, pairs, nodes, lambda params: forward.outputs(self.backend, layers, params, operands))
+
+    def _asked(self) -> Callable[[NDArray[np.uint32]], tuple[Any, Array, Array]]:
+        """What the step of an epoch with some dropout keys asks for: pairs picked, their weights and labels."""
+        links, each = self.problem.graph.links, self.problem.config.negatives
+        if not each:
+            every = every_pair(links.train, links.messages, links.apart.ordered).placed(self.backend)
+            return lambda epoch: ((), every.weights, every.labels)
+        edges, counted = self._picked(links.train), self._counted(len(links.train))
+        return lambda epoch: ((edges, self._picked(links.negatives(epoch, each))), *counted)
 
     def _picked(self, pairs: Pairs) -> Any:
         return self.backend.csr(picking(pairs, self.problem.graph.num_nodes))

@@ -1,11 +1,14 @@
 """Which pairs of nodes an edge joins.
 
 The network's last layer is an embedding of each node, and a decoder makes a score of the embeddings z of two, which is
-a logit: the sigmoid of it is the probability of an edge. Both decoders are symmetric: no pair has a direction.
+a logit: the sigmoid of it is the probability of an edge. The first two are symmetric: they score a pair of a directed
+graph as they score it turned round.
 
-`dot`  z_i . z_j: the inner product decoder of Kipf & Welling 2016, Variational graph auto-encoders (eq. 2)
-`mlp`  W1^T relu(W0^T (z_i * z_j) + b0) + b1, of the product number by number (as the examples of Hu et al. 2020, Open
-       Graph Benchmark, decode)
+`dot`       z_i . z_j: the inner product decoder of Kipf & Welling 2016, Variational graph auto-encoders (eq. 2)
+`mlp`       W1^T relu(W0^T (z_i * z_j) + b0) + b1, of the product number by number (as the examples of Hu et al. 2020,
+            Open Graph Benchmark, decode)
+`bilinear`  z_i^T W0 z_j, with one W0 for all edges (Nickel et al. 2011, A three-way model for collective learning on
+            multi-relational data, eq. 1, of one relation): it tells the two directions of a pair apart
 
 The loss is the binary cross-entropy, half of it a mean over edges and half a mean over negative pairs (as weighed out
 in Kipf & Welling's tkipf/gae, however many negatives there are): log(1 + exp(s)) for a negative's score s and log(1 +
@@ -42,7 +45,8 @@ WEIGHT0, BIAS0, WEIGHT1, BIAS1 = (f"{HEAD}{name}" for name in ("weight0", "bias0
 class Asked(Counted):
     """The pairs that a loss asks for, on a device. labels: [pairs], 1 where an edge joins one and -1 where none does.
 
-    picked: matrices of `picking`, whose pairs follow each other. weights: [pairs].
+    picked: matrices of `picking`, whose pairs follow each other. weights: [pairs]. Where nothing is picked, all pairs of
+    nodes are asked for, each node with itself as well; labels and weights are [n, n] then, and so are the scores.
     """
 
     picked: tuple[CSR, ...]
@@ -120,6 +124,14 @@ class Link(Task):
     def fits(cls, graph: Subject) -> bool:
         return False  # any graph has edges to learn, so that this is asked for by name
 
+    def advice(self, directed: bool) -> str:
+        if not directed or self.config.decoder == "bilinear":
+            return ""
+        return (
+            f"the decoder {self.config.decoder} scores a pair of nodes as it scores the pair turned round; "
+            "--decoder bilinear tells them apart"
+        )
+
     @property
     def measures(self) -> Measures:
         *others, hits = self.metrics
@@ -143,6 +155,8 @@ class Link(Task):
     def parameters(self, width: int) -> Mapping[str, Parameter]:
         if self.config.decoder == "dot":
             return {}
+        if self.config.decoder == "bilinear":
+            return {WEIGHT0: Parameter((width, width))}
         return {
             WEIGHT0: Parameter((width, width)),
             BIAS0: Parameter((width,), "zeros", "bias"),
@@ -154,6 +168,8 @@ class Link(Task):
         """The scores of the pairs that are asked for; the rows themselves where none are."""
         if not isinstance(counted, Asked):
             return rows
+        if not counted.picked:
+            return self.all_scores(backend, params, rows)
         scores = [self.scores(backend, params, *_ends(backend, picked, rows)) for picked in counted.picked]
         joined: Array = scores[0] if len(scores) == 1 else backend.xp.concat(scores)
         return joined
@@ -161,13 +177,20 @@ class Link(Task):
     def scores(self, backend: Backend, params: Params, left: Array, right: Array) -> Array:
         """The decoder: of two embeddings each, [pairs, width], a logit each, [pairs]."""
         xp = backend.xp
+        if self.config.decoder == "bilinear":
+            left = backend.matmul(left, params[WEIGHT0])
         both = left * right
-        if self.config.decoder == "dot":
+        if self.config.decoder != "mlp":
             dots: Array = xp.sum(both, axis=-1)
             return dots
         hidden = backend.relu(xp.add(backend.matmul(both, params[WEIGHT0]), params[BIAS0]))
         logits: Array = xp.add(backend.matmul(hidden, params[WEIGHT1]), params[BIAS1])[:, 0]
         return logits
+
+    def all_scores(self, backend: Backend, params: Params, rows: Array) -> Array:
+        """The scores [n, n] of all pairs of n nodes, from the row's to the column's, by a decoder of products."""
+        left = backend.matmul(rows, params[WEIGHT0]) if self.config.decoder == "bilinear" else rows
+        return backend.matmul(left, backend.xp.matrix_transpose(rows))
 
     def targets(self, nodes: Nodes, at: Nodes, rows: int, among: Nodes | None = None) -> Targets:
         count = len(nodes if among is None else among)
@@ -183,6 +206,22 @@ class Link(Task):
         away = outputs * -counted.labels
         mean: Array = xp.sum(counted.weights * xp.logaddexp(away, xp.zeros_like(away)))
         return mean
+
+
+def every_pair(train: Pairs, messages: sp.csr_array, ordered: bool) -> Targets:
+    """Of all pairs of nodes, [n, n]: an edge asked for and each node with itself count as joined, all others as not.
+
+    As in tkipf/gae (train.py: adj_label, pos_weight, norm): with s entries of edges asked for, joined pairs weigh
+    1 / 2s and others 1 / 2(n² - s). What is held out counts as not joined, since training does not know of it; edges
+    that carry messages and are not asked for count for nothing.
+    """
+    nodes = messages.shape[0]
+    source, target = train.T if ordered else np.concatenate([train, train[:, ::-1]]).T
+    labels, weights = np.full((nodes, nodes), -1.0), np.full((nodes, nodes), 0.5 / (nodes * nodes - len(source)))
+    weights[messages.nonzero()] = 0.0
+    for rows, columns in ((source, target), (np.arange(nodes), np.arange(nodes))):
+        labels[rows, columns], weights[rows, columns] = 1.0, 0.5 / len(source)
+    return Targets(weights, labels, len(train))
 
 
 def signs(joined: Any) -> NDArray[np.float64]:

@@ -113,6 +113,10 @@ class Task(ABC):
         k, loss = self.outputs, getattr(self.config, "loss", "")
         return self.saying.format(count=k, s="" if k == 1 else "s", loss=f"{loss} error")
 
+    def advice(self, directed: bool) -> str:
+        """What to say of a recipe that is less than it could be on a graph whose edges have directions, or none."""
+        return ""
+
     @property
     def graph(self) -> Subject:
         assert self._graph is not None

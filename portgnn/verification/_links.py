@@ -22,10 +22,14 @@ ROWS = "rows"
 
 @dataclass(frozen=True)
 class Scored:
-    """Embeddings [case.rows, case.columns], and case.inner pairs of nodes, of which edges join the first third."""
+    """Embeddings [case.rows, case.columns], and case.inner pairs of nodes, of which edges join the first third.
+
+    every: whether all pairs are asked for at once, in place of these.
+    """
 
     case: Case
     decoder: str
+    every: bool = False
 
     @property
     def config(self) -> Config:
@@ -37,6 +41,8 @@ class Scored:
         case, width = self.case, self.case.columns
         found = {ROWS: 0.5 * case.array("embeddings", case.rows, width)}
         found[ROWS][0] = 0.0  # as of a node without features
+        if self.decoder == "bilinear":
+            found[WEIGHT0] = case.array("weight", width, width)
         if self.decoder == "mlp":
             found[WEIGHT0] = case.array("first weight", width, width) / 16
             sides = np.where(np.arange(width) % 3 == 1, -4.0, 4.0)
@@ -45,7 +51,9 @@ class Scored:
 
     @property
     def pairs(self) -> NDArray[np.int64]:
-        """One of them twice, and node 0, whose embedding is zero, in one."""
+        """One of them twice, and node 0, whose embedding is zero, in one; or all, row by row."""
+        if self.every:
+            return np.stack(np.divmod(np.arange(self.case.rows**2), self.case.rows), axis=1)
         found = self.case.random("pairs").integers(0, self.case.rows, (self.case.inner, 2))
         found[-1] = found[0]
         found[0, 0] = 0
@@ -53,19 +61,25 @@ class Scored:
 
     @property
     def joined(self) -> NDArray[np.bool_]:
-        return np.arange(self.case.inner) < max(self.case.inner // 3, 1)
+        return np.arange(len(self.pairs)) < max(len(self.pairs) // 3, 1)
 
 
 def _scored(draw: Draw) -> tuple[Scored, ...]:
     stream = draw.stream("links")
     many = Case(int(stream.integers(20, 60)), int(stream.choice([127, 128, 129, 257])), int(stream.choice([7, 8, 16])))
     one, other = small_shapes(draw)
-    return Scored(one, "dot"), Scored(other, "mlp"), Scored(many, "mlp"), Scored(Case(2, 1, 1, seed=draw.seed), "dot")
+    return (
+        Scored(one, "dot"), Scored(other, "mlp"), Scored(many, "mlp"), Scored(Case(2, 1, 1, seed=draw.seed), "dot"),
+        Scored(other, "bilinear"), Scored(one, "dot", every=True), Scored(other, "bilinear", every=True),
+    )  # fmt: skip
 
 
 def stated(one: Scored, values: dict[str, Floats]) -> Floats:
-    """The scores, as the papers state them: a dot product; or a layer of relu and a linear one."""
+    """The scores, as the papers state them: a dot product, with a matrix between; or a layer of relu and a linear one."""
     left, right = (values[ROWS][end] for end in one.pairs.T)
+    if one.decoder == "bilinear":
+        between: Floats = np.einsum("pk,kl,pl->p", left, values[WEIGHT0], right)
+        return between
     if one.decoder == "dot":
         dots: Floats = np.einsum("pk,pk->p", left, right)
         return dots
@@ -91,15 +105,27 @@ def stated_gradient(one: Scored, values: dict[str, Floats]) -> dict[str, Floats]
         found = {WEIGHT1: hidden.T @ slope[:, None], BIAS1: slope.sum(keepdims=True)}
         found |= {WEIGHT0: (left * right).T @ into, BIAS0: into.sum(axis=0)}
         into = into @ values[WEIGHT0].T
+    to_left, to_right = into * right, into * left
+    if one.decoder == "bilinear":
+        found = {WEIGHT0: left.T @ (into * right)}
+        to_left, to_right = to_left @ values[WEIGHT0].T, to_right @ values[WEIGHT0]
     rows = np.zeros_like(values[ROWS])
-    np.add.at(rows, one.pairs[:, 0], into * right)
-    np.add.at(rows, one.pairs[:, 1], into * left)
+    np.add.at(rows, one.pairs[:, 0], to_left)
+    np.add.at(rows, one.pairs[:, 1], to_right)
     return found | {ROWS: rows}
 
 
 def _asked(backend: Backend, one: Scored) -> Asked:
-    """The edges and the others picked by a matrix each, as an epoch has them."""
+    """The edges and the others picked by a matrix each, as an epoch has them; or nothing, for all pairs."""
     pairs, joined = one.pairs, one.joined
+    if one.every:
+        shape = (one.case.rows, one.case.rows)
+        return Asked(
+            weights=backend.asarray(np.full(shape, 1.0 / len(pairs))),
+            labels=backend.asarray(signs(joined).reshape(shape)),
+            count=len(pairs),
+            picked=(),
+        )
     parts = [part for part in (pairs[joined], pairs[~joined]) if len(part)]
     return Asked(
         weights=backend.asarray(np.full(len(pairs), 1.0 / len(pairs))),
@@ -120,8 +146,11 @@ def scores(backend: Backend, one: Scored) -> Measured:
     """Of pairs, by either decoder."""
     placed, values = _placed(backend, one)
     got = fetch(backend, Link(one.config).head(backend, placed, placed[ROWS], _asked(backend, one)), "the scores")
-    want = stated(one, values)
-    turned = {"one end of each pair stands for both": lambda: stated(_with_one_end(one), values)}
+    want = stated(one, values).reshape(got.shape)
+    turned = {
+        "one end of each pair stands for both": lambda: stated(_with_one_end(one), values).reshape(got.shape),
+        "pairs are turned round": lambda: stated(_turned_round(one), values).reshape(got.shape),
+    }
     return compare("the scores", got, want, max(float(np.abs(want).max()), 1.0), turned)
 
 
@@ -155,4 +184,15 @@ class _OneEnd(Scored):
 
 
 def _with_one_end(one: Scored) -> Scored:
-    return _OneEnd(one.case, one.decoder)
+    return _OneEnd(one.case, one.decoder, one.every)
+
+
+@dataclass(frozen=True)
+class _TurnedRound(Scored):
+    @property
+    def pairs(self) -> NDArray[np.int64]:
+        return super().pairs[:, ::-1]
+
+
+def _turned_round(one: Scored) -> Scored:
+    return _TurnedRound(one.case, one.decoder, one.every)

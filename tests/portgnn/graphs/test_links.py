@@ -65,6 +65,25 @@ def test_no_held_out_edge_is_among_the_messages_in_either_direction(
     assert split.messages.has_canonical_format
 
 
+def test_a_directed_edge_is_held_out_in_its_direction_alone() -> None:
+    dense = np.random.default_rng(5).random((25, 25)) < 0.3
+    matrix = sp.csr_array(dense.astype(np.float64))
+    split = split_links(matrix, 0.2, 0.2, 0.0, 1, directed=True)
+    assert split.val is not None
+    assert split.test is not None
+    held = {tuple(pair) for part in (split.val, split.test) for pair in part.positives.tolist()}
+    both_ways = [pair for pair in held if dense[pair[::-1]] and pair[::-1] not in held]
+    assert both_ways
+    edges = {(i, j) for i, j in np.argwhere(dense).tolist() if i != j}
+    left = {(i, j) for i, j in np.argwhere(split.messages.toarray() > 0).tolist() if i != j}
+    assert left == edges - held == set(map(tuple, split.train.tolist()))
+    assert (split.messages.diagonal() == matrix.diagonal()).all()
+    drawn = [split.val.negatives, split.test.negatives, split.negatives(np.array([[1, 2]], dtype=np.uint32), 3)]
+    negatives = {tuple(pair) for each in drawn for pair in each.tolist()}
+    assert not negatives & edges
+    assert {pair[::-1] for pair in negatives} & edges
+
+
 def test_held_out_negatives_are_as_many_joined_by_none_and_shared_by_no_two_parts() -> None:
     matrix = _random(30, 100, 9)
     split = split_links(matrix, 0.2, 0.3, 0.0, 5)

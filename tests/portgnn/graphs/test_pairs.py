@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
@@ -42,6 +42,28 @@ def test_numbers_of_pairs_hold_for_more_nodes_than_32_bits_can_square() -> None:
 def test_joined_pairs_are_counted_once_and_loops_are_none() -> None:
     matrix = sp.csr_array(np.array([[2.0, 1, 0], [0, 0, 0], [5, 1, 0]]))  # 0-1 and 1-2 in one direction, and a loop
     assert joined_pairs(matrix).tolist() == [[0, 1], [0, 2], [1, 2]]
+
+
+@pytest.mark.parametrize("nodes", [2, 3, 7, 30])
+def test_ordered_pairs_are_numbered_row_by_row_without_the_diagonal(nodes: int) -> None:
+    pairs = np.array(list(permutations(range(nodes), 2)))
+    numbers = pair_numbers(pairs, nodes, ordered=True)
+    assert numbers.tolist() == list(range(len(pairs)))
+    assert (pairs_at(numbers, nodes, ordered=True) == pairs).all()
+
+
+def test_of_ordered_pairs_an_edge_joins_one_direction_and_all_others_are_found() -> None:
+    dense = np.random.default_rng(2).random((11, 11)) < 0.4  # loops among them
+    matrix = sp.csr_array(dense.astype(np.float64))
+    joined = joined_pairs(matrix, ordered=True)
+    edges = {pair for pair in permutations(range(11), 2) if dense[pair]}
+    assert set(map(tuple, joined.tolist())) == edges
+    apart = Apart(11, pair_numbers(joined, 11, ordered=True), ordered=True)
+    assert apart.count == 110 - len(edges)
+    assert set(map(tuple, apart.at(np.arange(apart.count)).tolist())) == set(permutations(range(11), 2)) - edges
+    drawn = set(map(tuple, apart.drawn(stream_key([3], "x"), 4000).tolist()))
+    assert drawn == set(permutations(range(11), 2)) - edges
+    assert any((j, i) in edges for i, j in drawn)  # the way back of an edge in one direction is no edge
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.95])

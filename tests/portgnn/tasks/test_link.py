@@ -16,6 +16,8 @@ from portgnn.errors import ConfigError, GraphError, PortgnnError
 from portgnn.graphs.graph import Graph
 from portgnn.graphs.links import LinkGraph
 from portgnn.loaders.links import LinkProblem, Links, SampledLinks
+from portgnn.placing import forward
+from portgnn.placing.whole import place
 from portgnn.prediction.links import predict_links
 from portgnn.presets import preset
 from portgnn.random import dropout_keys
@@ -34,9 +36,12 @@ def _params(width: int, seed: int) -> dict[str, np.ndarray]:
 
 
 def _dense_scores(rows: np.ndarray, pairs: np.ndarray, params: dict[str, np.ndarray] | None) -> list[float]:
-    """Pair by pair, as the papers state them."""
+    """Pair by pair, as the papers state them: by a decoder without parameters, with one matrix, or with four arrays."""
     found = []
     for i, j in pairs:
+        if params is not None and "head.bias0" not in params:
+            found.append(math.fsum((rows[i][:, None] * params["head.weight0"] * rows[j]).ravel()))
+            continue
         both = rows[i] * rows[j]
         if params is None:
             found.append(math.fsum(both))
@@ -47,16 +52,19 @@ def _dense_scores(rows: np.ndarray, pairs: np.ndarray, params: dict[str, np.ndar
     return found
 
 
-@pytest.mark.parametrize("decoder", ["dot", "mlp"])
+@pytest.mark.parametrize("decoder", ["dot", "mlp", "bilinear"])
 def test_decoder_and_loss_are_the_papers(decoder: str) -> None:
     random = np.random.default_rng(4)
     rows, pairs = random.standard_normal((9, 5)), random.integers(0, 9, (14, 2))
     rows[3] = 0.0
     joined = np.arange(14) < 6
-    params = _params(5, 2)
+    count = {"dot": 0, "bilinear": 1, "mlp": 4}[decoder]
+    params = dict(list(_params(5, 2).items())[:count])
     backend = get_backend("numpy", dtype="float64")
     task = Link(preset("gae", decoder=decoder))
-    assert set(task.parameters(5)) == (set(params) if decoder == "mlp" else set())
+    assert {name: each.shape for name, each in task.parameters(5).items()} == {
+        name: value.shape for name, value in params.items()
+    }
     weights, labels = np.full(14, 1 / 14), signs(joined)
     picked = [backend.csr(picking(each, 9)) for each in (pairs[:6], pairs[6:])]
     asked = Asked(weights=weights, labels=labels, count=14, picked=tuple(picked))
@@ -66,13 +74,13 @@ def test_decoder_and_loss_are_the_papers(decoder: str) -> None:
         return task.loss(backend, scores, asked), scores
 
     (value, scores), grads = backend.value_and_grad(loss)({"rows": rows, **params})
-    expected = _dense_scores(rows, pairs, params if decoder == "mlp" else None)
+    expected = _dense_scores(rows, pairs, params or None)
     assert np.allclose(scores, expected, rtol=0, atol=1e-13)
     entropy = [-math.log(1 / (1 + math.exp(-s if y else s))) for s, y in zip(expected, joined, strict=True)]
     assert value == pytest.approx(math.fsum(entropy) / 14, abs=1e-14)
     step = 1e-6
     for name, at in (("rows", (0, 2)), ("rows", (3, 1)), ("head.weight0", (1, 1)), ("head.bias1", (0,))):
-        if decoder == "dot" and name != "rows":
+        if name not in {"rows", *params}:
             continue
         moved = []
         for sign in (step, -step):
@@ -123,6 +131,86 @@ def test_an_epoch_is_one_step_on_the_dense_graph(recipe: dict[str, Any]) -> None
     assert curves["train_loss"][0] == pytest.approx((joined + apart) / 2, abs=1e-13)
 
 
+@pytest.mark.parametrize("options", [{}, {"link_apart": 0.3}, {"decoder": "bilinear", "undirected": False}])
+def test_every_pair_is_asked_for_with_the_paper_s_weights(options: dict[str, Any]) -> None:
+    """tkipf/gae, train.py, on the dense graph: norm * mean of the weighted cross-entropy, labels with a diagonal."""
+    graph = portgnn.load_graph("karate")
+    if "undirected" in options:
+        graph = replace(graph, adjacency=sp.csr_array(sp.triu(graph.adjacency)))
+    config = preset("gae-kipf", link_seed=5, **options)
+    problem, backend = LinkProblem.of(graph, config, None), get_backend("numpy", dtype="float64")
+    state = initial_state(backend, problem, 3)
+    params = {name: np.array(value) for name, value in parameters_of(state).items()}
+    engine = Links(backend, problem)
+    rows = backend.to_numpy(
+        forward.outputs(backend, problem.layers, params, place(backend, problem.prepared, None, training=False))
+    )
+    _, curves = engine.make_run(False)(dict(state), dropout_keys(3, range(1), 2))
+    links = problem.graph.links
+    adjacency = np.zeros((34, 34))
+    for i, j in links.train:
+        adjacency[i, j] = 1
+        adjacency[j, i] = "undirected" not in options or adjacency[j, i]
+    total = adjacency.sum()
+    labels = adjacency + np.eye(34)
+    scores = rows @ params.get("head.weight0", np.eye(16)) @ rows.T
+    pos_weight, norm = (34 * 34 - total) / total, 34 * 34 / ((34 * 34 - total) * 2)
+    each = pos_weight * labels * np.logaddexp(0, -scores) + (1 - labels) * np.logaddexp(0, scores)
+    messages_alone = (links.messages.toarray() > 0) & (labels == 0)
+    assert messages_alone.any() == bool(config.link_apart)
+    assert curves["train_loss"][0] == pytest.approx(norm * np.where(messages_alone, 0, each).mean(), abs=1e-13)
+
+
+def test_every_pair_is_asked_for_where_that_can_be() -> None:
+    for options, told in (
+        ({"decoder": "mlp"}, "negatives=0 scores every pair at once, by products; take --decoder dot or bilinear"),
+        ({"loader": "neighbor"}, "negatives=0 scores every pair at once; leave --loader neighbor out"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            portgnn.train(**QUICK, preset="gae-kipf", **options)
+    many = Graph.from_edges([[0, 1], [1, 2]], sp.csr_array((20_001, 1)))
+    with pytest.raises(ConfigError, match="every pair of the 20001 nodes of"):
+        portgnn.train(many, preset="gae-kipf", task="link", link_val=0, link_test=0)
+
+
+def _directed() -> Graph:
+    """Edges go from a node to some of the next, and features tell where a node lies."""
+    at = np.arange(40)
+    edges = [(i, i + step) for step in (1, 2, 3, 5) for i in range(40 - step)]
+    return Graph.from_edges(edges, np.exp(-((at[:, None] - at[::2]) ** 2) / 4.0), undirected=False)
+
+
+def test_links_of_a_directed_graph_have_directions() -> None:
+    graph = _directed()
+    options: dict[str, Any] = QUICK | {"undirected": False, "decoder": "bilinear", "epochs": 60, "dataset": graph}
+    told: list[str] = []
+    result = portgnn.train(**options, announce=told.append)
+    assert not any("turned round" in each for each in told)
+    found = predict_links(result, graph, dtype="float64")
+    assert found.held_out["test"] == result.scores
+    assert result.scores["roc_auc"] > 0.8
+    assert found.joined.tolist() == [True] * 14 + [False] * 14
+    there, back = (predict_links(result, graph, pairs, dtype="float64") for pairs in
+                   (found.pairs[:14], found.pairs[:14, ::-1]))  # fmt: skip
+    assert not back.joined.any()
+    assert (there.scores > back.scores).all()
+    best = predict_links(result, graph, node=20, k=3)
+    assert not best.joined.any()
+    # A symmetric decoder can be taken, and is told of.
+    portgnn.train(**options | {"decoder": "dot", "epochs": 1}, announce=told.append)
+    assert any("the decoder dot scores a pair of nodes as it scores the pair turned round" in each for each in told)
+
+
+@pytest.mark.parametrize("other", [{"backend": "torch"}, {"loader": "neighbor", "fanout": "all"}])
+def test_directed_links_are_the_reference_s(other: dict[str, Any]) -> None:
+    if other.get("backend", "numpy") not in portgnn.available_backends():
+        pytest.skip("torch is not installed")
+    options = QUICK | {"undirected": False, "decoder": "bilinear", "dataset": _directed(), "epochs": 5, "device": "cpu"}
+    ours, reference = portgnn.train(**options | other), portgnn.train(**options)
+    for curve in ("train_loss", "val_loss", "val_roc_auc"):
+        np.testing.assert_allclose(ours.history.curves[curve], reference.history.curves[curve], rtol=1e-12)
+
+
 def test_negatives_are_other_ones_each_epoch_and_never_edges() -> None:
     graph = portgnn.load_graph("karate")
     links = LinkGraph.of(graph, 0.1, 0.2, 0.0, 2).links
@@ -135,8 +223,8 @@ def test_negatives_are_other_ones_each_epoch_and_never_edges() -> None:
 
 @pytest.mark.parametrize(
     ("name", "recipe"),
-    [("torch", {}), ("mlx", MLP), ("jax", MLP)],
-    ids=["torch-dot", "mlx-mlp", "jax-mlp"],
+    [("torch", {}), ("mlx", MLP), ("jax", MLP), ("torch", {"preset": "gae-kipf"})],
+    ids=["torch-dot", "mlx-mlp", "jax-mlp", "torch-every-pair"],
 )
 def test_curves_are_the_reference_s(name: str, recipe: dict[str, Any]) -> None:
     """bench/studies/links.py takes all 200 epochs, on Cora."""
@@ -266,7 +354,7 @@ def test_names_of_nodes_stand_for_them() -> None:
         ({"hits_k": 8}, ConfigError, "hits_k=8 needs as many negative pairs, and the validation part of karate has 3"),
         ({"link_val": 0.5, "link_test": 0.5}, ConfigError, "leave no message edges of the 78 edges of karate"),
         ({"link_val": 0.001}, ConfigError, "link_val=0.001 of 78 edges of karate is less than one"),
-        ({"decoder": "bilinear"}, ConfigError, "decoder='bilinear' is not one of dot, mlp"),
+        ({"decoder": "cosine"}, ConfigError, "decoder='cosine' is not one of dot, mlp, bilinear"),
     ],
 )
 def test_what_cannot_be_trained_is_said_in_a_line(options: dict[str, Any], kind: type[PortgnnError], told: str) -> None:
@@ -281,7 +369,6 @@ def test_graphs_without_links_to_learn_are_refused() -> None:
     for adjacency, options, told in (
         (everything, {}, "an edge joins every pair of nodes"),
         (np.zeros((6, 6)), {}, "has no edges between different nodes"),
-        (np.eye(6, k=1), {"undirected": False}, "a link has no direction"),
     ):
         with pytest.raises(PortgnnError, match=told):
             portgnn.train(
