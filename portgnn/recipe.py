@@ -219,8 +219,8 @@ class Config(Optimization):
         -1, "Seed of the split of edges and of its negative pairs (-1: the run's).", LINKS, bounds=_SEED
     )
     negatives: int = hyperparameter(
-        1, "Negative pairs a training edge, drawn anew each epoch (0: every pair, in one step).", LINKS, bounds=_NEGATIVES,
-        names=("neg_sampling_ratio", "num_negatives"),
+        1, "Negative pairs a training edge, drawn anew each epoch (0: every pair, in one step).", LINKS,
+        bounds=_NEGATIVES, names=("neg_sampling_ratio", "num_negatives"),
     )  # fmt: skip
     hits_k: int = hyperparameter(
         0, "K of Hits@K (0: 10, or all negative pairs where there are fewer).", LINKS, bounds=_HITS, names=("k",)

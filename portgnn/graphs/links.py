@@ -44,8 +44,8 @@ class HeldOut:
 @dataclass(frozen=True, eq=False)
 class LinkSplit:
     """messages: CSR [n, n], the adjacency without the edges that are held out, of an undirected graph in either
-    direction. train: [m, 2], the edges that training asks for. val, test: None where their share is 0. apart: the pairs that no edge of the graph,
-    held out or not, joins, of which negatives are drawn.
+    direction. train: [m, 2], the edges that training asks for. val, test: None where their share is 0. apart: the pairs
+    that no edge of the graph, held out or not, joins, of which negatives are drawn.
     """
 
     messages: sp.csr_array
@@ -71,9 +71,9 @@ def split_links(
 ) -> LinkSplit:
     """Splits the edges of a graph, by portable random bits of the seed.
 
-    adjacency: canonical; symmetric unless the edges have directions. val, test: shares of all edges, rounded down. apart: the share of the other
-    edges, rounded down, that training asks for and no message goes along; with 0, it asks for the edges that messages
-    go along, as the paper has it. name: of the graph, for messages.
+    adjacency: canonical; symmetric unless the edges have directions. val, test: shares of all edges, rounded down.
+    apart: the share of the other edges, rounded down, that training asks for and no message goes along; with 0, it asks
+    for the edges that messages go along, as the paper has it. name: of the graph, for messages.
 
     Raises ConfigError where a share leaves nothing of a part, and GraphError where the graph has no edge, or where so
     few pairs are not joined that there are not enough negatives.

@@ -33,7 +33,6 @@ from portgnn.tasks import Targets
 from portgnn.tasks.link import Asked, every_pair, picking, signs
 from portgnn.training import BatchSteps, Epochs, objective, parameters_of
 
-
 MOST_NODES = 20_000
 """Of a graph all of whose pairs are asked for in a step: a matrix of them takes 3.2 GB in float64."""
 

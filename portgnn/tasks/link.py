@@ -45,8 +45,8 @@ WEIGHT0, BIAS0, WEIGHT1, BIAS1 = (f"{HEAD}{name}" for name in ("weight0", "bias0
 class Asked(Counted):
     """The pairs that a loss asks for, on a device. labels: [pairs], 1 where an edge joins one and -1 where none does.
 
-    picked: matrices of `picking`, whose pairs follow each other. weights: [pairs]. Where nothing is picked, all pairs of
-    nodes are asked for, each node with itself as well; labels and weights are [n, n] then, and so are the scores.
+    picked: matrices of `picking`, whose pairs follow each other. weights: [pairs]. Where nothing is picked, all pairs
+    of nodes are asked for, each node with itself as well; labels, weights and scores are [n, n] then.
     """
 
     picked: tuple[CSR, ...]
