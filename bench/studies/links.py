@@ -8,8 +8,8 @@
 curves: the recipe `gae` on Cora for 200 epochs in float64, with either decoder, the second with dropout, edges that are
 asked for alone, and two negative pairs an edge, and with every pair; the largest difference of any curve from NumPy's,
 and of the test's metrics. accuracy: test metrics over seeds, each with a split of its own, beside the graph
-auto-encoder's in table 2 of Kipf & Welling 2016, Variational graph auto-encoders; with --split, all seeds have that one,
-as theirs have one. kills: a run that kills itself (SIGKILL) at drawn epochs and goes on from its file after each;
+auto-encoder's in table 2 of Kipf & Welling 2016, Variational graph auto-encoders; with --split, all seeds share one,
+as theirs do. kills: a run that kills itself (SIGKILL) at drawn epochs and goes on from its file after each;
 whether parameters and curves are those of an undisturbed run, bit for bit.
 
 Each writes into its part of the file and leaves the others.

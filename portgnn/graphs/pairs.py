@@ -1,7 +1,7 @@
 """Pairs of different nodes by number, and those that no edge joins: what negative samples are drawn from.
 
 The pairs (i, j) with i < j of n nodes have the numbers 0 to n (n - 1) / 2 - 1, row by row of the upper triangle. Of
-ordered pairs, (i, j) and (j, i) are two, and the numbers go from 0 to n (n - 1) - 1, row by row without the diagonal.
+ordered pairs, (i, j) and (j, i) are two, and numbers go from 0 to n (n - 1) - 1, row by row without the diagonal.
 What is drawn is the place of a pair among those without an edge, so that no draw is ever rejected, however dense a graph
 is.
 """
@@ -46,7 +46,7 @@ def pairs_at(numbers: NDArray[np.int64], nodes: int, ordered: bool = False) -> P
 
 
 def joined_pairs(adjacency: sp.csr_array, ordered: bool = False) -> Pairs:
-    """The pairs that an edge joins, by ascending number; in either direction unless they are ordered. Loops are none."""
+    """The pairs that an edge joins, by ascending number; in either direction unless ordered. Loops are none."""
     rows = np.repeat(np.arange(adjacency.shape[0], dtype=np.int64), np.diff(adjacency.indptr))
     both = np.stack([rows, adjacency.indices.astype(np.int64)], axis=1)
     both = both[both[:, 0] != both[:, 1]]

@@ -75,7 +75,7 @@ def _scored(draw: Draw) -> tuple[Scored, ...]:
 
 
 def stated(one: Scored, values: dict[str, Floats]) -> Floats:
-    """The scores, as the papers state them: a dot product or one with a matrix between; a layer of relu and a linear one."""
+    """The scores, as the papers state them: a dot product, maybe with a matrix between; relu and a linear layer."""
     left, right = (values[ROWS][end] for end in one.pairs.T)
     if one.decoder == "bilinear":
         between: Floats = np.einsum("pk,kl,pl->p", left, values[WEIGHT0], right)
