@@ -2,8 +2,7 @@
 
 The pairs (i, j) with i < j of n nodes have the numbers 0 to n (n - 1) / 2 - 1, row by row of the upper triangle. Of
 ordered pairs, (i, j) and (j, i) are two, and numbers go from 0 to n (n - 1) - 1, row by row without the diagonal.
-What is drawn is the place of a pair among those without an edge, so that no draw is ever rejected, however dense a graph
-is.
+What is drawn is the place of a pair among those without an edge, so that no draw is rejected, however dense a graph is.
 """
 
 from __future__ import annotations
