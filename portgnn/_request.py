@@ -89,7 +89,7 @@ def settle(
     ignore: str | Sequence[str] | None,
     backend: str | Backend | None,
     device: str | None,
-    dtype: Any,
+    dtype: object,
     resume: Path | None,
     checkpoint: Path | None,
 ) -> Request:

@@ -39,7 +39,7 @@ def train(  # long: an argument is a line, and the docstring says what each is
     *,
     backend: str | Backend | None = None,
     device: str | None = None,
-    dtype: Any = None,
+    dtype: object = None,
     preset: str | None = None,
     model: str | type[Network] | None = None,
     seed: int | None = None,
@@ -57,7 +57,7 @@ def train(  # long: an argument is a line, and the docstring says what each is
     callbacks: Sequence[Callback] = (),
     on_chunk: Callable[[History], None] | None = None,
     announce: Callable[[str], None] | None = None,
-    **hyperparameters: Any,
+    **hyperparameters: object,
 ) -> TrainResult:
     """Trains a network and tests it.
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.protocol import Array
+from portgnn.protocol import Array, Namespace
 
 Floats = NDArray[np.float64]
 
@@ -45,7 +45,7 @@ class Metric(Quantity):
 
     terms: int = 1
 
-    def sums(self, xp: Any, outputs: Array, counted: Any) -> tuple[Array, ...]:
+    def sums(self, xp: Namespace, outputs: Array, counted: Any) -> tuple[Array, ...]:
         """`terms` 0-d arrays that add up over nodes, by the array API standard's `xp`.
 
         outputs: [rows, k], the task's. counted: what is true of which rows, as `portgnn.tasks.targets` has it.
@@ -76,7 +76,7 @@ class Score(Quantity):
 class Accuracy(Metric):
     """Share of the nodes of which the first of the largest outputs is at the label."""
 
-    def sums(self, xp: Any, outputs: Array, counted: Any) -> tuple[Array, ...]:
+    def sums(self, xp: Namespace, outputs: Array, counted: Any) -> tuple[Array, ...]:
         return (xp.sum(xp.argmax(outputs, axis=-1) == counted.labels),)
 
     def value(self, sums: Sequence[Any], count: int) -> Any:
@@ -125,7 +125,7 @@ class Measures:
             found[f"val_{metric.name}"] = list(range(end, end := end + metric.terms))
         return found
 
-    def sums(self, xp: Any, outputs: Array, counted: Any) -> tuple[Array, ...]:
+    def sums(self, xp: Namespace, outputs: Array, counted: Any) -> tuple[Array, ...]:
         """Those of all metrics, one after the other."""
         return tuple(each for metric in self.metrics for each in metric.sums(xp, outputs, counted))
 

@@ -99,7 +99,7 @@ PRESETS: dict[str, Config] = {
 }  # fmt: skip
 
 
-def preset(name: str | None = None, model: str | type[Network] | None = None, **overrides: Any) -> Config:
+def preset(name: str | None = None, model: str | type[Network] | None = None, **overrides: object) -> Config:
     """A named preset with some values replaced; an override of None leaves the preset's value.
 
     name: None for the first preset of the task, if one is named, or of the model, and for kipf where there is none.

@@ -96,13 +96,13 @@ class Elsewhere:
     part: int | None = None
     also: tuple[str, ...] = ()
 
-    def left(self, own: NDArray[Any]) -> NDArray[Any]:
+    def left(self, own: NDArray[np.floating]) -> NDArray[np.floating]:
         """The network's array as the library has it."""
         array = own if self.part is None else own[self.part]
         array = array.T if self.transposed else array
         return np.ascontiguousarray(array if self.shape is None else array.reshape(self.shape))
 
-    def entered(self, array: NDArray[Any], own: tuple[int, ...]) -> NDArray[Any]:
+    def entered(self, array: NDArray[np.floating], own: tuple[int, ...]) -> NDArray[np.floating]:
         """The library's array as the network has it, of the shape `own`, or of one of its rows where it is a part.
 
         Raises ValueError where it has another shape.
@@ -127,7 +127,7 @@ class Program:
     """
 
     instructions: tuple[Instruction, ...]
-    parameters: Mapping[str, NDArray[Any]]
+    parameters: Mapping[str, NDArray[np.floating]]
     features: Value
     source: Value | None
     target: Value | None
@@ -136,7 +136,7 @@ class Program:
     dtype: str
     title: str
     facts: Mapping[str, Any]
-    called: tuple[tuple[Counterpart, Mapping[str, NDArray[Any]]], ...] = ()
+    called: tuple[tuple[Counterpart, Mapping[str, NDArray[np.floating]]], ...] = ()
 
 
 class Exporter(Protocol):
@@ -153,12 +153,12 @@ class Exporter(Protocol):
         """The files by their names: of a folder all, else one."""
 
     def computed(
-        self, target: Path, features: NDArray[Any], edges: NDArray[np.int64], weights: NDArray[Any]
-    ) -> NDArray[Any]:
+        self, target: Path, features: NDArray[np.floating], edges: NDArray[np.int64], weights: NDArray[np.floating]
+    ) -> NDArray[np.floating]:
         """What is written there says of a graph, [nodes, k], run by whoever will run it. edges: [2, edges].
 
         target: the file, or the folder.
         """
 
-    def read(self, source: Path) -> Mapping[str, NDArray[Any]]:
+    def read(self, source: Path) -> Mapping[str, NDArray[np.floating]]:
         """The arrays of such a file by name; nothing in it is run. Raises ValueError for a form that is not read."""

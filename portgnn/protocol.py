@@ -39,7 +39,7 @@ class Array(Protocol):
     @property
     def shape(self) -> tuple[int, ...]: ...
     @property
-    def dtype(self) -> Any: ...
+    def dtype(self) -> object: ...
     def __getitem__(self, key: Index | tuple[Index, ...], /) -> Array: ...
     def __neg__(self) -> Array: ...
     def __add__(self, other: Array | float, /) -> Array: ...
@@ -60,13 +60,29 @@ Params: TypeAlias = dict[str, Any]
 State: TypeAlias = dict[str, Any]
 """Parameters and optimizer state together: a flat dictionary that `to_numpy` can store whole."""
 
-Key: TypeAlias = Any
-"""A dropout key: two integers below 2**32, `key[0]` and `key[1]`, as Python ints or as device scalars."""
+
+class Key(Protocol):
+    """A dropout key: two integers below 2**32, `key[0]` and `key[1]`, as Python ints or as device scalars."""
+
+    def __getitem__(self, at: int, /) -> Any: ...
+
+
+class Keys(Protocol):
+    """The dropout keys of an epoch, one a layer: [layers, 2], on the host or on the device."""
+
+    def __getitem__(self, layer: int, /) -> Key: ...
+
+
+class Namespace(Protocol):
+    """The array API standard's functions over a backend's arrays. Which of them there are, the kit looks up by name."""
+
+    def __getattr__(self, name: str, /) -> Any: ...
+
 
 LossFn: TypeAlias = Callable[..., tuple[Any, Any]]
 """`fn(params, *args) -> (loss, aux)`, loss one real floating number as a 0-d array."""
 
-Step: TypeAlias = Callable[[State, Any], tuple[State, tuple[Any, ...]]]
+Step: TypeAlias = Callable[[State, Keys], tuple[State, tuple[Any, ...]]]
 """`step(state, keys) -> (state, metrics)`: one epoch; keys [layers, 2]; metrics a tuple of 0-d arrays."""
 
 Run: TypeAlias = Callable[[State, NDArray[np.uint32]], tuple[State, NDArray[np.float64]]]
@@ -74,8 +90,11 @@ Run: TypeAlias = Callable[[State, NDArray[np.uint32]], tuple[State, NDArray[np.f
 metrics is a host array [epochs, number of metrics]."""
 
 
-BatchStep: TypeAlias = Callable[[State, Any, Any], tuple[State, tuple[Any, ...]]]
+BatchStep: TypeAlias = Callable[[State, Keys, Any], tuple[State, tuple[Any, ...]]]
 """`step(state, keys, batch) -> (state, metrics)`: a `Step` over a batch, a tuple tree of arrays, handles and None."""
+
+BatchRun: TypeAlias = Callable[[State, NDArray[np.uint32], Any], tuple[State, tuple[Any, ...]]]
+"""A `BatchStep` made fast: keys are a host array."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,11 +142,13 @@ class Backend(Protocol):
     """The device of every array, for example "cpu", "cuda:1", "gpu"."""
     dtype: str
     """The dtype of every floating array: "float64", "float32" or "bfloat16"."""
-    xp: Any
-    """The array API standard's namespace for this backend's arrays, differentiable where used in a loss."""
     capabilities: Capabilities
 
-    def asarray(self, x: NDArray[Any]) -> Array:
+    @property
+    def xp(self) -> Namespace:
+        """The array API standard's namespace for this backend's arrays, differentiable where used in a loss."""
+
+    def asarray(self, x: NDArray[np.generic]) -> Array:
         """The only door in. Floats become `dtype`, integers int32, booleans stay. Copies."""
 
     def to_numpy(self, x: Array) -> NDArray[Any]:
@@ -206,7 +227,7 @@ class Backend(Protocol):
 class Batching(Protocol):
     """What an adapter may have beside the verbs of `Backend`; `portgnn.parts.plain_batches` serves those without."""
 
-    def compile_batches(self, step: BatchStep) -> BatchStep:
+    def compile_batches(self, step: BatchStep) -> BatchRun:
         """The step, made fast and called with keys as a host array uint32 [layers, 2]. Batches come in a few shapes.
 
         May consume the state. Metrics may be promises, the state must be settled enough that no graph grows.
@@ -395,5 +416,5 @@ class BackendClass(Protocol):
     def dtypes(self, device: str) -> tuple[str, ...]:
         """Floating dtypes that the device has."""
 
-    def environment(self) -> dict[str, Any]:
+    def environment(self) -> Mapping[str, object]:
         """Versions and settings that may change numbers or speed, for `doctor` and for results."""

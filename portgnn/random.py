@@ -69,7 +69,7 @@ SHARED = 1 << 21
 """Elements from which on threads share a mask: so many take one thread ten milliseconds."""
 
 
-def dropout_mask(key: tuple[Any, Any], index: int | NDArray[np.uint32], rate: float, dtype: str) -> NDArray[Any]:
+def dropout_mask(key: tuple[Any, Any], index: int | NDArray[np.uint32], rate: float, dtype: str) -> NDArray[np.generic]:
     """1 / (1 - rate) for the elements that dropout keeps and 0 for the others, for adapters that work on the host.
 
     key: as for `random_bits`. index: n for elements 0 to n - 1, or their numbers, uint32 of any shape. Holds no bits

@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -80,7 +80,7 @@ def backend_class(name: str) -> BackendClass:
     raise BackendError(f"{advice} Available here: {others}.")
 
 
-def dtype_name(dtype: Any) -> str:
+def dtype_name(dtype: object) -> str:
     """The name of a dtype that is given as text, or as NumPy's or a framework's own object (np.float32, torch.float32).
 
     Known by how it prints, so that no framework is imported. Python's float is float64, as it is to NumPy.
@@ -95,7 +95,7 @@ def dtype_name(dtype: Any) -> str:
     return shortened(str(dtype))
 
 
-def get_backend(name: str = "numpy", *, device: str | None = None, dtype: Any = "float32") -> Backend:
+def get_backend(name: str = "numpy", *, device: str | None = None, dtype: object = "float32") -> Backend:
     """A backend on one device in one dtype: an immutable object, passed on explicitly.
 
     dtype: float64, float32 or bfloat16, as text or as an object of that name (np.float32, torch.float32).
@@ -141,7 +141,7 @@ def _fastest(name: str, found: BackendClass, devices: Sequence[str], dtype: str)
     raise BackendError(f"no {name} device passes its self-check: {'; '.join(faults)}")
 
 
-def backend_of(backend: str | Backend, device: str | None, dtype: Any) -> Backend:
+def backend_of(backend: str | Backend, device: str | None, dtype: object) -> Backend:
     """A backend by its name, as `get_backend` has it, or the one that was given. Raises BackendError."""
     if isinstance(backend, str):
         return get_backend(backend, device=device, dtype=dtype)

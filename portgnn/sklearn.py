@@ -19,6 +19,7 @@ from portgnn.errors import ConfigError, GraphError, MissingLibraryError, near_ma
 from portgnn.graphs.graph import UNLABELLED, Graph
 from portgnn.prediction.evaluation import softmax
 from portgnn.presets import preset as named_preset
+from portgnn.protocol import Params
 from portgnn.recipe import known
 
 try:
@@ -62,7 +63,7 @@ class _NodeEstimator(BaseEstimator):  # type: ignore[misc]
         backend: str = "numpy",
         device: str | None = None,
         dtype: str = "float32",
-        **hyperparameters: Any,
+        **hyperparameters: object,
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in ("self", "hyperparameters")}
         names = [*RECIPE, *_of_own(model)]
@@ -77,14 +78,14 @@ class _NodeEstimator(BaseEstimator):  # type: ignore[misc]
         found: dict[str, Any] = super().get_params(deep)
         return found | {name: getattr(self, name, None) for name in _of_own(self.model)}
 
-    def set_params(self, **params: Any) -> Self:
+    def set_params(self, **params: Params) -> Self:
         """Sets parameters by name; the network first, whose own hyperparameters may follow."""
         if "model" in params:
             super().set_params(model=params.pop("model"))
         super().set_params(**params)
         return self
 
-    def _fit(self, nodes: NDArray[np.int64], y: NDArray[Any], eval_set: Any, stratified: bool) -> None:
+    def _fit(self, nodes: NDArray[np.int64], y: NDArray[np.generic], eval_set: Any, stratified: bool) -> None:
         """Trains on these nodes with what `_known` makes of y. eval_set: samples, or None."""
         graph = self._graph()
         _check_once(nodes)
@@ -123,15 +124,15 @@ class _NodeEstimator(BaseEstimator):  # type: ignore[misc]
         self.result_ = train(self.graph_, preset=self.preset, model=self.model, seed=int(seed), **runs, **recipe)
         self.model_, self.n_iter_, self.n_features_in_ = self.result_.model, self.result_.epochs_run, 1
 
-    def _known(self, n: int, nodes: NDArray[np.int64], y: NDArray[Any], held_out: Any) -> dict[str, Any]:
+    def _known(self, n: int, nodes: NDArray[np.int64], y: NDArray[np.generic], held_out: Any) -> dict[str, Any]:
         """What is known of the graph's nodes, as fields of `Graph`."""
         raise NotImplementedError
 
-    def _outputs(self, X: Any) -> NDArray[Any]:
+    def _outputs(self, X: Any) -> NDArray[np.floating]:
         check_is_fitted(self)
         nodes = _nodes(X, self.graph_.num_nodes)
         runs = {name: getattr(self, name) for name in _OF_RUNS}
-        found: NDArray[Any] = predict(self.model_, self.graph_, **runs)[nodes]
+        found: NDArray[np.floating] = predict(self.model_, self.graph_, **runs)[nodes]
         return found
 
     def _graph(self) -> Graph:
@@ -171,7 +172,7 @@ class GCNClassifier(ClassifierMixin, _NodeEstimator):  # type: ignore[misc]
     n_features_in_ (1: a node's number), n_iter_ (epochs).
     """
 
-    classes_: NDArray[Any]
+    classes_: NDArray[np.generic]
 
     def fit(self, X: Any, y: Any, eval_set: tuple[Any, Any] | None = None) -> GCNClassifier:
         """Trains on the nodes X [n] with labels y [n].
@@ -187,7 +188,7 @@ class GCNClassifier(ClassifierMixin, _NodeEstimator):  # type: ignore[misc]
         self._fit(nodes, labels, None if eval_set is None else _samples(*eval_set, n), stratified=True)
         return self
 
-    def _known(self, n: int, nodes: NDArray[np.int64], y: NDArray[Any], held_out: Any) -> dict[str, Any]:
+    def _known(self, n: int, nodes: NDArray[np.int64], y: NDArray[np.generic], held_out: Any) -> dict[str, Any]:
         self.classes_, codes = np.unique(y, return_inverse=True)
         known = np.full(n, UNLABELLED)
         known[nodes] = codes
@@ -199,10 +200,10 @@ class GCNClassifier(ClassifierMixin, _NodeEstimator):  # type: ignore[misc]
         """Probabilities [n, c] of the classes_ for the nodes X [n]."""
         return softmax(self._outputs(X))
 
-    def predict(self, X: Any) -> NDArray[Any]:
+    def predict(self, X: Any) -> NDArray[np.generic]:
         """The likeliest class [n] of the nodes X [n]."""
         shares = self.predict_proba(X)
-        best: NDArray[Any] = self.classes_[shares.argmax(axis=1)]
+        best: NDArray[np.generic] = self.classes_[shares.argmax(axis=1)]
         return best
 
     def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
@@ -210,7 +211,7 @@ class GCNClassifier(ClassifierMixin, _NodeEstimator):  # type: ignore[misc]
         nodes, labels = _samples(X, y, self._graph().num_nodes)
         return float(super().score(nodes, labels, sample_weight))
 
-    def _codes(self, labels: NDArray[Any]) -> NDArray[np.int64]:
+    def _codes(self, labels: NDArray[np.generic]) -> NDArray[np.int64]:
         unknown = np.setdiff1d(labels, self.classes_).tolist()
         if unknown:
             raise GraphError(f"eval_set holds the class {unknown[0]!r}, which is not among the labels to train on")
@@ -250,7 +251,7 @@ class GCNRegressor(RegressorMixin, _NodeEstimator):  # type: ignore[misc]
         nodes, values = _valued(X, y, self._graph().num_nodes)
         return float(super().score(nodes, values, sample_weight))
 
-    def _known(self, n: int, nodes: NDArray[np.int64], y: NDArray[Any], held_out: Any) -> dict[str, Any]:
+    def _known(self, n: int, nodes: NDArray[np.int64], y: NDArray[np.generic], held_out: Any) -> dict[str, Any]:
         columns = y.reshape(len(y), -1)
         known = np.full((n, columns.shape[1]), np.nan)
         known[nodes] = columns
@@ -278,7 +279,7 @@ def _with_recipe(constructor: Any) -> inspect.Signature:
 _NodeEstimator.__init__.__signature__ = _with_recipe(_NodeEstimator.__init__)  # type: ignore[attr-defined]
 
 
-def _samples(X: Any, y: Any, num_nodes: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
+def _samples(X: Any, y: Any, num_nodes: int) -> tuple[NDArray[np.int64], NDArray[np.generic]]:
     """Node numbers and their labels. Under a mask, y may hold a label for each node of the graph."""
     nodes = _nodes(X, num_nodes)
     if y is None:
@@ -291,7 +292,7 @@ def _samples(X: Any, y: Any, num_nodes: int) -> tuple[NDArray[np.int64], NDArray
     return nodes, labels
 
 
-def _valued(X: Any, y: Any, num_nodes: int) -> tuple[NDArray[np.int64], NDArray[Any]]:
+def _valued(X: Any, y: Any, num_nodes: int) -> tuple[NDArray[np.int64], NDArray[np.generic]]:
     """Node numbers and their values, [n] or [n, k]; under a mask as of `_samples`."""
     nodes = _nodes(X, num_nodes)
     if y is None:

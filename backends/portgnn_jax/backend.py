@@ -14,7 +14,7 @@ from jax import lax
 from numpy.typing import NDArray
 
 from portgnn.parts import Adam, MasterWeights, checked_loss
-from portgnn.protocol import BatchStep, Capabilities, Key, LossFn, Optimizer, Params, Run, State, Step
+from portgnn.protocol import BatchRun, BatchStep, Capabilities, Key, LossFn, Optimizer, Params, Run, State, Step
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold
 from portgnn_jax import array_api
 from portgnn_jax.sparse import JaxCSR, place
@@ -175,7 +175,7 @@ class JAXBackend:
 
         return run
 
-    def compile_batches(self, step: BatchStep) -> BatchStep:
+    def compile_batches(self, step: BatchStep) -> BatchRun:
         jitted = jax.jit(step, donate_argnums=0)
         return lambda state, keys, batch: jitted(state, self._put(keys), batch)
 

@@ -15,7 +15,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.parts import Adam, MasterWeights, checked_loss
-from portgnn.protocol import BatchStep, Capabilities, Key, LossFn, Optimizer, Params, Run, State, Step, Watch
+from portgnn.protocol import BatchRun, BatchStep, Capabilities, Key, LossFn, Optimizer, Params, Run, State, Step, Watch
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, dropout_mask, keep_threshold, random_bits
 from portgnn_mlx import array_api, optim
 from portgnn_mlx.collectives import MLXCollectives, join, launch_environment
@@ -237,7 +237,7 @@ class MLXBackend:
 
         return run
 
-    def compile_batches(self, step: BatchStep) -> BatchStep:
+    def compile_batches(self, step: BatchStep) -> BatchRun:
         def run(state: State, keys: NDArray[np.uint32], batch: Any) -> tuple[State, tuple[mx.array, ...]]:
             with mx.stream(self._device):
                 state, measured = step(state, keys.tolist(), batch)

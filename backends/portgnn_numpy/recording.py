@@ -116,6 +116,9 @@ class RecordedKey:
     def __init__(self, recorder: Recorder, layer: int, words: Sequence[int]) -> None:
         self._recorder, self._layer, self._words = recorder, layer, words
 
+    def __getitem__(self, at: int) -> NoReturn:
+        raise Unrecordable("the words of a key are other ones in each epoch")
+
     def input(self, make: Make) -> Any:
         """What `make` makes of this key's words, now and of its like in every epoch to come."""
         out = make(self._words, None)

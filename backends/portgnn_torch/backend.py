@@ -14,7 +14,19 @@ from numpy.typing import NDArray
 from torch.utils.weak import WeakIdKeyDictionary
 
 from portgnn.parts import MasterWeights, attended, checked_loss, plain_batches, plain_loop
-from portgnn.protocol import BatchStep, Capabilities, EdgeDropout, Key, LossFn, Optimizer, Params, Run, Step, Watch
+from portgnn.protocol import (
+    BatchRun,
+    BatchStep,
+    Capabilities,
+    EdgeDropout,
+    Key,
+    LossFn,
+    Optimizer,
+    Params,
+    Run,
+    Step,
+    Watch,
+)
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, dropout_mask, keep_threshold, random_bits
 from portgnn_torch import array_api
 from portgnn_torch.attention_host import AttendByHead
@@ -327,10 +339,10 @@ class TorchBackend:
         plain = plain_loop(step, fetch, lambda *_: None)
         return recordable(RecordedRun(step, plain, fetch) if self._on_host else plain)
 
-    def compile_batches(self, step: BatchStep) -> BatchStep:
+    def compile_batches(self, step: BatchStep) -> BatchRun:
         if not self._on_host:
             return plain_batches(cast(Any, self), step)
-        return cast(BatchStep, recordable(RecordedBatches(step)))
+        return cast(BatchRun, recordable(RecordedBatches(step)))
 
     def synchronize(self, *arrays: torch.Tensor) -> None:
         if self._device.type == "cuda":

@@ -9,7 +9,7 @@ arrays, so the same bits.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -39,6 +39,9 @@ class RecordedKey:
 
     def __init__(self, recorder: Recorder, layer: int, words: NDArray[np.uint32]) -> None:
         self._recorder, self._layer, self._words = recorder, layer, words
+
+    def __getitem__(self, at: int) -> NoReturn:
+        raise Unrecordable("the words of a key are other ones in each epoch")
 
     def input(self, make: Make, index: torch.Tensor | None) -> torch.Tensor:
         """What `make` makes of this key and of numbers of elements, now and of their like in every epoch to come."""

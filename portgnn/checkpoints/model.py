@@ -48,7 +48,7 @@ class Model:
     the model says of a node, classes or labels or values; constants: what its task keeps of that graph beside.
     """
 
-    params: dict[str, NDArray[Any]]
+    params: dict[str, NDArray[np.floating]]
     config: Config
     class_names: tuple[str, ...]
     num_features: int
@@ -58,7 +58,7 @@ class Model:
     moments: Moments | None = None
     split: NDArray[np.uint8] | None = None
     structure: str = ""
-    constants: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    constants: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """One line: the arrays have too many."""
@@ -169,7 +169,9 @@ class Model:
             raise CheckpointError("the split is not a list of the nodes' parts")
 
 
-def check_parameters(params: dict[str, NDArray[Any]], config: Config, num_features: int, num_classes: int) -> None:
+def check_parameters(
+    params: dict[str, NDArray[np.floating]], config: Config, num_features: int, num_classes: int
+) -> None:
     """Raises CheckpointError unless the parameters are finite and have the names and shapes that the recipe gives."""
     task = tasks.of(config)
     layers = layers_of(config, num_features, task.width(num_classes))

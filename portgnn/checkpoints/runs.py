@@ -8,7 +8,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -112,7 +112,7 @@ def load_run(path: Path, network: str | type[Network] | None = None) -> tuple[Ru
     return run, progress
 
 
-def _counts_as_floats(tensors: dict[str, NDArray[Any]], dtype: str) -> dict[str, NDArray[Any]]:
+def _counts_as_floats(tensors: dict[str, NDArray[np.floating]], dtype: str) -> dict[str, NDArray[np.floating]]:
     """Format 1 may hold an optimizer's count of steps in float32 in a float64 run, in one of its states or both."""
     if dtype != "float64":
         return tensors
@@ -122,12 +122,12 @@ def _counts_as_floats(tensors: dict[str, NDArray[Any]], dtype: str) -> dict[str,
     }
 
 
-def _layout(state: dict[str, NDArray[Any]]) -> dict[str, tuple[Any, ...]]:
+def _layout(state: Mapping[str, NDArray[np.generic]]) -> dict[str, tuple[object, ...]]:
     return {name: (value.dtype, value.shape) for name, value in state.items()}
 
 
-def _progress(tensors: dict[str, NDArray[Any]], config: Config, best_start: int, stopped: bool) -> Progress:
-    groups: dict[str, dict[str, NDArray[Any]]] = {"state": {}, "best": {}, "history": {}}
+def _progress(tensors: dict[str, NDArray[np.floating]], config: Config, best_start: int, stopped: bool) -> Progress:
+    groups: dict[str, dict[str, NDArray[np.floating]]] = {"state": {}, "best": {}, "history": {}}
     for name, value in tensors.items():
         group, _, rest = name.partition(".")
         groups[group][rest] = value
@@ -141,7 +141,7 @@ def _progress(tensors: dict[str, NDArray[Any]], config: Config, best_start: int,
     return Progress(groups["state"], history, best_start, groups["best"] or None, stopped)
 
 
-def _history(curves: dict[str, NDArray[Any]]) -> History:
+def _history(curves: dict[str, NDArray[np.floating]]) -> History:
     """The curves of a file: those with which its run began, which may be fewer than one that begins now has."""
     unknown = [name for name in curves if name != EPOCH_MS and tasks.curve(name) is None]
     if unknown or not {"train_loss", "val_loss", EPOCH_MS} <= set(curves):

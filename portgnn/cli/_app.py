@@ -164,7 +164,7 @@ def train(  # long: an option is a parameter
         ),
     ] = None,
     as_json: AsJson = False,
-    **hyperparameters: Any,
+    **hyperparameters: object,
 ) -> None:
     """Train a network and test it."""
     options = {**locals(), **hyperparameters}  # every option by its name

@@ -110,11 +110,11 @@ def written(found: Estimated, suffix: str, safe: bool = True) -> bytes:
     return text.getvalue().encode()
 
 
-def _columns(found: Estimated) -> dict[str, NDArray[Any]]:
+def _columns(found: Estimated) -> dict[str, NDArray[np.generic]]:
     graph = found.graph
     ids = graph.graph_ids if isinstance(graph, GraphSet) else graph.node_ids
     names = list(map(str, range(members_of(graph)))) if ids is None or not len(ids) else list(map(str, ids))
-    columns: dict[str, NDArray[Any]] = {
+    columns: dict[str, NDArray[np.generic]] = {
         noun_of(graph): np.array(names, dtype=object),
         "part": found.parts.astype(object),
     }

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from portgnn._system.files import check_writable, write_atomically
@@ -41,13 +42,13 @@ def deliver(out: Path, content: bytes) -> None:
         write_atomically(out, content)
 
 
-def rows_of(columns: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
+def rows_of(columns: Mapping[str, NDArray[np.generic]]) -> list[dict[str, Any]]:
     """A row of some columns each, for JSON."""
     lists = [column.tolist() for column in columns.values()]
     return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
 
 
-def parquet_of(columns: Mapping[str, NDArray[Any]]) -> bytes:
+def parquet_of(columns: Mapping[str, NDArray[np.generic]]) -> bytes:
     """A file of some columns. Raises ConfigError without pyarrow."""
     try:
         import pyarrow as pa

@@ -46,7 +46,7 @@ def run(
     made = get_backend(backend, device=device, dtype=dtype)
     graph = target_of(dataset, announce, read["unknown"], read["ignore"], trained.config.targets)
     found = embed(trained, graph, layer=layer, backend=made)
-    ids: NDArray[Any] = graph.node_ids if graph.node_ids is not None else _numbered(graph)
+    ids: NDArray[np.generic] = graph.node_ids if graph.node_ids is not None else _numbered(graph)
     if out is not None:
         _files.deliver(out, written(ids, found, layer, _files.form_of(out), csv_safe))
     if as_json:
@@ -66,16 +66,16 @@ def run(
         print_line(f"written to {out}")
 
 
-def _numbered(graph: Graph) -> NDArray[Any]:
+def _numbered(graph: Graph) -> NDArray[np.generic]:
     return np.arange(graph.num_nodes).astype(np.str_).astype(object)
 
 
-def written(ids: NDArray[Any], rows: NDArray[Any], layer: int, form: str, safe: bool) -> bytes:
+def written(ids: NDArray[np.generic], rows: NDArray[np.floating], layer: int, form: str, safe: bool) -> bytes:
     """A line a node: its name, and the layer's numbers; in .npz node_ids, hidden [nodes, width] and layer, no pickle.
 
     Raises ConfigError for .parquet without pyarrow.
     """
-    columns: dict[str, NDArray[Any]] = {"node": ids, **as_columns(rows)}
+    columns: dict[str, NDArray[np.generic]] = {"node": ids, **as_columns(rows)}
     binary = io.BytesIO()
     if form == ".npz":
         np.savez(binary, node_ids=ids.astype(np.str_), hidden=rows, layer=np.array(layer))

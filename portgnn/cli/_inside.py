@@ -186,7 +186,7 @@ def enter(
     unknown: given.Unknown = None,
     ignore: given.Ignore = None,
     as_json: given.AsJson = False,
-    **hyperparameters: Any,
+    **hyperparameters: object,
 ) -> None:
     """Make a model of weights that PyTorch Geometric's layers were trained to."""
     from portgnn.cli._exporting import enter as run

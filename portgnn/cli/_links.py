@@ -134,7 +134,7 @@ def _print_found(found: ScoredLinks, out: Path | None) -> None:
         print_line(f"written to {out}")
 
 
-def _columns(found: ScoredLinks) -> dict[str, NDArray[Any]]:
+def _columns(found: ScoredLinks) -> dict[str, NDArray[np.generic]]:
     """A pair a row: names of both nodes, how likely an edge is said to be, the logit, and 1 where the graph has it."""
     graph = found.graph
     ids = np.arange(graph.num_nodes).astype(np.str_).astype(object) if graph.node_ids is None else graph.node_ids

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from portgnn.cli._output import announce, print_json, print_line, print_table
@@ -27,7 +28,7 @@ def _describe(found: Registered) -> dict[str, Any]:
     }
 
 
-def _environment(kind: BackendClass) -> dict[str, Any]:
+def _environment(kind: BackendClass) -> Mapping[str, object]:
     try:
         return kind.environment()
     except Exception as fault:  # a broken driver must not hide the rest of the report

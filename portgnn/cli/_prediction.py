@@ -187,9 +187,9 @@ def as_parquet(found: Classified) -> bytes:
     return parquet_of(_columns(found))
 
 
-def _columns(found: Classified) -> dict[str, NDArray[Any]]:
+def _columns(found: Classified) -> dict[str, NDArray[np.generic]]:
     names, logits, shares = found.class_names, found.logits, softmax(found.logits)
-    columns: dict[str, NDArray[Any]] = {
+    columns: dict[str, NDArray[np.generic]] = {
         _noun(found): _node_ids(found.graph),
         "predicted": np.array(names, dtype=object)[found.predicted],
         "probability": shares.max(axis=1),

@@ -90,8 +90,8 @@ class Archive:
                 yield unpacked
 
     def numbers(
-        self, name: str, columns: int | None, dtype: Any = np.float64, rows: int | None = None
-    ) -> NDArray[np.generic]:
+        self, name: str, columns: int | None, dtype: type[np.floating] = np.float64, rows: int | None = None
+    ) -> NDArray[np.floating]:
         """Numbers between commas, a row a line, [rows, columns]; finite. columns: None for as many as the first row.
 
         rows: how many there must be. Raises DatasetError that names the file and, where it can, the row (from 1).
@@ -100,7 +100,7 @@ class Archive:
         with self.opened(name) as file:
             first = file.peek(_BLOCK)
             if not first.strip():
-                made: NDArray[Any] = np.empty((0, columns or 1), dtype=dtype)
+                made: NDArray[np.floating] = np.empty((0, columns or 1), dtype=dtype)
             else:
                 made = _parsed(file, where, dtype)
         if columns is not None and made.shape[1] != columns:
@@ -114,7 +114,7 @@ class Archive:
 
     def whole(self, name: str, columns: int, least: int | None = None, rows: int | None = None) -> NDArray[np.int64]:
         """Whole numbers of `least` or more, int64 [rows, columns]. Raises as `numbers`."""
-        found: Any = self.numbers(name, columns, rows=rows)
+        found = self.numbers(name, columns, rows=rows)
         low = -(2.0**53) if least is None else least
         bad = np.flatnonzero(((found != np.floor(found)) | (found < low) | (found >= 2.0**53)).any(axis=1))
         if len(bad):
@@ -140,7 +140,7 @@ class _Bounded(io.RawIOBase):
         return len(block)
 
 
-def _parsed(file: io.BufferedReader, where: str, dtype: Any) -> NDArray[Any]:
+def _parsed(file: io.BufferedReader, where: str, dtype: type[np.floating]) -> NDArray[np.floating]:
     text = io.TextIOWrapper(file, encoding="ascii")
     try:
         return np.loadtxt(text, delimiter=",", dtype=dtype, comments=None, ndmin=2)
@@ -195,7 +195,7 @@ def _plain(name: str) -> str:
     return "/".join(part for part in name.replace("\\", "/").split("/") if part)
 
 
-def _row(values: Sequence[float] | NDArray[Any]) -> str:
+def _row(values: Sequence[float] | NDArray[np.number]) -> str:
     return ", ".join(f"{value:g}" for value in values[:4])
 
 

@@ -238,16 +238,16 @@ def _check_xml(path: Path, content: bytes) -> None:
 
     depth = 0
 
-    def refuse(*_: Any) -> None:
+    def refuse(*_: object) -> None:
         raise _Refused("it has a document type or entities, which GraphML does not need")
 
-    def start(*_: Any) -> None:
+    def start(*_: object) -> None:
         nonlocal depth
         depth += 1
         if depth > _MAX_DEPTH:
             raise _Refused(f"its elements are nested more than {_MAX_DEPTH} deep")
 
-    def end(*_: Any) -> None:
+    def end(*_: object) -> None:
         nonlocal depth
         depth -= 1
 

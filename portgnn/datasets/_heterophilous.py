@@ -26,7 +26,7 @@ def is_heterophilous(arrays: Mapping[str, Any]) -> bool:
     return "edges" in arrays and "node_features" in arrays
 
 
-def graph_of(arrays: Mapping[str, NDArray[Any]], path: Path, name: str | None = None) -> Graph:
+def graph_of(arrays: Mapping[str, NDArray[np.generic]], path: Path, name: str | None = None) -> Graph:
     """The graph of a file's arrays, split by the first of its splits; all are in `Graph.stored_splits`.
 
     Raises DatasetError naming the file and the array at fault.
@@ -44,7 +44,7 @@ def graph_of(arrays: Mapping[str, NDArray[Any]], path: Path, name: str | None = 
     return graph.with_stored_split(0) if graph.stored_splits else graph
 
 
-def _splits(arrays: Mapping[str, NDArray[Any]], path: Path) -> tuple[dict[str, Any], ...]:
+def _splits(arrays: Mapping[str, NDArray[np.generic]], path: Path) -> tuple[dict[str, Any], ...]:
     there = {part: arrays[name] for part, name in _MASKS.items() if name in arrays}
     if not there:
         return ()

@@ -172,7 +172,7 @@ def _features(path: Path) -> sp.csr_array:
     return matrix
 
 
-def _labels(path: Path) -> NDArray[Any]:
+def _labels(path: Path) -> NDArray[np.generic]:
     """[nodes, classes] of 0 and 1, at most one 1 a row."""
     array = load_pickle(path)
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.shape[1] == 0:
@@ -183,7 +183,7 @@ def _labels(path: Path) -> NDArray[Any]:
     return array
 
 
-def _classes(one_hot: NDArray[Any]) -> NDArray[np.int64]:
+def _classes(one_hot: NDArray[np.generic]) -> NDArray[np.int64]:
     """[nodes]: the class, or UNLABELLED where a row has no 1."""
     return np.where(one_hot.any(axis=1), one_hot.argmax(axis=1), UNLABELLED).astype(np.int64)
 

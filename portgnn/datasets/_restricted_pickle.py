@@ -29,7 +29,7 @@ _PLAIN_DTYPE = re.compile(r"[biuf][1248]")
 class _Dtype:
     """`numpy.dtype(code, align, copy)`: plain numbers only, since object arrays hold anything."""
 
-    def __init__(self, code: Any, *_: Any) -> None:
+    def __init__(self, code: object, *_: object) -> None:
         if not (isinstance(code, str) and _PLAIN_DTYPE.fullmatch(code)):
             raise ValueError(f"an array of dtype {code!r}")
         self.dtype = np.dtype(code)
@@ -45,9 +45,9 @@ class _Dtype:
 class _Array:
     """`numpy.ndarray`, and what `_reconstruct` makes: filled from (version, shape, dtype, order, bytes)."""
 
-    value: NDArray[Any] | None = None
+    value: NDArray[np.number] | None = None
 
-    def __init__(self, *_: Any) -> None:
+    def __init__(self, *_: object) -> None:
         pass
 
     def __setstate__(self, state: Any) -> None:
@@ -72,7 +72,7 @@ class _SparseMatrix:
 class _Dict(dict[Any, Any]):
     """`collections.defaultdict`, without the default: to look up a missing key must not add it."""
 
-    def __init__(self, *_: Any) -> None:
+    def __init__(self, *_: object) -> None:
         super().__init__()
 
     def __setstate__(self, state: Any) -> None:
@@ -82,7 +82,7 @@ class _Dict(dict[Any, Any]):
 class _Factory:
     """`list` as what a defaultdict is made with: named in the files, and never called."""
 
-    def __init__(self, *_: Any) -> None:
+    def __init__(self, *_: object) -> None:
         raise ValueError("a list made by a call")
 
 
@@ -180,7 +180,7 @@ def _check_program(content: bytes) -> None:
             raise ValueError("an integer above 2**40")
 
 
-def _value(array: Any, what: str, fault: _Fault) -> NDArray[Any]:
+def _value(array: Any, what: str, fault: _Fault) -> NDArray[np.number]:
     if not isinstance(array, _Array) or array.value is None:
         raise fault.error(f"{what} is not an array")
     return array.value

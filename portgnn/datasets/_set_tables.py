@@ -208,7 +208,7 @@ def _one_a_graph(nodes: Table, owner: NDArray[np.int64], names: list[str]) -> li
     return [found[graph] for graph in range(len(names))]
 
 
-def _splits(graphs: Table, labels: NDArray[Any] | None) -> dict[str, NDArray[np.int64]]:
+def _splits(graphs: Table, labels: NDArray[np.generic] | None) -> dict[str, NDArray[np.int64]]:
     if "split" not in graphs.text:
         return {}
     words = [word.strip() for word in graphs.text["split"]]

@@ -30,7 +30,7 @@ _TYPES: Mapping[str, type] = {
 }  # fmt: skip
 
 
-def save_array(path: Path, array: NDArray[Any]) -> str:
+def save_array(path: Path, array: NDArray[np.generic]) -> str:
     """Writes an array as it lies in memory; the file's checksum."""
     file = Hashing(path)
     try:
@@ -40,7 +40,7 @@ def save_array(path: Path, array: NDArray[Any]) -> str:
     return checksum
 
 
-def padded_ids(path: Path, num_nodes: int) -> NDArray[Any] | None:
+def padded_ids(path: Path, num_nodes: int) -> NDArray[np.generic] | None:
     """The names as version 1 has them."""
     if not exists(path):
         return None

@@ -12,7 +12,7 @@ import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ WINDOW = 2 << 20
 _HASHED = 1 << 20
 _MAX_HEADER = 10_000
 
+Stored: TypeAlias = NDArray[Any]
+"""What a file holds: of which dtype is looked up in the file."""
 Shape = tuple[int | None, ...]
 """A length for each axis, None where it may be any."""
 
@@ -61,7 +63,7 @@ class Mapped:
             raise DatasetError(
                 f"{path} cannot be read: {' '.join(str(error).split())[:200]}; convert the graph again"
             ) from None
-        self.array: NDArray[Any] = flat.reshape(self.shape)
+        self.array: Stored = flat.reshape(self.shape)
 
     def _check(self, by_column: bool, dtypes: tuple[str, ...], shape: Shape) -> None:
         if by_column and len(self.shape) > 1:
@@ -78,18 +80,18 @@ class Mapped:
     def __len__(self) -> int:
         return int(self.shape[0])
 
-    def take(self, at: NDArray[np.int64]) -> NDArray[Any]:
+    def take(self, at: NDArray[np.int64]) -> Stored:
         """array[at], for `at` in any order; ascending ones are read window by window."""
         span = self._rows_at_once()
         if len(self) <= span:
-            found: NDArray[Any] = self.array[at]
+            found: Stored = self.array[at]
             return self._given_back(found)
         found = np.empty((len(at), *self.shape[1:]), dtype=self.dtype)
         for start, piece in self.pieces(at):
             found[start : start + len(piece)] = piece
         return found
 
-    def pieces(self, at: NDArray[np.int64], out: NDArray[Any] | None = None) -> Iterator[tuple[int, NDArray[Any]]]:
+    def pieces(self, at: NDArray[np.int64], out: Stored | None = None) -> Iterator[tuple[int, Stored]]:
         """array[at] for ascending `at`, window by window, and where in it each piece begins.
 
         out: an array of the file's dtype [len(at), …] whose rows the pieces then are; every number of `at` is a row's.
@@ -104,7 +106,7 @@ class Mapped:
                 yield start, self._given_back(piece)
             start = int(end)
 
-    def windows(self) -> Iterator[NDArray[Any]]:
+    def windows(self) -> Iterator[Stored]:
         """The array, some rows at a time; each is valid until the next is asked for."""
         span = self._rows_at_once()
         for start in range(0, len(self), span):
@@ -127,7 +129,7 @@ class Mapped:
         """Raises DatasetError."""
         raise DatasetError(f"{self.path} is damaged: {fault}; convert the graph again")
 
-    def within(self, values: NDArray[Any], low: int, high: NDArray[np.int64] | int) -> NDArray[Any]:
+    def within(self, values: Stored, low: int, high: NDArray[np.int64] | int) -> Stored:
         """The values, each from `low` to below `high`. Raises DatasetError."""
         wrong = (values < low) | (values >= high)
         if wrong.any():
@@ -136,7 +138,7 @@ class Mapped:
             self.damaged(f"it holds {values[at]}, where {low} to {last} are possible")
         return values
 
-    def finite(self, values: NDArray[Any], least: float = -np.inf) -> NDArray[Any]:
+    def finite(self, values: Stored, least: float = -np.inf) -> Stored:
         """The values, all finite and `least` or more. Raises DatasetError."""
         with np.errstate(over="ignore", invalid="ignore"):
             if least == -np.inf and np.isfinite(values.sum()):
@@ -149,7 +151,7 @@ class Mapped:
     def _rows_at_once(self) -> int:
         return max(WINDOW // max(self.dtype.itemsize * math.prod(self.shape[1:]), 1), 1)
 
-    def _given_back(self, found: NDArray[Any]) -> NDArray[Any]:
+    def _given_back(self, found: Stored) -> Stored:
         if hasattr(self._map, "madvise"):  # not on Windows
             self._map.madvise(mmap.MADV_DONTNEED)
         return found

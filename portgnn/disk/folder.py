@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from portgnn._system.files import exists, is_file, is_folder, reason, whole_folder
 from portgnn.disk._header import FORMAT, VERSION, padded_ids, read_header, save_array
-from portgnn.disk._mapped import Mapped, Shape
+from portgnn.disk._mapped import Mapped, Shape, Stored
 from portgnn.errors import DatasetError, GraphError
 from portgnn.graphs.arrays import Nodes
 from portgnn.graphs.checks import checked_splits, labelled
@@ -113,7 +113,7 @@ class DiskGraph:
         """The nodes' rows of the features as they are stored, [len(nodes), f]; nodes ascending."""
         return self.numbered_rows(nodes)[0]
 
-    def dense_pieces(self, nodes: Nodes, out: NDArray[Any] | None = None) -> Iterator[tuple[int, NDArray[Any]]]:
+    def dense_pieces(self, nodes: Nodes, out: Stored | None = None) -> Iterator[tuple[int, Stored]]:
         """Dense features' rows of ascending nodes as they are stored, a few at a time, and where each piece begins.
 
         out: an array of `feature_dtype` [len(nodes), f] whose rows the pieces then are.
@@ -222,7 +222,7 @@ class DiskGraph:
             targets.damaged("it holds infinity")
         return targets.array
 
-    def _checked_rows(self, name: str, indptr: NDArray[Any], stored: int) -> None:
+    def _checked_rows(self, name: str, indptr: NDArray[np.integer], stored: int) -> None:
         if (indptr[1:] < indptr[:-1]).any() or indptr[0] != 0 or indptr[-1] != stored:
             self._maps[name].damaged(f"it does not rise from 0 to {stored}")
 
@@ -279,12 +279,12 @@ def _header(graph: Graph) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _arrays(graph: Graph) -> dict[str, NDArray[Any]]:
+def _arrays(graph: Graph) -> dict[str, NDArray[np.generic]]:
     everyone = np.arange(graph.num_nodes)
     looped = Looped.of(graph.adjacency)
     with_loops = looped.matrix
     rows = np.repeat(np.arange(graph.num_nodes, dtype=with_loops.indices.dtype), np.diff(with_loops.indptr))
-    arrays: dict[str, NDArray[Any]] = {
+    arrays: dict[str, NDArray[np.generic]] = {
         "indptr": with_loops.indptr.astype(np.int64),
         "indices": with_loops.indices,
         "loops": (np.flatnonzero(with_loops.indices == rows) - with_loops.indptr[:-1]).astype(np.int32),
@@ -302,7 +302,7 @@ def _arrays(graph: Graph) -> dict[str, NDArray[Any]]:
         }
     else:
         arrays["features"] = features
-    small: dict[str, NDArray[Any] | None] = {
+    small: dict[str, NDArray[np.generic] | None] = {
         "labels": graph.labels,
         "targets": graph.targets,
         "train": graph.train,

@@ -244,7 +244,7 @@ class _Part:
         remote = remote[np.argsort(owner, kind="stable")]
         requests = np.zeros((size, size), dtype=np.int32)
         requests[rank] = np.bincount(owner, minlength=size)
-        requests = backend.to_numpy(collectives.all_reduce(backend.asarray(requests)))
+        requests = backend.to_numpy(collectives.all_reduce(backend.asarray(requests))).astype(np.int32)
         asking = backend.asarray(remote.astype(np.int32)[:, None])
         wanted = backend.to_numpy(collectives.exchange(asking, _counts(requests)))
         return remote, wanted.ravel().astype(np.int64), _counts(requests.T)

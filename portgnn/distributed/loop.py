@@ -71,13 +71,13 @@ class Distributed:
         count = task.targets(nodes, np.arange(len(nodes)), len(nodes)).count if len(nodes) else 0
         return Epochs(guarded, task.measures, count, scored)
 
-    def scores(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> dict[str, float]:
+    def scores(self, params: Mapping[str, NDArray[np.floating]], nodes: Nodes) -> dict[str, float]:
         task, ordered = self.problem.task, np.sort(nodes)
         on_device = {name: self.backend.asarray(value) for name, value in params.items()}
         found = self._together(lambda: self._gathering(ordered)(on_device))
         return scores_of(task, found, ordered, task.scored)
 
-    def _gathering(self, nodes: Nodes) -> Callable[[Params], NDArray[Any]]:
+    def _gathering(self, nodes: Nodes) -> Callable[[Params], NDArray[np.floating]]:
         """What gives each process the task's outputs of all of these nodes, ascending, [len(nodes), k] on the host."""
         backend, rank = partitioned(self.backend), self._collectives.rank
         operands, task = self._place(nodes, training=False), self.problem.task
@@ -88,7 +88,7 @@ class Distributed:
             top = everything[self._partition.owner_of(everything) == rank]
         at = np.searchsorted(top, nodes[is_mine])
 
-        def gathered(params: Params) -> NDArray[Any]:
+        def gathered(params: Params) -> NDArray[np.floating]:
             rows = forward.outputs(backend, self.problem.layers, params, operands)
             own = self.backend.to_numpy(task.head(backend, params, rows, operands))
             found = np.zeros((len(nodes), own.shape[1]), dtype=own.dtype)

@@ -18,7 +18,7 @@ from portgnn.placing.prepared import Prepared
 from portgnn.placing.whole import place
 from portgnn.prediction.hidden import layer_number
 from portgnn.prediction.predict import Target, Trained, prepared_for, target_of, trained_model
-from portgnn.protocol import Backend
+from portgnn.protocol import Backend, Params
 from portgnn.registry import backend_of
 from portgnn.training import memory
 
@@ -30,7 +30,7 @@ class Attention:
     """
 
     edges: NDArray[np.int64]
-    weights: NDArray[Any]
+    weights: NDArray[np.floating]
     layer: int
 
     def __repr__(self) -> str:
@@ -45,7 +45,7 @@ def attention(
     layer: int | None = None,
     backend: str | Backend = "numpy",
     device: str | None = None,
-    dtype: Any = "float32",
+    dtype: object = "float32",
     unknown: str | Sequence[str] = (),
     ignore: str | Sequence[str] = (),
 ) -> Attention:
@@ -78,7 +78,7 @@ def attention(
     return Attention(edges, made.to_numpy(found.shares[0]), number)
 
 
-def _watched(backend: Backend, prepared: Prepared, layers: Any, params: Any) -> list[Watched | None]:
+def _watched(backend: Backend, prepared: Prepared, layers: Any, params: Params) -> list[Watched | None]:
     """The edges of each layer, after all rows have gone along them."""
     operands = place(backend, prepared, None, training=False, layers=layers)
     handle = message_passing(backend).edges(prepared.adjacency)

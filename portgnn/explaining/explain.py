@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.explaining.neighbourhood import Neighbourhood
-from portgnn.protocol import Array, Backend
+from portgnn.protocol import Array, Backend, Keys, Namespace, State
 from portgnn.random import parameter_stream
 from portgnn.training.state import join_state, parameters_of, split_state
 
@@ -85,7 +85,7 @@ def masks(around: Neighbourhood, row: int, answer: int, epochs: int, rate: float
     params = {name: backend.asarray(value) for name, value in first.items()}
     optimizer = backend.adam(rate)
 
-    def step(state: Any, keys: Any) -> tuple[Any, tuple[Array, ...]]:
+    def step(state: State, keys: Keys) -> tuple[Any, tuple[Array, ...]]:
         own, moments = split_state(state)
         (value, _), found = backend.value_and_grad(loss)(own)
         return join_state(*optimizer.step(own, found, moments)), (value,)
@@ -126,11 +126,11 @@ def _first(around: Neighbourhood, seed: int) -> dict[str, NDArray[np.float64]]:
     return found
 
 
-def _sigmoid(xp: Any, x: Any) -> Any:
+def _sigmoid(xp: Namespace, x: Any) -> Any:
     return 1.0 / (1.0 + xp.exp(-x))
 
 
-def _entropy(xp: Any, share: Any) -> Any:
+def _entropy(xp: Namespace, share: Any) -> Any:
     return -share * xp.log(share + TINY) - (1.0 - share) * xp.log(1.0 - share + TINY)
 
 

@@ -207,7 +207,7 @@ def explain(
     edges: int = EDGES,
     backend: str | Backend = "numpy",
     device: str | None = None,
-    dtype: Any = "float32",
+    dtype: object = "float32",
     unknown: str | Sequence[str] = (),
     ignore: str | Sequence[str] = (),
     announce: Callable[[str], None] | None = None,

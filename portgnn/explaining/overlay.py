@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from portgnn.parts import attended, message_passing
-from portgnn.protocol import Backend, EdgeHandle
+from portgnn.protocol import Backend, EdgeHandle, Key
 
 Array = Any
 
@@ -73,5 +73,5 @@ class Overlay:
     def attend(self, a: Watched, *given: Any, **options: Any) -> Array:
         return attended(self, a, *given, **options)
 
-    def dropout(self, x: Array, rate: float, key: Any, index: Array | None = None) -> Array:
+    def dropout(self, x: Array, rate: float, key: Key, index: Array | None = None) -> Array:
         return self._inner.dropout(x, rate, key, index)

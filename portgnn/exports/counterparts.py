@@ -13,8 +13,9 @@ from portgnn.errors import ConfigError
 from portgnn.models.dress import Dressed
 from portgnn.models.layer import Along, Layer
 from portgnn.programs import Counterpart
+from portgnn.protocol import Params
 
-Arrays = Mapping[str, NDArray[Any]]
+Arrays = Mapping[str, NDArray[np.floating]]
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,15 @@ class Stand(Layer):
     def keeps(self) -> bool:
         return self.counterpart_.carried
 
-    def message(self, backend: Any, params: Any, x: Any, *carried: Any) -> tuple[Any, Any]:
+    def message(self, backend: Any, params: Params, x: Any, *carried: Any) -> tuple[Any, Any]:
         if not self.counterpart_.edges:
             return backend.called(self.called, self.last.fan_out, x), None
         return x, carried if self.keeps else None
 
-    def aggregate(self, backend: Any, params: Any, edges: Any, sent: Any, kept: Any) -> Any:
+    def aggregate(self, backend: Any, params: Params, edges: Any, sent: Any, kept: Any) -> Any:
         return backend.called(self.called, self.last.fan_out, sent, *(kept or ()))
 
-    def update(self, backend: Any, params: Any, total: Any, kept: Any) -> Any:
+    def update(self, backend: Any, params: Params, total: Any, kept: Any) -> Any:
         return (total, *kept) if self.keeps else total
 
     def activate(self, backend: Any, output: Any) -> Any:
@@ -88,7 +89,7 @@ def left(called: Sequence[Counterpart], params: Arrays) -> tuple[Arrays, ...]:
     return tuple({each.name: each.left(params[each.own]) for each in other.arrays} for other in called)
 
 
-def entered(layers: Sequence[Layer], given: Arrays) -> dict[str, NDArray[np.float64]]:
+def entered(layers: Sequence[Layer], given: Arrays) -> dict[str, NDArray[np.floating]]:
     """The network's parameters out of another library's state_dict, whatever its user called the layers; or out of one
     by their own names.
 
@@ -97,7 +98,7 @@ def entered(layers: Sequence[Layer], given: Arrays) -> dict[str, NDArray[np.floa
     another shape.
     """
     wanted = {f"{name}{layer.number}": each for layer in layers for name, each in layer.parameters().items()}
-    found: dict[str, NDArray[np.float64]] = {}
+    found: dict[str, NDArray[np.floating]] = {}
     left_over = dict(given)
     for number, other in enumerate(() if set(given) == set(wanted) else stood_in(layers)[1], start=1):
         prefix, names = _beginning(other, left_over, number)

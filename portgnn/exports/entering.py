@@ -38,7 +38,7 @@ def import_model(  # long: the docstring says what each argument is, and a recor
     unknown: str | Sequence[str] | None = None,
     ignore: str | Sequence[str] | None = None,
     announce: Callable[[str], None] | None = None,
-    **hyperparameters: Any,
+    **hyperparameters: object,
 ) -> Model:
     """A model out of a state_dict of PyTorch Geometric's layers.
 
@@ -109,7 +109,7 @@ def _facts(source: Path) -> dict[str, Any]:
         raise CheckpointError(f"{source} is no folder of portgnn export: {str(error)[:150]}") from None
 
 
-def _read(source: Path) -> dict[str, NDArray[Any]]:
+def _read(source: Path) -> dict[str, NDArray[np.floating]]:
     if source.suffix == ".safetensors" and is_file(source, CheckpointError):
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
@@ -128,7 +128,7 @@ def _read(source: Path) -> dict[str, NDArray[Any]]:
         raise CheckpointError(f"{source}: {str(error)[:300]}") from None
 
 
-def _arrays(given: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+def _arrays(given: Mapping[str, Any]) -> dict[str, NDArray[np.floating]]:
     """Arrays of a dictionary whose values may be tensors of a framework, on the host."""
     found = {}
     for name, value in given.items():

@@ -209,7 +209,7 @@ def _difference(writer: Exporter, place: Path, program: Program, trained: Model,
     return float(np.abs(found - expected).max() / max(1.0, float(np.abs(expected).max())))
 
 
-def _distance(found: Mapping[str, NDArray[Any]], program: Program) -> float:
+def _distance(found: Mapping[str, NDArray[np.floating]], program: Program) -> float:
     """Of arrays that were read back to the network's."""
     if set(found) != set(program.parameters):
         return math.inf

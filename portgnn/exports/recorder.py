@@ -20,7 +20,7 @@ from portgnn.placing import forward
 from portgnn.placing.edges import Ends, weights_of
 from portgnn.placing.operands import Operands
 from portgnn.programs import APART, EDGES, GIVEN, NODES, Kind, Program, Value
-from portgnn.protocol import Capabilities
+from portgnn.protocol import Capabilities, Key, Params
 
 Array: TypeAlias = Any
 """A `Traced`: its operators are made, and not written."""
@@ -42,7 +42,7 @@ class Recorder:
         """A layer of another library's, by its number."""
         return self.tape.add("called", (NODES, width), x, *carried, layer=number)
 
-    def asarray(self, x: NDArray[Any]) -> Array:
+    def asarray(self, x: NDArray[np.generic]) -> Array:
         return self.tape.constant(np.asarray(x))
 
     def matmul(self, a: Any, b: Any) -> Array:
@@ -93,7 +93,7 @@ class Recorder:
         received = total(values * sent, a.target)
         return xp.reshape(received, (NODES, x.shape[1])) if heads > 1 else received
 
-    def dropout(self, x: Array, rate: float, key: Any, index: Any = None) -> Array:
+    def dropout(self, x: Array, rate: float, key: Key, index: Any = None) -> Array:
         raise unknown("dropout where it is not trained")
 
 
@@ -196,7 +196,7 @@ def recorded(model: Model, facts: Mapping[str, Any], calls: bool = False) -> Pro
 
 
 def rows_of(
-    recorder: Recorder, layers: tuple[Layer, ...], params: Any, features: Array, edges: list[Array], model: Model
+    recorder: Recorder, layers: tuple[Layer, ...], params: Params, features: Array, edges: list[Array], model: Model
 ) -> Array:
     """What the last layer gives, by the one forward pass."""
     reads = [layer for layer in layers if layer.along != "nothing"]

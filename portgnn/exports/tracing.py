@@ -12,10 +12,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from portgnn.errors import ConfigError
 from portgnn.programs import APART, BINARY, EDGES, FEWEST, GIVEN, NODES, UNARY, Count, Instruction, Kind, Operand, Value
+from portgnn.protocol import Key
 
 TRUTHS = BINARY[BINARY.index("equal") :]
 """Those whose outcome is true or false."""
@@ -55,7 +56,7 @@ class Traced:
     def __array_function__(self, function: Any, types: Any, given: Any, named: Any) -> Any:
         return self.tape.called_by_name(function.__name__, *given, **named)
 
-    def __getitem__(self, key: Any) -> Traced:
+    def __getitem__(self, key: Key) -> Traced:
         if isinstance(key, Traced):
             return self.tape.taken(self, key)
         return self.tape.indexed(self, key if isinstance(key, tuple) else (key,))
@@ -97,7 +98,7 @@ class Tape:
     def __init__(self, dtype: str) -> None:
         self.dtype = np.dtype(dtype)
         self.instructions: list[Instruction] = []
-        self.constants: dict[str, NDArray[Any]] = {}
+        self.constants: dict[str, NDArray[np.floating]] = {}
         self._known: dict[tuple[Any, ...], Value] = {}
 
     def add(self, op: str, size: Sequence[int], *operands: Any, kind: Kind = "float", **details: Any) -> Traced:
@@ -118,7 +119,7 @@ class Tape:
             return float(given)
         raise unknown(f"{type(given).__name__} among its arrays")
 
-    def constant(self, array: NDArray[Any]) -> Traced:
+    def constant(self, array: NDArray[np.floating]) -> Traced:
         name = f"constant{len(self.constants)}"
         self.constants[name] = array.astype(self.dtype) if array.dtype.kind == "f" else array
         kind: Kind = {"f": "float", "b": "bool"}.get(array.dtype.kind, "int")  # type: ignore[assignment]
@@ -303,6 +304,6 @@ class Namespace:
         shape = (*x.shape[:-1], *y.shape[:-2], *y.shape[-1:])
         return self._tape.add("matmul", shape, x, y)
 
-    def astype(self, x: Traced, dtype: Any, /, *, copy: Any = None) -> Traced:
+    def astype(self, x: Traced, dtype: DTypeLike, /, *, copy: bool | None = None) -> Traced:
         kinds: dict[str, Kind] = {"f": "float", "b": "bool", "i": "int"}
         return self._tape.add("cast", x.shape, x, kind=kinds[np.dtype(dtype).kind])

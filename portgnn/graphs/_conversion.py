@@ -231,7 +231,7 @@ def _pyg_weights(data: Any) -> tuple[Any, list[str]]:
     return None, [f"edge_attr of {attr.shape[1]} columns left out: a GCN takes one weight an edge"]
 
 
-def _summed(pairs: NDArray[Any], weights: Any, **fields: Any) -> dict[str, Any]:
+def _summed(pairs: NDArray[np.generic], weights: Any, **fields: Any) -> dict[str, Any]:
     """Edges [m, 2] that are all kept: a repeated edge weighs as much as its parts together."""
     values = np.ones(len(pairs)) if weights is None else unmasked(weights, "edge_weight").reshape(-1)
     return {"edges": pairs, "weights": values, "undirected": False} | fields
@@ -249,7 +249,7 @@ def write_pyg(graph: Record) -> Any:
     return made
 
 
-def _narrow(array: NDArray[Any]) -> NDArray[Any]:
+def _narrow(array: NDArray[np.generic]) -> NDArray[np.generic]:
     """float32, unless that loses a value altogether."""
     with np.errstate(over="ignore", under="ignore"):
         narrow = array.astype(np.float32)
@@ -294,9 +294,9 @@ def node_names(graph: Record) -> list[str]:
     return [str(name) for name in names]
 
 
-def _node_arrays(graph: Record, features: str, label: str) -> dict[str, NDArray[Any]]:
+def _node_arrays(graph: Record, features: str, label: str) -> dict[str, NDArray[np.generic]]:
     dense = graph.features.toarray() if isinstance(graph.features, sp.csr_array) else graph.features
-    arrays: dict[str, NDArray[Any]] = {features: _narrow(dense)}
+    arrays: dict[str, NDArray[np.generic]] = {features: _narrow(dense)}
     if graph.labels is not None:
         arrays[label] = graph.labels.copy()
     for split, mask in _MASKS.items():

@@ -19,7 +19,7 @@ Nodes: TypeAlias = NDArray[np.int64]
 """Numbers of nodes, or of their places among others."""
 
 
-def canonical_csr(matrix: Any, dtype: Any = np.float64) -> sp.csr_array:
+def canonical_csr(matrix: Any, dtype: object = np.float64) -> sp.csr_array:
     """CSR with sorted columns, duplicates summed and zeros removed: what a dropout mask hits depends on it.
 
     Values are cast before they are summed: 300 repeats of 1 are 44 in 8 bits. Column indices and row pointers are
@@ -76,7 +76,7 @@ def _sparse_tensor(value: Any) -> sp.coo_array:
     return sp.coo_array((values, tuple(indices)), shape=tuple(coo.shape))
 
 
-def unmasked(value: Any, what: str) -> NDArray[Any]:
+def unmasked(value: object, what: str) -> NDArray[Any]:
     """A NumPy array of `value`. Raises GraphError where it hides values under a mask, or is sparse."""
     array = host(value, what)
     if sp.issparse(array):
@@ -92,7 +92,7 @@ def unmasked(value: Any, what: str) -> NDArray[Any]:
     return np.asarray(array)
 
 
-def real(value: Any, what: str) -> NDArray[Any]:
+def real(value: object, what: str) -> NDArray[Any]:
     """A NumPy array of real numbers (float, integer or bool). Raises GraphError for anything else."""
     array = unmasked(value, what)
     if array.dtype.kind == "O":
@@ -108,7 +108,7 @@ def real(value: Any, what: str) -> NDArray[Any]:
     return array
 
 
-def as_float64(array: NDArray[Any]) -> NDArray[np.float64]:
+def as_float64(array: NDArray[np.generic]) -> NDArray[np.float64]:
     """The numbers in 64 bits; those too large for it become infinite, which the checks of values then find."""
     with np.errstate(over="ignore"):
         return array.astype(np.float64, copy=False)

@@ -101,7 +101,7 @@ def checked_ids(ids: Any, num_nodes: int) -> NDArray[np.object_]:
     return made
 
 
-def check_weights(values: NDArray[Any], ends: Callable[[int], tuple[int, int]]) -> None:
+def check_weights(values: NDArray[np.number], ends: Callable[[int], tuple[int, int]]) -> None:
     """Raises GraphError for a weight that is NaN, infinite or negative. ends: source and target of the i-th."""
     good = np.isfinite(values) & (values >= 0)
     if not good.all():
@@ -163,7 +163,7 @@ def checked_features(features: Any, num_nodes: int) -> Features:
     return checked
 
 
-def _check_finite(values: NDArray[Any], place: Callable[[int], tuple[int, int]]) -> None:
+def _check_finite(values: NDArray[np.generic], place: Callable[[int], tuple[int, int]]) -> None:
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
         node, column = place(int(bad[0]))
@@ -269,7 +269,7 @@ def checked_labels(labels: Any, num_nodes: int, num_classes: int) -> NDArray[np.
     return array.astype(np.int64)
 
 
-def _known_integers(given: NDArray[Any]) -> NDArray[Any]:
+def _known_integers(given: NDArray[np.generic]) -> NDArray[np.number]:
     """Integers [n] of labels of whatever type, UNLABELLED where there is none."""
     missing = np.ma.getmaskarray(given).copy()
     array = np.asarray(given)
@@ -366,12 +366,12 @@ def split_nodes(given: Any, name: str, num_nodes: int) -> NDArray[np.int64]:
     return index
 
 
-def is_zero_one(array: NDArray[Any]) -> bool:
+def is_zero_one(array: NDArray[np.generic]) -> bool:
     """Whether numbers are a mask in all but their type."""
     return bool(array.dtype.kind in "iuf" and np.isin(array, (0, 1)).all())
 
 
-def check_edge_range(pairs: NDArray[Any], num_nodes: int) -> None:
+def check_edge_range(pairs: NDArray[np.integer], num_nodes: int) -> None:
     """Raises GraphError for an edge [m, 2] that names a node below 0, or num_nodes and above."""
     bad = np.flatnonzero(((pairs < 0) | (pairs >= num_nodes)).any(axis=1))
     if len(bad):

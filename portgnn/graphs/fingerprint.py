@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -51,7 +50,7 @@ def fingerprints(given: Graph | GraphSet) -> tuple[str, str]:
     return structure, state.hexdigest()
 
 
-def _compressed(matrix: Features) -> Iterator[tuple[NDArray[Any], str]]:
+def _compressed(matrix: Features) -> Iterator[tuple[NDArray[np.generic], str]]:
     """Row pointers, column indices and values of a matrix as canonical CSR holds them, some at a time, each with the
     type that it is digested in. A dense one is never compressed as a whole, which would take twice its memory.
     """

@@ -105,5 +105,5 @@ def y_of_pyg(data: Any) -> Any:
     return None if y is None else host(y, "y")
 
 
-def dense(features: Any) -> NDArray[Any]:
+def dense(features: Any) -> NDArray[np.generic]:
     return np.asarray(features.toarray() if isinstance(features, sp.csr_array) else features)

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from portgnn.graphs.arrays import Nodes
 from portgnn.graphs.graph import Features
@@ -27,6 +27,7 @@ from portgnn.protocol import Backend
 from portgnn.tasks import Targets
 
 Tree: TypeAlias = Any
+Scalar = TypeVar("Scalar", bound=np.generic)
 """`Operands` as a tuple of arrays, handles and None: what a framework's own transforms can take as an argument."""
 
 
@@ -136,7 +137,7 @@ def _spare_rows(stored: int, width: int) -> int:
     return 1 + (size_class(stored) - stored) // width
 
 
-def lengthened(rows: NDArray[Any], height: int) -> NDArray[Any]:
+def lengthened(rows: NDArray[Scalar], height: int) -> NDArray[Scalar]:
     """The rows, and zeros up to so many."""
     longer = np.zeros((height, *rows.shape[1:]), dtype=rows.dtype)
     longer[: len(rows)] = rows
@@ -153,7 +154,7 @@ def zero_padded(matrix: sp.csr_array, height: int, width: int, stored_then: int 
     return padded_csr((matrix.data, matrix.indices, matrix.indptr), height, width, due)
 
 
-def padded_csr(parts: tuple[NDArray[Any], ...], height: int, width: int, due: int) -> sp.csr_array:
+def padded_csr(parts: tuple[NDArray[np.generic], ...], height: int, width: int, due: int) -> sp.csr_array:
     """As `zero_padded`, of the parts (data, indices, indptr) of a matrix no wider; due: how many values it then has."""
     data, indices, indptr = parts
     rows, stored = len(indptr) - 1, len(data)
@@ -176,7 +177,7 @@ class _Borrowing:
     def __init__(self, lender: Rooms) -> None:
         self._lender, self.rooms = lender, list[Room]()
 
-    def array(self, shape: tuple[int, int], dtype: Any, filled: int) -> NDArray[Any]:
+    def array(self, shape: tuple[int, int], dtype: DTypeLike, filled: int) -> NDArray[Any]:
         """An array whose first `filled` rows are to be written; the others are zeros."""
         array, room = self._lender.taken(shape, dtype)
         self.rooms.append(room)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from portgnn.loaders.inference import Inference
 from portgnn.loaders.rooms import Rooms
 from portgnn.loaders.source import Source
 from portgnn.metrics import Metric, Score
-from portgnn.protocol import Array, Backend, Params, State
+from portgnn.protocol import Array, Backend, Keys, Params, State
 from portgnn.training import BatchSteps, Epochs, make_loss, objective, parameters_of
 from portgnn.training.engine import scores_of
 
@@ -55,7 +54,7 @@ class Sampled:
             run, self.problem.task.measures, held_out.count if held_out else 0, held_out.scored if held_out else None
         )
 
-    def scores(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> dict[str, float]:
+    def scores(self, params: Mapping[str, NDArray[np.floating]], nodes: Nodes) -> dict[str, float]:
         on_device = {name: self.backend.asarray(value) for name, value in params.items()}
         task, held_out = self.problem.task, HeldOut(self.backend, self.problem, nodes)
         return held_out.scores(on_device, task.scored)
@@ -78,7 +77,7 @@ class Sampled:
             blocks = neighbor.batches(self.problem, split(self.problem.graph, "train").nodes, draw)
         return (assemble(self.problem, block, self.backend.dtype, self._rooms) for block in blocks)
 
-    def _loss(self, params: Params, keys: Any, batch: Tree) -> tuple[Array, Params | None]:
+    def _loss(self, params: Params, keys: Keys, batch: Tree) -> tuple[Array, Params | None]:
         return make_loss(self.backend, from_tree(batch), self.problem)(params, keys)
 
 

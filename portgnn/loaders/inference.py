@@ -24,7 +24,7 @@ from portgnn.placing.field import narrowed
 from portgnn.placing.operands import placed_features, placed_once
 from portgnn.protocol import CSR, Array, Backend, Params
 
-Rows: TypeAlias = tuple[NDArray[np.generic], ...]
+Rows: TypeAlias = tuple[NDArray[np.floating], ...]
 """A layer's output and what it carries on, on the host."""
 
 STORED_A_CHUNK = 1 << 20
@@ -48,7 +48,7 @@ class Inference:
             above = self._levels[0]
             self._levels.insert(0, above if layer.along == "nothing" else self._inputs_of(above, n))
 
-    def logits(self, params: Mapping[str, Array]) -> NDArray[np.generic]:
+    def logits(self, params: Mapping[str, Array]) -> NDArray[np.floating]:
         """[nodes, classes], float32 or float64. params: on the backend's device."""
         if not len(self._levels[-1]):
             return self._room(0, self._source.layers[-1].fan_out)
@@ -59,7 +59,7 @@ class Inference:
             rows = self._received(layer, own, sent, kept)
         return rows[0]
 
-    def _messages(self, layer: Layer, own: Params, rows: Rows) -> tuple[NDArray[np.generic], Any]:
+    def _messages(self, layer: Layer, own: Params, rows: Rows) -> tuple[NDArray[np.floating], Any]:
         """What all of the layer's input rows send, and what they keep. rows: () for the features."""
         below, message = self._levels[layer.number], cast(Any, layer.message)
         found: Rows = ()
@@ -70,7 +70,7 @@ class Inference:
         stayed = iter(found[1:])
         return found[0], forward.mapped(lambda _: next(stayed), kept)
 
-    def _received(self, layer: Layer, own: Params, sent: NDArray[np.generic], kept: Any) -> Rows:
+    def _received(self, layer: Layer, own: Params, sent: NDArray[np.floating], kept: Any) -> Rows:
         """The layer's output rows, and those of what it carries on."""
         backend, below, above = self._backend, self._levels[layer.number], self._levels[layer.number + 1]
         found: Rows = ()
@@ -87,7 +87,7 @@ class Inference:
             found = self._written(found, part, output, len(above))
         return found
 
-    def _rows(self, kept: NDArray[np.generic], at: Nodes) -> Array:
+    def _rows(self, kept: NDArray[np.floating], at: Nodes) -> Array:
         return self._backend.asarray(kept[at])
 
     def _written(self, room: Rows, part: slice, rows: Sequence[Array], height: int) -> Rows:
@@ -125,7 +125,7 @@ class Inference:
             yield slice(first, last)
             first = last
 
-    def _room(self, rows: int, width: int) -> NDArray[np.generic]:
+    def _room(self, rows: int, width: int) -> NDArray[np.floating]:
         dtype = np.float64 if self._backend.dtype == "float64" else np.float32
         if not self._source.on_disk:
             return np.empty((rows, width), dtype=dtype)
@@ -141,7 +141,7 @@ def _arrays(kept: Any) -> list[Array]:
     return found
 
 
-def _give_back(array: NDArray[np.generic]) -> None:
+def _give_back(array: NDArray[np.floating]) -> None:
     """Lets the pages of a mapped file leave this process's memory; what was written stays in the file."""
     mapped = getattr(array, "_mmap", None)
     if mapped is not None and hasattr(mapped, "madvise"):  # not on Windows

@@ -28,7 +28,7 @@ from portgnn.placing.features import Moments
 from portgnn.placing.prepared import Prepared
 from portgnn.placing.whole import place
 from portgnn.presets import Config
-from portgnn.protocol import Array, Backend, Params, State
+from portgnn.protocol import Array, Backend, Keys, Params, State
 from portgnn.tasks import Targets
 from portgnn.tasks.link import Asked, every_pair, picking, signs
 from portgnn.training import BatchSteps, Epochs, objective, parameters_of
@@ -123,7 +123,7 @@ class Links:
 
         return Epochs(run, problem.task.measures, held_out.count if held_out else 0)
 
-    def scores(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> dict[str, float]:
+    def scores(self, params: Mapping[str, NDArray[np.floating]], nodes: Nodes) -> dict[str, float]:
         on_device = {name: self.backend.asarray(value) for name, value in params.items()}
         _, *sums = self.held_out(nodes).measure(on_device)
         return self.problem.task.measures.values(sums, len(nodes))
@@ -157,7 +157,7 @@ class Links:
         weights = np.where(joined, 0.5 / edges, 0.5 / (edges * each))
         return self.backend.asarray(weights), self.backend.asarray(signs(joined))
 
-    def _loss(self, params: Params, keys: Any, batch: Tree) -> tuple[Array, None]:
+    def _loss(self, params: Params, keys: Keys, batch: Tree) -> tuple[Array, None]:
         placed, picked, weights, labels = batch
         counted = Asked(weights=weights, labels=labels, count=0, picked=tuple(picked))
         rows = forward.outputs(self.backend, self.problem.layers, params, from_tree(placed), keys)

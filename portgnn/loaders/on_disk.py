@@ -95,12 +95,12 @@ class OnDisk(Source):
         as_stored = self.config.normalize_features == "none"
         return self._folder.feature_dtype if as_stored else np.dtype(np.float64)
 
-    def dense_pieces(self, nodes: Nodes) -> Iterator[tuple[int, NDArray[Any]]]:
+    def dense_pieces(self, nodes: Nodes) -> Iterator[tuple[int, NDArray[np.floating]]]:
         rule = self.config.normalize_features
         for start, piece in self._folder.dense_pieces(nodes):
             yield start, np.asarray(normalized(piece, rule, self._moments))
 
-    def fill(self, nodes: Nodes, out: NDArray[Any]) -> None:
+    def fill(self, nodes: Nodes, out: NDArray[np.floating]) -> None:
         if self.config.normalize_features == "none" and out.dtype == self._folder.feature_dtype:
             for _ in self._folder.dense_pieces(nodes, out):
                 pass  # it lies where it is to be

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -26,7 +25,7 @@ class Rooms:
         self._free: list[Room] = []
         self._lock = threading.Lock()
 
-    def taken(self, shape: tuple[int, ...], dtype: DTypeLike) -> tuple[NDArray[Any], Room]:
+    def taken(self, shape: tuple[int, ...], dtype: DTypeLike) -> tuple[NDArray[np.floating], Room]:
         """An array with whatever is in it, and the room to give back when nobody needs the array any more."""
         kind = np.dtype(dtype)
         size = int(np.prod(shape)) * kind.itemsize

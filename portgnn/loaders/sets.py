@@ -28,7 +28,7 @@ from portgnn.placing.elements import Numbers, layer_edge_elements, layer_element
 from portgnn.placing.features import Moments
 from portgnn.placing.prepared import Prepared
 from portgnn.presets import Config
-from portgnn.protocol import Array, Backend, BatchStep, Params, State
+from portgnn.protocol import Array, Backend, BatchRun, Keys, Params, State
 from portgnn.tasks.heads import apart, layers_of, placed_readout
 from portgnn.training import BatchSteps, Epochs, make_loss, make_measure, objective, parameters_of
 from portgnn.training.batches import compiled
@@ -80,10 +80,10 @@ class PreparedSet:
             return self._layers
         return layers_of(self.config, self.graph.num_features, self.task.width(self.graph.num_outputs))
 
-    def features(self, nodes: Nodes) -> NDArray[Any]:
+    def features(self, nodes: Nodes) -> NDArray[np.floating]:
         """The nodes' rows, dense: sparse rows of a batch have another number of values each time."""
         rows: Any = self.whole.features[nodes]
-        dense: NDArray[Any] = rows.toarray() if isinstance(rows, sp.csr_array) else rows
+        dense: NDArray[np.floating] = rows.toarray() if isinstance(rows, sp.csr_array) else rows
         return dense
 
     @cached_property
@@ -238,10 +238,10 @@ class GraphBatches:
 
         return Epochs(run, self.problem.task.measures, held_out.count if held_out else 0, scored)
 
-    def scores(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> dict[str, float]:
+    def scores(self, params: Mapping[str, NDArray[np.floating]], nodes: Nodes) -> dict[str, float]:
         return scores_of(self.problem.task, self.outputs(params, nodes), nodes, self.problem.task.scored)
 
-    def outputs(self, params: Mapping[str, NDArray[Any]], graphs: Nodes | None = None) -> NDArray[Any]:
+    def outputs(self, params: Mapping[str, NDArray[np.floating]], graphs: Nodes | None = None) -> NDArray[np.floating]:
         """The task's outputs of some graphs, [graphs, k], or of all, on the host. params: on the host."""
         backend, task = self.backend, self.problem.task
         chosen = np.arange(len(self.problem.graph)) if graphs is None else np.asarray(graphs)
@@ -272,13 +272,13 @@ class GraphBatches:
         for start in range(0, len(order), self._usual.graphs):
             yield assemble(self.problem, np.sort(order[start : start + self._usual.graphs]), self._usual)
 
-    def _loss(self, params: Params, keys: Any, batch: Tree) -> tuple[Array, Params | None]:
+    def _loss(self, params: Params, keys: Keys, batch: Tree) -> tuple[Array, Params | None]:
         return make_loss(self.backend, from_tree(batch), self.problem)(params, keys)
 
-    def compiled_measure(self) -> BatchStep:
+    def compiled_measure(self) -> BatchRun:
         """(loss without the penalty, *sums of the metrics) of a batch, as a step that leaves the state as it is."""
 
-        def measure(state: State, keys: Any, batch: Tree) -> tuple[State, tuple[Array, ...]]:
+        def measure(state: State, keys: Keys, batch: Tree) -> tuple[State, tuple[Array, ...]]:
             params = parameters_of(state)
             return state, make_measure(self.backend, from_tree(batch), self.problem, penalised=False)(params)
 

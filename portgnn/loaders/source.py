@@ -90,15 +90,15 @@ class Source(ABC):
         """Of dense features as `dense_pieces` gives them."""
 
     @abstractmethod
-    def dense_pieces(self, nodes: Nodes) -> Iterator[tuple[int, NDArray[Any]]]:
+    def dense_pieces(self, nodes: Nodes) -> Iterator[tuple[int, NDArray[np.floating]]]:
         """Dense features of the nodes as the recipe wants them, a few rows at a time, and where each piece begins."""
 
-    def fill(self, nodes: Nodes, out: NDArray[Any]) -> None:
+    def fill(self, nodes: Nodes, out: NDArray[np.floating]) -> None:
         """`features`, where they are dense, into an array [len(nodes), f] of floats, through no other of its size."""
         for start, piece in self.dense_pieces(nodes):
             out[start : start + len(piece)] = piece
 
-    def product(self, blocks: Sequence[sp.csr_array], nodes: Nodes, dtype: str) -> NDArray[Any]:
+    def product(self, blocks: Sequence[sp.csr_array], nodes: Nodes, dtype: str) -> NDArray[np.floating]:
         """The first block times the nodes' dense features, the second times that, and so on; summed in float64.
 
         dtype: of the backend that it is for.
@@ -190,20 +190,20 @@ class InMemory(Source):
         dtype: np.dtype[Any] = self.prepared.features.dtype
         return dtype
 
-    def dense_pieces(self, nodes: Nodes) -> Iterator[tuple[int, NDArray[Any]]]:
+    def dense_pieces(self, nodes: Nodes) -> Iterator[tuple[int, NDArray[np.floating]]]:
         features: Any = self.prepared.features
         step = max(PIECE // (features.shape[1] * features.itemsize), 1)
         for start in range(0, len(nodes), step):
             yield start, features[nodes[start : start + step]]
 
-    def fill(self, nodes: Nodes, out: NDArray[Any]) -> None:
+    def fill(self, nodes: Nodes, out: NDArray[np.floating]) -> None:
         features: Any = self.prepared.features
         if features.dtype == out.dtype:
             np.take(features, nodes, axis=0, out=out, mode="clip")  # the mode that writes into `out` at once
         else:
             super().fill(nodes, out)
 
-    def product(self, blocks: Sequence[sp.csr_array], nodes: Nodes, dtype: str) -> NDArray[Any]:
+    def product(self, blocks: Sequence[sp.csr_array], nodes: Nodes, dtype: str) -> NDArray[np.floating]:
         return dense_product(blocks, self.prepared, nodes, dtype)
 
     def features(self, nodes: Nodes) -> tuple[Features, NDArray[np.uint32] | None]:

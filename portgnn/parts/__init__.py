@@ -37,7 +37,7 @@ from portgnn.parts._edges import (
 from portgnn.parts._edges import (
     provides as provides,
 )
-from portgnn.protocol import Backend, BatchStep, Optimizer, Params, Run, State, Step
+from portgnn.protocol import Backend, BatchRun, BatchStep, Optimizer, Params, Run, State, Step
 
 Array: TypeAlias = Any
 """An adapter's own array: whoever takes a part here has its framework's."""
@@ -119,7 +119,7 @@ def checked_loss(result: Any) -> tuple[Array, Any]:
 
 
 @lru_cache(maxsize=64)
-def _is_floating(dtype: Any) -> bool:
+def _is_floating(dtype: object) -> bool:
     """Kept: a loss is looked at in each step, and NumPy takes as long to name a dtype as to add two matrices."""
     return str(dtype).rpartition(".")[2].startswith(("float", "bfloat", "half", "double"))
 
@@ -199,7 +199,7 @@ class FloatInfo:
     max: float
     min: float
     smallest_normal: float
-    dtype: Any
+    dtype: object
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ class IntegerInfo:
     bits: int
     max: int
     min: int
-    dtype: Any
+    dtype: object
 
 
 def plain_loop(
@@ -232,7 +232,7 @@ def plain_loop(
     return run
 
 
-def plain_batches(backend: Backend, step: BatchStep) -> BatchStep:
+def plain_batches(backend: Backend, step: BatchStep) -> BatchRun:
     """Calls `step` with keys as Python ints, and settles lazy arrays after each batch."""
 
     def run(state: State, keys: NDArray[np.uint32], batch: Any) -> tuple[State, tuple[Array, ...]]:

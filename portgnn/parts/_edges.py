@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.protocol import Attending, Backend, EdgeDropout, EdgeHandle, MessagePassing
+from portgnn.protocol import Attending, Backend, EdgeDropout, EdgeHandle, MessagePassing, Namespace
 
 Array: TypeAlias = Any
 """An adapter's own array."""
@@ -181,7 +181,7 @@ def attended(
     return verbs.edge_spmm(a, shares, rows)
 
 
-def by_head(xp: Any, rows: Array, weights: Array) -> Array:
+def by_head(xp: Namespace, rows: Array, weights: Array) -> Array:
     """The product of each row's and head's numbers with the head's weights: [n, heads * width] -> [n, heads]."""
     return xp.sum(xp.reshape(rows, (rows.shape[0], *weights.shape)) * weights[None, :, :], axis=2)
 
@@ -206,6 +206,6 @@ def _members(protocol: Any) -> tuple[str, ...]:
     return tuple(name for name in vars(protocol) if not name.startswith("_"))
 
 
-def _ones(indices: NDArray[Any], indptr: NDArray[Any], width: int) -> sp.csr_array:
+def _ones(indices: NDArray[np.generic], indptr: NDArray[np.generic], width: int) -> sp.csr_array:
     parts = (np.ones(len(indices)), indices.astype(np.int32), indptr.astype(np.int32))
     return sp.csr_array(parts, shape=(len(indptr) - 1, width))

@@ -56,10 +56,10 @@ class Sums(Protocol):
 class Ends:
     """One end of some stored values: nodes[at[i]] is that of the i-th. nodes: different ones."""
 
-    nodes: NDArray[Any]
-    at: NDArray[Any]
+    nodes: NDArray[np.int64]
+    at: NDArray[np.integer]
 
-    def of_nodes(self, values: NDArray[Any]) -> ByPart:
+    def of_nodes(self, values: NDArray[np.generic]) -> ByPart:
         """A value of each node as one of each stored value."""
         return lambda part: values[self.at[part]]
 
@@ -138,7 +138,7 @@ class Looped:
         return sp.csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
 
     @property
-    def _rows(self) -> NDArray[Any]:
+    def _rows(self) -> NDArray[np.integer]:
         """The row of each stored value."""
         return np.repeat(np.arange(self.matrix.shape[0], dtype=self.matrix.indices.dtype), np.diff(self.matrix.indptr))
 

@@ -10,7 +10,7 @@ from portgnn.models.edges import Edges
 from portgnn.models.layer import FOUND, SHARE, Kept, Layer
 from portgnn.parts import message_passing
 from portgnn.placing.operands import Fetched, Operands
-from portgnn.protocol import CSR, Array, Backend, EdgeHandle, Key, Params
+from portgnn.protocol import CSR, Array, Backend, EdgeHandle, Key, Keys, Params
 
 
 def outputs(
@@ -18,7 +18,7 @@ def outputs(
     layers: Sequence[Layer],
     params: Params,
     operands: Operands,
-    keys: Sequence[Key] | None = None,
+    keys: Keys | None = None,
     found: dict[str, Array] | None = None,
 ) -> Array:
     """What the last of the layers gives, [rows, fan_out]: of a whole network, its logits.
@@ -57,7 +57,7 @@ def received(
     edges: Array | CSR | EdgeHandle | None,
     sent: Array,
     kept: Kept,
-    key: Any = None,
+    key: Key | None = None,
     edge_index: Array | None = None,
 ) -> tuple[Array, ...]:
     """A layer's output and what it carries on, from what its nodes send and keep.

@@ -187,7 +187,7 @@ def _targets(prepared: Prepared, nodes: Nodes | None, rows: Nodes) -> Targets:
     return prepared.task.targets(nodes, at, len(rows))
 
 
-def dense_product(blocks: Sequence[sp.csr_array], prepared: Prepared, rows: Nodes, dtype: str) -> NDArray[Any]:
+def dense_product(blocks: Sequence[sp.csr_array], prepared: Prepared, rows: Nodes, dtype: str) -> NDArray[np.floating]:
     """A X for dense features, of which the first block takes some rows; A A X for two blocks, and so on.
 
     dtype: of the backend that it is for.

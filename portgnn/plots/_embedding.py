@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +10,7 @@ from portgnn.errors import ConfigError
 PERPLEXITY = 30
 
 
-def project(points: NDArray[Any], how: str) -> tuple[NDArray[np.float64], tuple[str, str]]:
+def project(points: NDArray[np.generic], how: str) -> tuple[NDArray[np.float64], tuple[str, str]]:
     """Points [n, d] in the plane, [n, 2], and what the two axes are. how: pca, tsne or umap.
 
     The same points give the same picture. Raises ConfigError without the library that tsne and umap need.

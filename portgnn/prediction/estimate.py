@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +31,7 @@ class Estimated:
     graph's own, NaN where unknown. codes, split, notes: as of `Classified`. task: the model's, on this truth.
     """
 
-    outputs: NDArray[Any]
+    outputs: NDArray[np.floating]
     names: tuple[str, ...]
     graph: Graph | GraphSet
     truth: Floats
@@ -51,7 +50,7 @@ class Estimated:
         return self.task.things == "values"
 
     @property
-    def answers(self) -> Floats:
+    def answers(self) -> NDArray[np.floating]:
         """[n, k]: the probability of each label, or the values in the targets' units."""
         found = self.task.answers(self.outputs)
         return found if self.are_values else 1 / (1 + np.exp(-np.asarray(found, dtype=np.float64)))
@@ -99,7 +98,7 @@ def estimate(
     split: str | None = None,
     backend: str | Backend = "numpy",
     device: str | None = None,
-    dtype: Any = "float32",
+    dtype: object = "float32",
     unknown: str | Sequence[str] = (),
     ignore: str | Sequence[str] = (),
     announce: Callable[[str], None] | None = None,

@@ -93,7 +93,7 @@ def noun_of(graph: Described | Graph | GraphSet) -> str:
     return "graph" if isinstance(graph, GraphSet) else "node"
 
 
-def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
+def softmax(logits: NDArray[np.floating]) -> NDArray[np.float64]:
     """Probabilities [n, c] of logits [n, c]; float64, each row sums to 1."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     share: NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
@@ -134,7 +134,7 @@ def part_names(labels: NDArray[np.int64], codes: NDArray[np.uint8], known: bool 
 
 
 def evaluate_parts(
-    logits: NDArray[Any], labels: NDArray[np.int64], parts: NDArray[np.str_], class_names: Sequence[str]
+    logits: NDArray[np.floating], labels: NDArray[np.int64], parts: NDArray[np.str_], class_names: Sequence[str]
 ) -> dict[str, Evaluation]:
     """Scores logits [n, c] part by part, in the order of `PARTS`; parts without a node are absent.
 
@@ -150,7 +150,7 @@ def evaluate_parts(
 
 
 def score(
-    probabilities: NDArray[Any], labels: NDArray[np.int64], class_names: Sequence[str], part: str = "labelled"
+    probabilities: NDArray[np.floating], labels: NDArray[np.int64], class_names: Sequence[str], part: str = "labelled"
 ) -> Evaluation:
     """Scores probabilities [n, c] against labels [n] in [0, c), n > 0.
 
@@ -178,7 +178,7 @@ def score(
     )
 
 
-def calibration_error(probabilities: NDArray[Any], labels: NDArray[np.int64], bins: int = BINS) -> float:
+def calibration_error(probabilities: NDArray[np.floating], labels: NDArray[np.int64], bins: int = BINS) -> float:
     """Expected calibration error of the predicted class's probability, in [0, 1].
 
     The sum over `bins` equally wide bins ((m-1)/bins, m/bins] of |accuracy - mean confidence| in the bin, weighted

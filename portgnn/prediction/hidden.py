@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,10 +26,10 @@ def embed(
     layer: int | None = None,
     backend: str | Backend = "numpy",
     device: str | None = None,
-    dtype: Any = "float32",
+    dtype: object = "float32",
     unknown: str | Sequence[str] = (),
     ignore: str | Sequence[str] = (),
-) -> NDArray[Any]:
+) -> NDArray[np.floating]:
     """Rows [nodes, width] of a layer of a trained network, after its activation and without dropout.
 
     layer: from 1; None for the last hidden one. Each of `Model.layers` is one: of some networks, a step of a polynomial
@@ -47,7 +46,7 @@ def embed(
     with memory.told(prepared, made):
         operands = place(made, prepared, None, training=False, layers=layers)
         params = {name: made.asarray(value) for name, value in trained.params.items()}
-        rows: NDArray[Any] = made.to_numpy(forward.outputs(made, layers, params, operands))
+        rows: NDArray[np.floating] = made.to_numpy(forward.outputs(made, layers, params, operands))
     return rows
 
 
@@ -68,6 +67,6 @@ def layer_number(trained: Model, layer: int | None) -> int:
     return number
 
 
-def as_columns(rows: NDArray[Any]) -> dict[str, NDArray[Any]]:
+def as_columns(rows: NDArray[np.floating]) -> dict[str, NDArray[np.generic]]:
     """A column each, by a name."""
     return {f"hidden {at}": np.ascontiguousarray(rows[:, at]) for at in range(rows.shape[1])}

@@ -45,7 +45,7 @@ class ScoredLinks:
 
     graph: Graph
     pairs: Pairs
-    scores: NDArray[Any]
+    scores: NDArray[np.floating]
     held_out: dict[str, dict[str, float]]
     notes: tuple[str, ...] = ()
 
@@ -76,7 +76,7 @@ def predict_links(
     k: int = 10,
     backend: str | Backend = "numpy",
     device: str | None = None,
-    dtype: Any = "float32",
+    dtype: object = "float32",
     unknown: str | Sequence[str] = (),
     ignore: str | Sequence[str] = (),
 ) -> ScoredLinks:
@@ -152,7 +152,7 @@ class _Scorer:
         scores = np.concatenate(parts) if parts else np.empty(0)
         return ScoredLinks(self._graph, pairs, scores, self._held_out(), self._notes())
 
-    def _scores(self, pairs: Pairs) -> NDArray[Any]:
+    def _scores(self, pairs: Pairs) -> NDArray[np.floating]:
         backend = self.backend
         picked = backend.csr(picking(pairs, self._graph.num_nodes))
         nothing = backend.asarray(np.zeros(0))
@@ -177,7 +177,7 @@ class _Scorer:
         )
 
 
-def numbers_of(graph: Graph, nodes: Sequence[Any] | NDArray[Any]) -> NDArray[np.int64]:
+def numbers_of(graph: Graph, nodes: Sequence[object] | NDArray[np.generic]) -> NDArray[np.int64]:
     """The numbers of some nodes, given as numbers, or as texts: names, which are the numbers where there are no others.
 
     Raises GraphError for the first that the graph does not have.

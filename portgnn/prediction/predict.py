@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol, TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +64,7 @@ class Classified:
     notes: what a reader of the scores should know.
     """
 
-    logits: NDArray[Any]
+    logits: NDArray[np.floating]
     class_names: tuple[str, ...]
     graph: Graph | GraphSet
     labels: NDArray[np.int64]
@@ -107,10 +107,10 @@ def predict(
     class_names: Sequence[str] | None = None,
     backend: str | Backend = "numpy",
     device: str | None = None,
-    dtype: Any = "float32",
+    dtype: object = "float32",
     unknown: str | Sequence[str] = (),
     ignore: str | Sequence[str] = (),
-) -> NDArray[Any]:
+) -> NDArray[np.floating]:
     """Logits [nodes, classes] of a trained model, on any backend, for the graph it was trained on or another; of a
     model of whole graphs, [graphs, classes] for a set, and [1, classes] for one graph. Of a model of several labels,
     logits [nodes, labels]; of a regression, values [nodes, targets] in the targets' units.
@@ -140,7 +140,7 @@ def classify(
     split: str | None = None,
     backend: str | Backend = "numpy",
     device: str | None = None,
-    dtype: Any = "float32",
+    dtype: object = "float32",
     unknown: str | Sequence[str] = (),
     ignore: str | Sequence[str] = (),
     announce: Callable[[str], None] | None = None,
@@ -295,7 +295,7 @@ def prepared_for(trained: Model, graph: Graph) -> Prepared:
     return Prepared.of(oriented(graph, trained.config)[0], trained.config, trained.moments)
 
 
-def outputs_of(trained: Model, graph: Graph | GraphSet, backend: Backend) -> NDArray[Any]:
+def outputs_of(trained: Model, graph: Graph | GraphSet, backend: Backend) -> NDArray[np.floating]:
     if isinstance(graph, GraphSet):
         check_fit(trained, graph)
         problem = PreparedSet(oriented(graph, trained.config)[0], trained.config, trained.moments, trained.layers)

@@ -92,7 +92,7 @@ def study(  # long: an argument is a line, and the docstring says what each is
     splits: int | None = None,
     backend: str | Sequence[str] = "numpy",
     device: str | None = None,
-    dtype: Any = "float32",
+    dtype: object = "float32",
     unknown: str | Sequence[str] | None = None,
     ignore: str | Sequence[str] | None = None,
     jobs: int | None = None,

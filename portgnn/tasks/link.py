@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from portgnn.metrics import Measures, Metric
 from portgnn.models.layer import Parameter
+from portgnn.protocol import Namespace
 from portgnn.tasks.ranking import average_precision, hits_at_k, mrr, roc_auc
 from portgnn.tasks.targets import Counted, Targets
 from portgnn.tasks.task import HEAD, Subject, Task
@@ -55,7 +56,7 @@ class Asked(Counted):
 class _Ranked(Metric):
     """A metric of an order, of scores on the host. labels: 1 or -1, the positives first."""
 
-    def sums(self, xp: Any, outputs: Any, counted: Any) -> tuple[Any, ...]:
+    def sums(self, xp: Namespace, outputs: Any, counted: Any) -> tuple[Any, ...]:
         scores, labels = np.asarray(outputs, dtype=np.float64), np.asarray(counted.labels)
         return (self.ranked(scores, labels > 0),)
 

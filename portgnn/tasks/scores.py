@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.metrics import Metric, Score
+from portgnn.protocol import Namespace
 from portgnn.tasks.ranking import average_precision, roc_auc
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class OfConfusion(Score):
 
     make: Callable[[Any, Any, Any], float] = lambda hits, said, support: float("nan")
 
-    def of(self, outputs: NDArray[Any], targets: Targets) -> float:
+    def of(self, outputs: NDArray[np.floating], targets: Targets) -> float:
         counted = targets.labels >= 0
         labels, said = targets.labels[counted], outputs[counted].argmax(axis=1)
         size = outputs.shape[1]
@@ -63,7 +64,7 @@ class OfRanks(Score):
     def metric(self, scores: Floats, positive: NDArray[np.bool_]) -> float:
         raise NotImplementedError
 
-    def of(self, outputs: NDArray[Any], targets: Targets) -> float:
+    def of(self, outputs: NDArray[np.floating], targets: Targets) -> float:
         counted = targets.labels >= 0
         labels, logits = targets.labels[counted], outputs[counted].astype(np.float64)
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -101,7 +102,7 @@ AVERAGE_PRECISION = AveragePrecision("average_precision", "average precision", _
 class LabelAccuracy(Metric):
     """Share of the known labels whose logit is on their side of 0."""
 
-    def sums(self, xp: Any, outputs: Array, counted: Any) -> tuple[Array, ...]:
+    def sums(self, xp: Namespace, outputs: Array, counted: Any) -> tuple[Array, ...]:
         said, labels = outputs > 0, counted.labels
         return (xp.sum(xp.where(said, labels == 1, labels == 0)),)
 
@@ -112,7 +113,7 @@ class LabelAccuracy(Metric):
 class LabelMicroF1(Metric):
     """2 hits / (said + there), over all labels together; 0 where nothing is said or there."""
 
-    def sums(self, xp: Any, outputs: Array, counted: Any) -> tuple[Array, ...]:
+    def sums(self, xp: Namespace, outputs: Array, counted: Any) -> tuple[Array, ...]:
         said, labels = outputs > 0, counted.labels
         known, there = labels != -1, labels == 1
         return xp.sum(said & there), xp.sum(said & known), xp.sum(there)
@@ -128,7 +129,7 @@ class ByLabel(Score):
 
     make: Callable[[Floats, NDArray[np.bool_]], float] = lambda scores, there: float("nan")
 
-    def of(self, outputs: NDArray[Any], targets: Targets) -> float:
+    def of(self, outputs: NDArray[np.floating], targets: Targets) -> float:
         found = []
         for column in range(outputs.shape[1]):
             labels = targets.labels[:, column]
@@ -162,13 +163,13 @@ class OfErrors(Metric):
 
     scale: tuple[float, ...] = (1.0,)
 
-    def error(self, xp: Any, difference: Array) -> Array:
+    def error(self, xp: Namespace, difference: Array) -> Array:
         raise NotImplementedError
 
     def root(self, mean: Any) -> Any:
         return mean
 
-    def sums(self, xp: Any, outputs: Array, counted: Any) -> tuple[Array, ...]:
+    def sums(self, xp: Namespace, outputs: Array, counted: Any) -> tuple[Array, ...]:
         errors = counted.weights * self.error(xp, outputs - counted.labels)
         columns = range(len(self.scale))
         each = tuple(xp.sum(errors[:, at]) for at in columns)
@@ -184,13 +185,13 @@ class OfErrors(Metric):
 
 
 class MeanAbsolute(OfErrors):
-    def error(self, xp: Any, difference: Array) -> Array:
+    def error(self, xp: Namespace, difference: Array) -> Array:
         found: Array = xp.abs(difference)
         return found
 
 
 class RootMeanSquare(OfErrors):
-    def error(self, xp: Any, difference: Array) -> Array:
+    def error(self, xp: Namespace, difference: Array) -> Array:
         return difference * difference
 
     def root(self, mean: Any) -> Any:
@@ -203,7 +204,7 @@ class Determination(Score):
     As scikit-learn: 0 where all values are the same, or 1 where they are estimated so. NaN of fewer than two values.
     """
 
-    def of(self, outputs: NDArray[Any], targets: Targets) -> float:
+    def of(self, outputs: NDArray[np.floating], targets: Targets) -> float:
         found = []
         for column in range(outputs.shape[1]):
             known = targets.weights[:, column] != 0

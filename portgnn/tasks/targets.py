@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ class Targets:
     """
 
     weights: NDArray[np.float64]
-    labels: NDArray[Any]
+    labels: NDArray[np.number]
     count: int
     total: float | None = None
 
@@ -45,7 +45,7 @@ class Counted:
     readout: CSR | EdgeHandle | None = None
 
 
-def rows_of(targets: NDArray[np.float64], nodes: NDArray[np.int64]) -> NDArray[np.float64]:
+def rows_of(targets: NDArray[np.floating], nodes: NDArray[np.int64]) -> NDArray[np.floating]:
     """The nodes' rows, [m, k]."""
-    rows: NDArray[np.float64] = targets[nodes]
+    rows: NDArray[np.floating] = targets[nodes]
     return rows

@@ -30,7 +30,7 @@ HEAD = "head."
 """What the names of a head's parameters begin with, beside those of the layers."""
 
 
-Floats: TypeAlias = "NDArray[np.float64]"
+Floats: TypeAlias = "NDArray[np.floating]"
 
 
 class Subject(Labelled, Protocol):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
+
+from portgnn.protocol import Namespace
 
 _UNARY = """
 abs acos acosh asin asinh atan atanh bitwise_invert ceil conj cos cosh exp expm1 floor imag isfinite isinf isnan
@@ -59,12 +60,12 @@ SIGNATURES: dict[str, tuple[int, tuple[str, ...]]] = dict(_signatures())
 DTYPES = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64")
 
 
-def missing(xp: Any) -> list[str]:
+def missing(xp: Namespace) -> list[str]:
     """Names of the standard that a namespace lacks."""
     return [name for name in (*SIGNATURES, *ANY_NUMBER, *CONSTANTS) if not hasattr(xp, name)]
 
 
-def wrong_signatures(xp: Any) -> list[str]:
+def wrong_signatures(xp: Namespace) -> list[str]:
     """What a function does not take that the standard says it does. Functions in C that tell nothing are left out."""
     wrong = []
     for name, (count, keywords) in SIGNATURES.items():
@@ -79,7 +80,7 @@ def wrong_signatures(xp: Any) -> list[str]:
     return wrong
 
 
-def dtypes_of(xp: Any) -> list[str]:
+def dtypes_of(xp: Namespace) -> list[str]:
     """Numeric dtypes that a namespace says it has."""
     has = xp.__array_namespace_info__().dtypes()
     return [name for name in DTYPES if name in has]
@@ -96,7 +97,7 @@ def joined(a: str, b: str) -> str | None:
 TWO = ("add", "maximum", "multiply", "subtract")
 
 
-def promotion_fault(xp: Any, a: str, b: str) -> str | None:
+def promotion_fault(xp: Namespace, a: str, b: str) -> str | None:
     """What comes of arrays of two dtypes in place of the standard's dtype, in a sentence."""
     want = joined(a, b)
     if want is None:

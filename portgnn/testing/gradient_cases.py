@@ -15,7 +15,7 @@ import array_api_compat.numpy as numpy_api
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.protocol import Backend
+from portgnn.protocol import Backend, Namespace
 
 Floats = NDArray[np.float64]
 
@@ -51,7 +51,7 @@ class GradientCase:
         """The arrays, the same for the same seed; float32 holds them exactly."""
         random = np.random.default_rng(seed)
         sizes = [int(np.prod(shape)) for shape in self.shapes]
-        values: NDArray[Any]
+        values: NDArray[np.generic]
         if self.apart:
             values = random.permutation(np.arange(sum(sizes)) * self.apart * STEP) + self.low + random.uniform(0, STEP)
         else:
@@ -59,14 +59,14 @@ class GradientCase:
         parts = np.split(values.astype(np.float32), np.cumsum(sizes)[:-1])
         return [part.reshape(shape).astype(np.float64) for part, shape in zip(parts, self.shapes, strict=True)]
 
-    def placed(self, put: Callable[[NDArray[Any]], Any]) -> list[Any]:
+    def placed(self, put: Callable[[NDArray[np.generic]], Any]) -> list[Any]:
         """The constants as arrays: masks of `where`, else integers."""
         return [
             put(np.asarray(value, dtype=bool if self.function == "where" else np.int64)) for value in self.constants
         ]
 
 
-def weighted_sum(xp: Any, results: Any, weigh: Callable[[tuple[int, ...], int], Any]) -> Any:
+def weighted_sum(xp: Namespace, results: Any, weigh: Callable[[tuple[int, ...], int], Any]) -> Any:
     """A loss in which each element of the results counts differently. weigh(shape, number): the factors."""
     parts = results if isinstance(results, Sequence) else [results]
     total: Any = None
@@ -238,7 +238,7 @@ _MOVEMENT = (
 
 
 def _reduction(name: str, apart: int = 0, *, several: bool = True) -> list[GradientCase]:
-    def call(xp: Any, x: Any, **options: Any) -> Any:
+    def call(xp: Namespace, x: Any, **options: Any) -> Any:
         return getattr(xp, name)(x, **options)
 
     two = (0, 2) if several else 0
@@ -290,17 +290,17 @@ EYE = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
 LADDER = [[4, 0, 0], [0, 7, 0], [0, 0, 10]]
 
 
-def _regular(xp: Any, x: Any, eye: Any) -> Any:
+def _regular(xp: Namespace, x: Any, eye: Any) -> Any:
     """A well-conditioned matrix."""
     return x + 2.0 * xp.astype(eye, x.dtype)
 
 
-def _definite(xp: Any, x: Any, ladder: Any) -> Any:
+def _definite(xp: Namespace, x: Any, ladder: Any) -> Any:
     """A symmetric one with positive eigenvalues well apart."""
     return 0.3 * (x + xp.matrix_transpose(x)) + xp.astype(ladder, x.dtype)
 
 
-def _projector(xp: Any, x: Any, ladder: Any) -> Any:
+def _projector(xp: Namespace, x: Any, ladder: Any) -> Any:
     """Of the two largest eigenvalues: it does not depend on the eigenvectors' signs."""
     vectors = xp.linalg.eigh(_definite(xp, x, ladder))[1][:, 1:]
     return vectors @ xp.matrix_transpose(vectors)

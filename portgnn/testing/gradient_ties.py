@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.protocol import Backend
+from portgnn.protocol import Backend, Namespace
 
 Row = list[float]
 INF, NAN = float("inf"), float("nan")
@@ -41,11 +41,11 @@ class Tie:
         return self.name.partition(",")[0]
 
 
-def _where_of_root(xp: Any, x: Any) -> Any:
+def _where_of_root(xp: Namespace, x: Any) -> Any:
     return xp.where(x > 0.0, xp.sqrt(x), 0.0 * x)
 
 
-def _where_of_safe_root(xp: Any, x: Any) -> Any:
+def _where_of_safe_root(xp: Namespace, x: Any) -> Any:
     return xp.where(x > 0.0, xp.sqrt(xp.where(x > 0.0, x, x * 0.0 + 1.0)), 0.0 * x)
 
 
@@ -172,7 +172,7 @@ TIES: tuple[Tie, ...] = (
 )  # fmt: skip
 
 
-def gradient_at(backend: Backend, tie: Tie) -> list[NDArray[Any]]:
+def gradient_at(backend: Backend, tie: Tie) -> list[NDArray[np.generic]]:
     """What a backend gives there, one array for each argument."""
     factors = backend.asarray(np.asarray(tie.weights, dtype=np.float64)) if tie.weights else 1.0
 

@@ -24,7 +24,7 @@ from portgnn.distributed.partition import Partition
 from portgnn.distributed.routes import routing
 from portgnn.distributed.watch import Watch
 from portgnn.loaders.source import InMemory
-from portgnn.protocol import Backend, Collectives
+from portgnn.protocol import Backend, Collectives, Params
 from portgnn.training import fit
 from portgnn.verification.cases import Recipe
 from portgnn.verification.resolve import resolve
@@ -78,7 +78,7 @@ def _free_ports(count: int) -> int:
     raise RuntimeError("there are no free ports")
 
 
-def _error(got: NDArray[Any], want: NDArray[Any]) -> float:
+def _error(got: NDArray[np.floating], want: NDArray[np.floating]) -> float:
     if got.shape != want.shape:
         return float("inf")
     return float(np.max(np.abs(got - want), initial=0.0) / (np.max(np.abs(want), initial=0.0) or 1.0))
@@ -134,7 +134,7 @@ class Tried:
             [weights[q][1][arrivals[q][rank] : arrivals[q][rank + 1]] for q in range(self._group.size)]
         )
 
-        def loss(params: Any) -> tuple[Any, Any]:
+        def loss(params: Params) -> tuple[Any, Any]:
             rows = self._group.exchange(params["x"], counts)
             return self._backend.xp.sum(rows * weights[rank][0]), rows
 
@@ -171,7 +171,7 @@ class Tried:
             for name in ("product", "fetched"):
 
                 def loss(
-                    params: Any, name: str = name, a: Any = first, b: Any = second, weight: Any = weights[rank][0]
+                    params: Params, name: str = name, a: Any = first, b: Any = second, weight: Any = weights[rank][0]
                 ) -> tuple[Any, Any]:
                     x, spmm = params["x"], self._backend.spmm
                     if name == "product":

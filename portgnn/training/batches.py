@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.parts import plain_batches, provides
-from portgnn.protocol import Array, Backend, Batching, BatchStep, Params, Run, State
+from portgnn.protocol import Array, Backend, Batching, BatchRun, BatchStep, Keys, Params, Run, State
 from portgnn.training.engine import Problem
 from portgnn.training.schedules import in_float32, schedule_of
 from portgnn.training.state import join_state, parameters_of, split_state
@@ -38,7 +38,7 @@ class BatchSteps:
             self._step = compiled(backend, _adding(backend, loss))
             self._update = compiled(backend, _updating(backend, problem))
 
-    def __call__(self, state: State, keys: Any, batch: Any, count: float) -> tuple[State, Array]:
+    def __call__(self, state: State, keys: NDArray[np.uint32], batch: Any, count: float) -> tuple[State, Array]:
         """The state after the batch, and its loss. keys: [layers, 2] on the host. count: what the loss counts for."""
         if self._accumulate == 1:
             state, (loss,) = self._step(state, keys, batch)
@@ -49,7 +49,9 @@ class BatchSteps:
         self._added += 1
         return (self._updated(state, keys) if self._added == self._accumulate else state), loss
 
-    def epoch(self, state: State, keys: Any, batches: Iterable[tuple[Any, float]]) -> tuple[State, float]:
+    def epoch(
+        self, state: State, keys: NDArray[np.uint32], batches: Iterable[tuple[Any, float]]
+    ) -> tuple[State, float]:
         """The state after a pass over batches, each on the device with what it counts for, and their mean loss."""
         losses, counts = [], []
         for batch, count in batches:
@@ -80,7 +82,7 @@ class BatchSteps:
 
         return run
 
-    def finished(self, state: State, keys: Any) -> State:
+    def finished(self, state: State, keys: NDArray[np.uint32]) -> State:
         """The state after the last batch of the epoch."""
         if COUNT not in state:
             return state
@@ -99,7 +101,7 @@ class BatchSteps:
             state, self._backend.asarray(np.array(loss)) if isinstance(loss, float) else loss
         )
 
-    def _updated(self, state: State, keys: Any) -> State:
+    def _updated(self, state: State, keys: NDArray[np.uint32]) -> State:
         self._added = 0
         return self._update(state, keys, ())[0]
 
@@ -116,7 +118,7 @@ def _adding(backend: Backend, loss: Loss) -> BatchStep:
     """Adds a batch's gradients, each as often as the batch has nodes, so that their mean is that of all nodes."""
     value_and_grad = backend.value_and_grad(loss)
 
-    def step(state: State, keys: Any, batch: Any) -> tuple[State, tuple[Array, ...]]:
+    def step(state: State, keys: Keys, batch: Any) -> tuple[State, tuple[Array, ...]]:
         count, operands = batch
         (value, found), grads = value_and_grad(parameters_of(state), keys, operands)
         sums = {SUM + name: state[SUM + name] + grad * count for name, grad in grads.items()}
@@ -129,7 +131,7 @@ def _updating(backend: Backend, problem: Problem) -> BatchStep:
     """A step of the optimizer along the mean of what was added, which is nothing again after it."""
     optimizer, xp = make_optimizer(backend, problem), backend.xp
 
-    def step(state: State, keys: Any, batch: Any) -> tuple[State, tuple[Array, ...]]:
+    def step(state: State, keys: Keys, batch: Any) -> tuple[State, tuple[Array, ...]]:
         params, moments = split_state(state)
         sums = {name: moments.pop(name) for name in (COUNT, *(SUM + name for name in params))}
         grads = {name: sums[SUM + name] / sums[COUNT] for name in params}
@@ -140,7 +142,7 @@ def _updating(backend: Backend, problem: Problem) -> BatchStep:
     return step
 
 
-def compiled(backend: Backend, step: BatchStep) -> BatchStep:
+def compiled(backend: Backend, step: BatchStep) -> BatchRun:
     """The step, made fast where the backend has a way to."""
     return (
         cast(Batching, backend).compile_batches(step) if provides(backend, Batching) else plain_batches(backend, step)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +25,7 @@ from portgnn.training.history import History
 from portgnn.training.state import PREFIX, parameters_of
 from portgnn.training.step import initial_state
 
-Host = dict[str, NDArray[Any]]
+Host = dict[str, NDArray[np.floating]]
 
 _REMEDY = "try a smaller --learning-rate, a larger --eps or --dtype float64"
 

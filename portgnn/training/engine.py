@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,11 +106,13 @@ class Engine(Protocol):
     def any(self, flag: bool) -> bool:
         """Whether a flag is set on one process of the run at least."""
 
-    def scores(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> dict[str, float]:
+    def scores(self, params: Mapping[str, NDArray[np.floating]], nodes: Nodes) -> dict[str, float]:
         """The task's metrics on labelled nodes, by name; those that are defined. params: on the host."""
 
 
-def scores_of(task: Task, found: NDArray[Any], nodes: Nodes, scores: Sequence[Metric | Score]) -> dict[str, float]:
+def scores_of(
+    task: Task, found: NDArray[np.floating], nodes: Nodes, scores: Sequence[Metric | Score]
+) -> dict[str, float]:
     """Metrics of the task's outputs [len(nodes), k] on the host, by name; those that are defined."""
     targets = task.targets(nodes, np.arange(len(nodes)), len(nodes))
     with np.errstate(under="ignore"):  # of a saturated softmax

@@ -13,7 +13,7 @@ import numpy as np
 
 from portgnn.parts import Adam, provides
 from portgnn.presets import Config
-from portgnn.protocol import Backend, Optimizer, Params, State, Widening
+from portgnn.protocol import Backend, Namespace, Optimizer, Params, State, Widening
 from portgnn.training.schedules import Schedule, in_float32, schedule_of
 
 Rate = Any
@@ -134,7 +134,7 @@ class Clipped:
         return self._inner.step(params, self._clip(grads), state)
 
 
-def clipped_by_norm(xp: Any, grads: Params, most: float) -> Params:
+def clipped_by_norm(xp: Namespace, grads: Params, most: float) -> Params:
     """The gradients times min(1, most / norm), of the norm of all of them as one vector (Pascanu et al. 2013).
 
     Squares are taken in units of `most`: then those overflow alone that would be cut to nothing, and gradients below
@@ -148,7 +148,7 @@ def clipped_by_norm(xp: Any, grads: Params, most: float) -> Params:
     return {name: grad * factor for name, grad in grads.items()}
 
 
-def clipped_by_value(xp: Any, grads: Params, most: float) -> Params:
+def clipped_by_value(xp: Namespace, grads: Params, most: float) -> Params:
     """The gradients with each entry between -most and most."""
     return {name: xp.clip(grad, -most, most) for name, grad in grads.items()}
 

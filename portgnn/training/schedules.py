@@ -126,7 +126,7 @@ def in_float32(backend: Backend, host: NDArray[np.float64]) -> Any:
     xp, rest, total = backend.xp, host.astype(np.float32), None
     for _ in range(3):
         part = backend.asarray(rest)
-        rest = rest - backend.to_numpy(part)
+        rest = rest - backend.to_numpy(part).astype(np.float32)
         wide = xp.astype(part, xp.float32)
         total = wide if total is None else total + wide
     return total

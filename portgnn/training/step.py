@@ -10,7 +10,7 @@ from portgnn.models.layer import Parameter
 from portgnn.placing import forward
 from portgnn.placing.operands import Operands
 from portgnn.presets import Config
-from portgnn.protocol import Array, Backend, Optimizer, Params, State, Step
+from portgnn.protocol import Array, Backend, Keys, Optimizer, Params, State, Step
 from portgnn.training import objective
 from portgnn.training.engine import Problem
 from portgnn.training.optimizers import optimizer_of
@@ -33,7 +33,7 @@ def make_loss(
     task = problem.task
     layers, penalties = problem.layers, objective.penalties(problem.config, problem.layers) if penalised else {}
 
-    def loss(params: Params, keys: Any) -> tuple[Array, Params | None]:
+    def loss(params: Params, keys: Keys) -> tuple[Array, Params | None]:
         found: Params = {}
         rows = forward.outputs(backend, layers, params, operands, keys, found)
         outputs = task.head(backend, params, rows, operands)
@@ -79,7 +79,7 @@ def make_step(
     value_and_grad = backend.value_and_grad(loss)
     optimizer = make_optimizer(backend, problem)
 
-    def step(state: State, keys: Any, *batch: Any) -> tuple[State, tuple[Array, ...]]:
+    def step(state: State, keys: Keys, *batch: Any) -> tuple[State, tuple[Array, ...]]:
         params, moments = split_state(state)
         (value, found), grads = value_and_grad(params, keys, *batch)
         if share is not None:
@@ -95,7 +95,7 @@ def validated(step: Step, measure: Callable[[Params], tuple[Array, ...]] | None)
     if measure is None:
         return step
 
-    def both(state: State, keys: Any) -> tuple[State, tuple[Array, ...]]:
+    def both(state: State, keys: Keys) -> tuple[State, tuple[Array, ...]]:
         after, metrics = step(state, keys)
         return after, (*metrics, *measure(parameters_of(after)))
 
@@ -111,7 +111,7 @@ def scheduled(backend: Backend, config: Config, epoch: Step) -> Step:
     if schedule is None:
         return epoch
 
-    def going_on(state: State, keys: Any) -> tuple[State, tuple[Array, ...]]:
+    def going_on(state: State, keys: Keys) -> tuple[State, tuple[Array, ...]]:
         after, measured = epoch(state, keys)
         return schedule.advanced(after, measured[:2][-1]), measured
 

@@ -23,7 +23,7 @@ from portgnn.models.layer import streams_of
 from portgnn.placing.operands import Operands
 from portgnn.placing.prepared import Prepared
 from portgnn.placing.whole import place
-from portgnn.protocol import Array, Backend, Key, Params, Run, State
+from portgnn.protocol import Array, Backend, Key, Keys, Namespace, Params, Run, State
 from portgnn.training.course import Course, Fit, Host, NonFiniteLossError, without_warnings
 from portgnn.training.engine import Engine, Epochs
 from portgnn.training.loop import CHUNK_SECONDS
@@ -177,13 +177,13 @@ def _compiled(backend: Backend, problem: Prepared, seeds: int) -> Run:
         measure = make_measure(stacked, _seen(backend, held_out), problem)
     optimizer, streams = make_optimizer(backend, problem), streams_of(problem.layers)
 
-    def total(params: Params, keys: Any) -> tuple[Array, Array]:
+    def total(params: Params, keys: Keys) -> tuple[Array, Array]:
         losses, _ = loss(params, keys)
         return backend.xp.sum(losses), losses
 
     value_and_grad = backend.value_and_grad(total)
 
-    def step(state: State, keys: Any) -> tuple[State, tuple[Array, ...]]:
+    def step(state: State, keys: Keys) -> tuple[State, tuple[Array, ...]]:
         params, moments = split_state(state)
         by_layer = [[keys[seed * streams + at] for seed in range(seeds)] for at in range(streams)]
         (_, losses), grads = value_and_grad(params, by_layer)
@@ -237,7 +237,7 @@ class _Stacked:
 class _Namespace:
     """The standard's functions; what is summed over everything is summed for each seed."""
 
-    def __init__(self, xp: Any) -> None:
+    def __init__(self, xp: Namespace) -> None:
         self._xp = xp
 
     def __getattr__(self, name: str) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.graphs.arrays import Nodes
@@ -62,7 +62,7 @@ class WholeGraph:
     def any(self, flag: bool) -> bool:
         return flag
 
-    def scores(self, params: Mapping[str, NDArray[Any]], nodes: Nodes) -> dict[str, float]:
+    def scores(self, params: Mapping[str, NDArray[np.floating]], nodes: Nodes) -> dict[str, float]:
         backend, problem, task = self.backend, self.problem, self.problem.task
         # On a small graph of all nodes: the last bit of a dense product may depend on how many rows there are.
         is_large = problem.widest < problem.graph.num_nodes
@@ -74,8 +74,11 @@ class WholeGraph:
 
 
 def logits(
-    backend: Backend, problem: Prepared, params: Mapping[str, NDArray[Any]], layers: tuple[Layer, ...] | None = None
-) -> NDArray[Any]:
+    backend: Backend,
+    problem: Prepared,
+    params: Mapping[str, NDArray[np.floating]],
+    layers: tuple[Layer, ...] | None = None,
+) -> NDArray[np.floating]:
     """The task's outputs of all nodes, [nodes, k], on the host, without dropout. params: on the host.
 
     layers: the network's, where the problem's graph has other classes than the network.
@@ -88,7 +91,7 @@ def logits(
 
 def placed_outputs(
     backend: Backend, problem: Prepared, params: Params, operands: Operands, layers: tuple[Layer, ...] | None = None
-) -> NDArray[Any]:
+) -> NDArray[np.floating]:
     """The task's outputs of the operands' rows, on the host. params: on the device."""
     rows = forward.outputs(backend, layers or problem.layers, params, operands)
     return backend.to_numpy(problem.task.head(backend, params, rows, operands))

@@ -16,7 +16,7 @@ from portgnn.loaders.engine import Sampled
 from portgnn.loaders.inference import Inference
 from portgnn.loaders.source import InMemory
 from portgnn.parts import plain_batches, provides
-from portgnn.protocol import Backend, Batching
+from portgnn.protocol import Backend, Batching, Key, Keys, State
 from portgnn.random import dropout_keys
 from portgnn.training import VALIDATED, initial_state
 from portgnn.verification import _followed as followed
@@ -75,7 +75,7 @@ def compiled_step(backend: Backend, recipe: Recipe) -> Measured:
     source = InMemory(replace(recipe.prepared, config=replace(config, batch_size=3)))
     engine = Sampled(backend, source)
 
-    def step(state: Any, keys: Any, batch: Any) -> Any:
+    def step(state: State, keys: Keys, batch: Any) -> Any:
         operands: Any = from_tree(batch)
         features, adjacency, targets = operands.features, operands.adjacency, operands.weights
         x = backend.matmul(backend.dropout(features, 0.5, keys[0]), state["w"])
@@ -110,7 +110,7 @@ def compiled_step(backend: Backend, recipe: Recipe) -> Measured:
     return worst(*measured)
 
 
-def _dropped(batch: Any, key: Any) -> Any:
+def _dropped(batch: Any, key: Key) -> Any:
     from portgnn.verification.oracle import mask
 
     features = batch.features

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.parts import elu, matmul_add, message_passing
-from portgnn.protocol import Backend, EdgeDropout, State, Step
+from portgnn.protocol import Backend, EdgeDropout, Keys, State, Step
 from portgnn.verification import oracle
 from portgnn.verification._gradients import pulled
 from portgnn.verification._verbs import product_scale
@@ -170,7 +170,7 @@ def _attending(backend: Backend, case: Attended, cotangent: Floats) -> tuple[Sta
     edges = verbs.edges(matrix)
     index = backend.asarray(case.numbers(matrix.nnz)) if case.numbered else None
 
-    def step(state: State, keys: Any) -> tuple[State, tuple[Any, ...]]:
+    def step(state: State, keys: Keys) -> tuple[State, tuple[Any, ...]]:
         dropout = EdgeDropout(case.rate, keys[0], index) if case.rate else None
 
         def loss(p: dict[str, Any]) -> tuple[Any, Any]:

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from portgnn.graphs.split import split
 from portgnn.placing.whole import receptive_field
-from portgnn.protocol import Array, Backend
+from portgnn.protocol import Array, Backend, Keys
 from portgnn.verification import kinks
 from portgnn.verification._steps import Stepping
 from portgnn.verification.cases import Recipe
@@ -85,7 +85,7 @@ def _beside(backend: Any, recipe: Recipe, seed: int) -> Course:
     return found
 
 
-def gradient(backend: Backend, recipe: Recipe, params: Values, keys: Any, seen: list[tuple[Array, Array]]) -> Any:
+def gradient(backend: Backend, recipe: Recipe, params: Values, keys: Keys, seen: list[tuple[Array, Array]]) -> Any:
     """The training loss and its gradient by the reference. seen: what went into relu and came out, a layer each."""
     if backend.dtype not in COARSE:
         return recipe.oracle.gradient(params, keys, recipe.graph.train)

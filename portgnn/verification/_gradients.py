@@ -7,8 +7,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from portgnn.protocol import Backend
+from portgnn.protocol import Array, Backend, Params
 from portgnn.verification._verbs import lost_precision, product_scale, single_inside
 from portgnn.verification.cases import Case
 from portgnn.verification.check import check
@@ -16,14 +17,16 @@ from portgnn.verification.draw import rows, small_shapes
 from portgnn.verification.measure import Departure, Floats, Measured, Suspects, compare, fetch, largest, worst
 from portgnn.verification.oracle import log_softmax
 
-Outputs = Callable[[dict[str, Any]], Any]
+Outputs = Callable[[Params], Array]
 
 
-def pulled(backend: Backend, fn: Outputs, params: dict[str, Floats], cotangent: Floats) -> tuple[Floats, Any]:
+def pulled(
+    backend: Backend, fn: Outputs, params: dict[str, Floats], cotangent: Floats
+) -> tuple[NDArray[np.generic], dict[str, NDArray[np.generic]]]:
     """sum(fn(params) * cotangent) and its gradients on the host."""
     weight = backend.asarray(cotangent)
 
-    def loss(given: dict[str, Any]) -> tuple[Any, None]:
+    def loss(given: Params) -> tuple[Array, None]:
         return backend.xp.sum(fn(given) * weight), None
 
     placed = {name: backend.asarray(value) for name, value in params.items()}
@@ -145,7 +148,7 @@ def rules(backend: Backend, case: Case) -> Measured:
     params = {"a": backend.asarray(a), "unused": backend.asarray(case.array("u", case.inner))}
     other = {"a": backend.asarray(b), "unused": params["unused"]}
 
-    def loss(given: dict[str, Any], factor: Any) -> tuple[Any, Any]:
+    def loss(given: Params, factor: Any) -> tuple[Any, Any]:
         squared = given["a"] * given["a"]
         return xp.sum(squared * factor), (squared, factor)
 
@@ -192,7 +195,7 @@ def finite_differences(backend: Backend, case: Case) -> Measured:
     handle = backend.csr(_square(case).matrix)
     c = backend.asarray(case.array("c", case.rows, case.columns))
 
-    def loss(given: dict[str, Any]) -> tuple[Any, None]:
+    def loss(given: Params) -> tuple[Array, None]:
         hidden = backend.spmm(handle, backend.matmul(x, given["w"])) + given["b"]
         kept = backend.dropout(hidden, 0.5, case.key)
         return backend.xp.sum(backend.log_softmax(kept) * c), None
@@ -200,7 +203,7 @@ def finite_differences(backend: Backend, case: Case) -> Measured:
     host = {"w": case.array("w", case.inner, case.columns), "b": case.array("bias", case.columns)}
     call = backend.value_and_grad(loss)
 
-    def at(point: dict[str, Floats]) -> tuple[Floats, dict[str, Any]]:
+    def at(point: dict[str, Floats]) -> tuple[NDArray[np.floating], Params]:
         (value, _), grads = call({name: backend.asarray(array) for name, array in point.items()})
         return backend.to_numpy(value), grads
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from portgnn.protocol import Backend
+from portgnn.protocol import Backend, Keys, State
 from portgnn.random import dropout_keys
 from portgnn.verification.check import check
 from portgnn.verification.measure import Departure, Measured
@@ -54,7 +54,7 @@ def leaks(backend: Backend, _: int) -> Measured:
     value_and_grad = backend.value_and_grad(lambda p, keys: (backend.xp.sum(p["w"] * p["w"] * 0.5), None))
     optimizer = backend.adam(0.01)
 
-    def step(state: Any, keys: Any) -> Any:
+    def step(state: State, keys: Keys) -> Any:
         params = {"w": backend.dropout(state["param.w"], 0.5, keys[0])}
         (loss, _), grads = value_and_grad(params, keys)
         moments = {name: value for name, value in state.items() if name != "param.w"}

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.presets import Config, preset
-from portgnn.protocol import Backend
+from portgnn.protocol import Backend, Params
 from portgnn.tasks.link import BIAS0, BIAS1, WEIGHT0, WEIGHT1, Asked, Link, picking, signs
 from portgnn.verification.cases import Case
 from portgnn.verification.check import check
@@ -160,7 +160,7 @@ def loss(backend: Backend, one: Scored) -> Measured:
     placed, values = _placed(backend, one)
     task, asked = Link(one.config), _asked(backend, one)
 
-    def objective(params: Any) -> tuple[Any, None]:
+    def objective(params: Params) -> tuple[Any, None]:
         return task.loss(backend, task.head(backend, params, params[ROWS], asked), asked), None
 
     (got, _), grads = backend.value_and_grad(objective)(placed)

@@ -7,10 +7,10 @@ The losses are given, so that the loop's decisions are exact and can be said bef
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +86,9 @@ class Scripted:
     def any(self, flag: bool) -> bool:
         return flag
 
-    def scores(self, params: Any, nodes: Any) -> dict[str, float]:  # pragma: no cover
+    def scores(
+        self, params: Mapping[str, NDArray[np.generic]], nodes: NDArray[np.int64]
+    ) -> dict[str, float]:  # pragma: no cover
         raise NotImplementedError
 
     def make_run(self, validate: bool) -> Epochs:
@@ -249,5 +251,5 @@ def _through_a_file(script: Script, progress: Progress) -> Progress:
     return back
 
 
-def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:
+def _same(a: NDArray[np.generic], b: NDArray[np.generic]) -> bool:
     return a.dtype == b.dtype and np.array_equal(a, b)

@@ -173,7 +173,7 @@ class Stated:
                 at = np.arange(start, min(start + AT_ONCE, value.size))
                 moved = np.broadcast_to(value.ravel(), (len(at), value.size)).astype(np.complex128)
                 moved[np.arange(len(at)), at] += 1j * STEP
-                several: dict[str, NDArray[Any]] = {key: each[None] for key, each in params.items()}
+                several: dict[str, NDArray[np.generic]] = {key: each[None] for key, each in params.items()}
                 several[name] = moved.reshape(len(at), *value.shape)
                 found[at] = self.loss(several, keys).imag / STEP
             grads[name] = found.reshape(value.shape)
@@ -346,7 +346,7 @@ def _outputs(backend: Backend, prepared: Prepared, trial: Trial) -> Any:
 def _graded(backend: Backend, task: Any, trial: Trial, operands: Any) -> tuple[float, dict[str, Floats]]:
     params = {name: backend.asarray(value) for name, value in trial.params.items()}
     (loss, _), grads = backend.value_and_grad(make_loss(backend, operands, task))(params, trial.keys.tolist())
-    host = {name: fetch(backend, grad, f"the gradient of {name}") for name, grad in grads.items()}
+    host = {name: fetch(backend, grad, f"the gradient of {name}").astype(np.float64) for name, grad in grads.items()}
     return float(backend.to_numpy(loss)), host
 
 

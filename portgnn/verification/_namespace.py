@@ -91,7 +91,11 @@ def _at(name: str, arguments: tuple[Floats, ...], place: int) -> str:
 
 
 def _values(
-    backend: Backend, function: _standard.Function, got: NDArray[Any], want: NDArray[Any], arguments: tuple[Floats, ...]
+    backend: Backend,
+    function: _standard.Function,
+    got: NDArray[np.generic],
+    want: NDArray[np.generic],
+    arguments: tuple[Floats, ...],
 ) -> Measured:
     """Errors of values beside the size of each result; infinite where a special value or a zero's sign differs."""
     if want.dtype == np.bool_ or got.dtype == np.bool_:
@@ -188,7 +192,7 @@ def _clip_and_where(backend: Backend, walk: Walk, case: Case) -> None:
     walk("where", where)
 
 
-def _same(backend: Backend, name: str, got: Any, want: NDArray[Any], kind: str) -> Measured:
+def _same(backend: Backend, name: str, got: Any, want: NDArray[np.generic], kind: str) -> Measured:
     host = fetch(backend, got, f"xp.{name}", kind)
     if host.shape != want.shape or (host.astype(np.int64) != want.astype(np.int64)).any():
         raise Departure(f"xp.{name} of {'booleans' if kind == 'bool' else 'integers'} is wrong")

@@ -11,7 +11,7 @@ from portgnn.graphs.split import split
 from portgnn.metrics import ACCURACY
 from portgnn.placing import forward
 from portgnn.placing.whole import place
-from portgnn.protocol import Backend, Run
+from portgnn.protocol import Backend, Keys, Params, Run, State
 from portgnn.random import dropout_keys
 from portgnn.training import WholeGraph, fit, initial_state, make_loss, make_run, objective
 from portgnn.verification import _followed as followed
@@ -71,7 +71,7 @@ def _loss_and_gradient(backend: Backend, recipe: Recipe) -> tuple[Any, Any, Any,
     watched: Any = Watched(backend)
     plain = make_loss(watched, operands, prepared)
 
-    def loss_and_seen(params: Any, keys: Any) -> tuple[Any, Any]:
+    def loss_and_seen(params: Params, keys: Keys) -> tuple[Any, Any]:
         watched.seen = []
         return plain(params, keys)[0], tuple(watched.seen)
 
@@ -134,7 +134,7 @@ def keys_in_step(backend: Backend, case: Case) -> Measured:
     numbers = case.element_numbers("numbers", case.rows, case.columns)
     index, onto = backend.asarray(numbers), backend.asarray(weights)
 
-    def step(state: Any, keys: Any) -> tuple[Any, tuple[Any, ...]]:
+    def step(state: State, keys: Keys) -> tuple[Any, tuple[Any, ...]]:
         dense = backend.dropout(ones, 0.5, keys[0])
         given = backend.dropout(ones, 0.5, keys[1], index)
         product = backend.spmm(backend.dropout(handle, 0.5, keys[1]), placed)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from portgnn.protocol import Backend
+from portgnn.protocol import Backend, Keys, Params, State
 from portgnn.verification import oracle
 from portgnn.verification.cases import Case
 from portgnn.verification.check import check
@@ -115,7 +115,7 @@ def _placed(backend: Backend, value: Floats, turned: bool) -> Any:
     return backend.xp.permute_dims(backend.asarray(value.T.copy()), (1, 0)) if turned else backend.asarray(value)
 
 
-def _same_through_the_doors(backend: Backend, state: Any) -> None:
+def _same_through_the_doors(backend: Backend, state: State) -> None:
     """Raises Departure for a part of the state that a kept run would bring back in another dtype."""
     for name, value in state.items():
         host = backend.to_numpy(value)
@@ -128,7 +128,7 @@ def _same_through_the_doors(backend: Backend, state: Any) -> None:
 
 
 def _measure(
-    backend: Backend, case: Case, params: Any, steps: int, decay: dict[str, float], settings: dict[str, float]
+    backend: Backend, case: Case, params: Params, steps: int, decay: dict[str, float], settings: dict[str, float]
 ) -> Measured:
     """The error of how far the parameters moved: the size of a step is what Adam decides."""
     start, want = _start(case), _expected(case, steps, decay, settings)
@@ -207,7 +207,7 @@ def long(backend: Backend, case: Case) -> Measured:
     optimizer = _adam(backend, settings)
     first = {name: backend.asarray(value) for name, value in _gradients(case, 0).items()}
 
-    def step(state: Any, keys: Any) -> Any:
+    def step(state: State, keys: Keys) -> Any:
         params = {name: state[f"param.{name}"] for name in SIZES}
         moments = {name: value for name, value in state.items() if not name.startswith("param.")}
         params, moments = optimizer.step(params, first, moments)

@@ -11,7 +11,7 @@ import numpy as np
 from portgnn.loaders.engine import Sampled
 from portgnn.loaders.source import InMemory
 from portgnn.presets import Config
-from portgnn.protocol import Backend, State
+from portgnn.protocol import Backend, Keys, State
 from portgnn.random import dropout_keys
 from portgnn.training import VALIDATED, initial_state, join_state, make_run, scheduled, split_state
 from portgnn.training.optimizers import optimizer_of
@@ -201,7 +201,7 @@ def schedule(backend: Backend, way: Way) -> Measured:
     config = way.config
     optimizer = optimizer_of(backend, config, {})
 
-    def step(state: State, keys: Any) -> Any:
+    def step(state: State, keys: Keys) -> Any:
         params, moments = split_state(state)
         loss = backend.xp.sum(params["x"] * params["x"]) * 0.5
         grads = {name: value * 1.0 for name, value in params.items()}  # of half the square

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.protocol import Backend
+from portgnn.protocol import Backend, Key
 from portgnn.random import dropout_keys
 from portgnn.verification._gradients import pulled
 from portgnn.verification._verbs import product_scale
@@ -53,7 +53,7 @@ def keys(backend: Backend, seed: int) -> Measured:
     return Measured(float((together != alone).mean()))
 
 
-def _wrong_masks(case: Case, x: Floats, key: Any, rate: float, index: Any = None) -> Suspects:
+def _wrong_masks(case: Case, x: Floats, key: Key, rate: float, index: Any = None) -> Suspects:
     ids = np.arange(x.size).reshape(x.shape)
     given = ids if index is None else index
     return {

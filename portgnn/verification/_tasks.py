@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from portgnn import tasks
 from portgnn.presets import Config
-from portgnn.protocol import Backend
+from portgnn.protocol import Backend, Params
 from portgnn.verification.cases import Case
 from portgnn.verification.check import check
 from portgnn.verification.draw import Draw, small_shapes
@@ -134,7 +134,7 @@ def loss(backend: Backend, one: Judged) -> Measured:
     placed = backend.asarray(one.outputs)
     outputs = backend.to_numpy(placed).astype(np.float64)
 
-    def objective(params: Any) -> tuple[Any, None]:
+    def objective(params: Params) -> tuple[Any, None]:
         return task.loss(backend, params["outputs"], counted), None
 
     (got, _), grads = backend.value_and_grad(objective)({"outputs": placed})

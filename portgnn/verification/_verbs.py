@@ -73,7 +73,7 @@ def single_inside(backend: Backend, measured: Measured) -> Measured:
     return Measured(measured.error, lambda: measured.explain() or reason)
 
 
-def _layouts(x: NDArray[Any]) -> dict[str, NDArray[Any]]:
+def _layouts(x: NDArray[np.generic]) -> dict[str, NDArray[np.generic]]:
     """One array as memory may hold it."""
     apart = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)
     apart[..., ::2] = x

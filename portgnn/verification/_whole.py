@@ -11,7 +11,7 @@ import numpy as np
 from portgnn.api import predict, train
 from portgnn.graphs.graph import Graph
 from portgnn.graphs.split import labels_at
-from portgnn.protocol import Backend
+from portgnn.protocol import Backend, Params
 from portgnn.training import WholeGraph
 from portgnn.verification import _followed as followed
 from portgnn.verification.cases import Recipe
@@ -61,7 +61,7 @@ def whole(backend: Backend, recipe: Recipe) -> Measured:
     )
 
 
-def _check_accuracy(backend: Backend, recipe: Recipe, params: Any) -> None:
+def _check_accuracy(backend: Backend, recipe: Recipe, params: Params) -> None:
     """Shares of right answers on several sets of nodes: on one alone, another set may have as many."""
     graph, want = recipe.graph, recipe.oracle.forward(params)[0]
     known, random = (

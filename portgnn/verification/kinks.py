@@ -22,7 +22,7 @@ from portgnn.placing import forward
 from portgnn.placing.prepared import Prepared
 from portgnn.placing.whole import place, receptive_field
 from portgnn.presets import Config
-from portgnn.protocol import Array, Backend, Params, Run, State
+from portgnn.protocol import Array, Backend, Keys, Params, Run, State
 from portgnn.random import dropout_keys
 from portgnn.training import initial_state, join_state, make_optimizer, objective, split_state
 from portgnn.verification.measure import Floats
@@ -89,7 +89,7 @@ class Watched:
         return after
 
 
-Side = tuple[NDArray[np.int64], NDArray[Any], NDArray[np.bool_]]
+Side = tuple[NDArray[np.int64], NDArray[np.generic], NDArray[np.bool_]]
 """Of one hidden layer: its nodes, their pre-activations and whether relu let them pass [nodes, width]."""
 
 
@@ -114,14 +114,14 @@ class WatchedRun:
         optimizer = make_optimizer(backend, prepared)
         watched: Any = Watched(backend)
 
-        def loss(params: Params, keys: Any) -> tuple[Array, Any]:
+        def loss(params: Params, keys: Keys) -> tuple[Array, Any]:
             watched.seen = []
             logits = forward.outputs(watched, layers, params, operands, keys)
             return objective.loss(backend, prepared.task, logits, operands, params, penalties), tuple(watched.seen)
 
         value_and_grad = backend.value_and_grad(loss)
 
-        def step(state: State, keys: Any) -> tuple[State, tuple[Array, ...]]:
+        def step(state: State, keys: Keys) -> tuple[State, tuple[Array, ...]]:
             params, moments = split_state({name: value for name, value in state.items() if name[: len(_SEEN)] != _SEEN})
             (value, seen), grads = value_and_grad(params, keys)
             params, moments = optimizer.step(params, grads, moments)
@@ -151,7 +151,7 @@ class WatchedRun:
         self._state, metrics = self._run(self._state, dropout_keys(self._seed, epochs, self._prepared.config.layers))
         self.metrics.append(metrics[0])
 
-        def host(name: str) -> NDArray[Any]:
+        def host(name: str) -> NDArray[np.floating]:
             return self._backend.to_numpy(self._state[_SEEN + name])
 
         return [(nodes, host(f"before{i}"), host(f"after{i}") > 0) for i, nodes in enumerate(self._hidden)]

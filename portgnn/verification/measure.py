@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +57,11 @@ def distance(got: Floats, want: Floats, scale: float | None = None) -> float:
 
 
 def compare(
-    what: str, got: NDArray[Any], want: NDArray[Any], scale: float | None = None, suspects: Suspects | None = None
+    what: str,
+    got: NDArray[np.generic],
+    want: NDArray[np.generic],
+    scale: float | None = None,
+    suspects: Suspects | None = None,
 ) -> Measured:
     """The error of one array, both on the host. Raises Departure where the shapes differ."""
     if got.shape != want.shape:
@@ -92,7 +96,7 @@ def dtype_name(backend: Backend, x: Array) -> str:
     return name if name in _NAMES or not name else backend.to_numpy(x).dtype.name
 
 
-def fetch(backend: Backend, x: Array, what: str, kind: str = "float") -> NDArray[Any]:
+def fetch(backend: Backend, x: Array, what: str, kind: str = "float") -> NDArray[np.generic]:
     """An array on the host. Raises Departure unless it has the backend's dtype and lies on its device.
 
     kind: "float" for the instance's dtype, else the name of a dtype.

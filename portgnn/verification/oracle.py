@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from portgnn.graphs.graph import Graph
 from portgnn.graphs.split import labels_at
 from portgnn.presets import Config
+from portgnn.protocol import Key, Keys
 from portgnn.verification.measure import Floats
 from portgnn.verification.oracle_optimizers import Adam as Adam
 from portgnn.verification.oracle_optimizers import Optimizer
@@ -30,7 +31,7 @@ MODEL = "gcn"
 _LOW = np.uint64(0xFFFFFFFF)
 
 
-def hash_bits(key: tuple[int, int], index: NDArray[Any]) -> Words:
+def hash_bits(key: tuple[int, int], index: NDArray[np.generic]) -> Words:
     """The dropout hash in 64-bit integers cut back to 32, as unsigned words."""
     x = (index.astype(np.int64).astype(np.uint64) + np.uint64(key[0])) & _LOW
     x ^= x >> np.uint64(16)
@@ -45,7 +46,7 @@ def signed(words: Words) -> NDArray[np.int32]:
     return words.astype(np.uint32).view(np.int32)
 
 
-def mask(key: Any, index: NDArray[Any], rate: float) -> Floats:
+def mask(key: Key, index: NDArray[np.generic], rate: float) -> Floats:
     """1/(1 - rate) where the bits, read as a signed number, lie in the lowest 1 - rate of their range; else 0."""
     if not rate:
         return np.ones(index.shape)
@@ -157,12 +158,12 @@ class Network:
             (gap < near * np.abs(rows).max()).sum()
         )
 
-    def gradient(self, params: Values, keys: Any, nodes: Any) -> tuple[float, Values]:
+    def gradient(self, params: Values, keys: Keys, nodes: Any) -> tuple[float, Values]:
         """The training loss and its gradient, by hand."""
         loss, grads, _ = self._pulled(params, keys, nodes)
         return loss, grads
 
-    def _pulled(self, params: Values, keys: Any, nodes: Any) -> tuple[float, Values, list[tuple[Any, Any, Floats]]]:
+    def _pulled(self, params: Values, keys: Keys, nodes: Any) -> tuple[float, Values, list[tuple[Any, Any, Floats]]]:
         config = self.config
         logits, trace = self.forward(params, keys)
         grad = np.zeros_like(logits)

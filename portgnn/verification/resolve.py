@@ -11,7 +11,7 @@ from portgnn.protocol import Backend
 from portgnn.registry import backend_of, dtype_name
 
 
-def resolve(backend: str | Backend, device: str | None = None, dtype: Any = "float32") -> Backend:
+def resolve(backend: str | Backend, device: str | None = None, dtype: object = "float32") -> Backend:
     """A backend from an instance, a registered name, or "package.module:Class" before it is registered.
 
     Raises BackendError where it cannot be had.

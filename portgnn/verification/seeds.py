@@ -130,7 +130,7 @@ def verify_seeds(
     dtype: str = "float32",
     on_seed: Callable[[SeedResult], None] | None = None,
     announce: Callable[[str], None] | None = None,
-    **hyperparameters: Any,
+    **hyperparameters: object,
 ) -> SeedsReport:
     """Trains each seed for all epochs, without early stopping, and compares every loss with the float64 reference's.
 
