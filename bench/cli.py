@@ -41,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     add("--hidden", type=int, help="hidden width, in place of the recipe's")
     add("--threads", type=int, metavar="N", help="cores and threads of every worker; default: all")
     add("--seed", type=int, default=0)
+    add("--programs-alone", action="store_true", help="verify the programs, and leave the operations to portgnn verify")
     add("--peer-python", action="append", default=[], metavar="[NAME=]PATH", help="interpreter of a peer, or of all")
     add("--json", type=Path, metavar="OUT", help="write the run as one JSON document")
     add("--report", type=Path, metavar="OUT.html", help="write a page, as `portgnn report` does")
@@ -63,7 +64,8 @@ def python_table(given: Sequence[str]) -> dict[str, str]:
 def plan_of(given: argparse.Namespace) -> Plan:
     plan = Plan.quick() if given.quick else Plan()
     wanted = {name: getattr(given, name) for name in ("rounds", "epochs", "chunk")}
-    return replace(plan, **{name: value for name, value in wanted.items() if value is not None})
+    named = {name: value for name, value in wanted.items() if value is not None}
+    return replace(plan, operations=not given.programs_alone, **named)
 
 
 def options_of(given: argparse.Namespace) -> Options:
