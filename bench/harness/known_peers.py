@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from portgnn.benchmark import cases, runner
 from portgnn.benchmark.client import WorkerSpec
+
+HERE = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,9 @@ def find_python(name: str, given: dict[str, str], default: str) -> str:
 def peer_spec(name: str, pythons: dict[str, str]) -> WorkerSpec:
     peer = PEERS[name]
     python = find_python(name, pythons, sys.executable)
-    return WorkerSpec(name, f"bench.peers.{peer.module}", peer.argument, python, peer.env)
+    # A worker finds portgnn beside its own file; where that is installed, this folder is not beside it.
+    found = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return WorkerSpec(name, f"bench.peers.{peer.module}", peer.argument, python, {"PYTHONPATH": found} | peer.env)
 
 
 def peer_names(names: Sequence[str] | None) -> list[str]:

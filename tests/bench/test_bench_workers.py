@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from bench.harness.known_peers import find_python
+from bench.harness.known_peers import find_python, peer_spec
 from portgnn.benchmark.cases import recipe_of
 from portgnn.benchmark.client import WorkerError, WorkerProcess, WorkerSpec, worker_environment
 from portgnn.benchmark.graphs import BenchGraph, synthetic
@@ -102,6 +104,14 @@ def test_a_peer_takes_the_interpreter_that_fits_its_name_best() -> None:
     assert find_python("k3-node-torch", given, "here") == "a"
     assert find_python("pyg", given, "here") == "c"
     assert find_python("pyg", {}, "here") == "here"
+
+
+def test_a_peer_is_found_where_portgnn_is_installed_elsewhere(tmp_path: Path) -> None:
+    """A worker looks beside its own file first, and an installed portgnn has no peers beside it."""
+    env, _ = worker_environment(None, peer_spec("jax-bcoo", {}).env)
+    code = "import bench.peers, sys; print(bench.peers.__file__)"
+    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert Path(done.stdout.strip()) == Path(__file__).parents[2] / "bench/peers/__init__.py", done.stderr
 
 
 @pytest.mark.parametrize("sparse", [True, False])
