@@ -12,22 +12,23 @@ import numpy as np
 
 from portgnn.benchmark.client import WorkerError, WorkerProcess
 from portgnn.benchmark.quiet import Meter, wait_for_quiet
+from portgnn.training.loop import CHUNK_EPOCHS
 
 
 @dataclass(frozen=True)
 class Plan:
     """How often and how long. All of it goes into the result.
 
-    rounds: turns of every entry. chunk: epochs between two readings of the clock. epochs: most timed epochs of an
-    entry in one round. warm_seconds: untimed training before each turn. turn_seconds: what a turn of a slow entry may
-    last. pause: seconds between two turns. seconds: what the whole run may take; then rounds end with the time, after
-    `FEWEST` at least, and `rounds` are the most. operations: whether `portgnn verify` runs first, or the programs are
-    verified alone.
+    rounds: turns of every entry. chunk: epochs between two readings of the clock, as many as a training asks for.
+    epochs: most timed epochs of an entry in one round. warm_seconds: untimed training before each turn. turn_seconds:
+    what a turn of a slow entry may last. pause: seconds between two turns. seconds: what the whole run may take; then
+    rounds end with the time, after `FEWEST` at least, and `rounds` are the most. operations: whether `portgnn verify`
+    runs first, or the programs are verified alone.
     """
 
     rounds: int = 7
-    chunk: int = 25
-    epochs: int = 100
+    chunk: int = CHUNK_EPOCHS
+    epochs: int = 2 * CHUNK_EPOCHS
     warm_seconds: float = 0.3
     turn_seconds: float = 3.0
     evaluations: int = 20

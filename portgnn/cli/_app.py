@@ -320,6 +320,14 @@ def models(as_json: AsJson = False) -> None:
 
 
 @app.command(cls=Grouped)
+def man() -> None:
+    """Print this program's manual page, for man and for packages."""
+    from portgnn.cli._manual import manual
+
+    print(manual(typer.main.get_command(app)), end="")
+
+
+@app.command(cls=Grouped)
 def doctor(as_json: AsJson = False) -> None:
     """Examine this machine: frameworks, devices, settings. Each problem comes with what to do about it."""
     from portgnn.cli._doctor import run

@@ -56,6 +56,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("portgnn verify --backend numpy --device cpu --dtype float64", "held to 1e-12"),
         ("portgnn verify --seeds 5 --dataset karate", "whole trainings; each departure explained"),
     ),
+    "man": (("portgnn man > portgnn.1", "to read it: man ./portgnn.1"),),
     "bench": (
         ("portgnn bench", "every backend and device here, in about three minutes"),
         ("portgnn bench --quick --report bench.html", "in one, and as a page"),
