@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import shlex
+import shutil
 import signal
 import struct
 import subprocess
@@ -394,6 +395,30 @@ def test_tab_offers_names() -> None:
     assert _complete("train --bias ") == ["none", "after", "before"]
     assert _complete("train --dataset ./") == []  # bash goes on with files
     assert "--learning-rate" in _complete("train --l")
+
+
+ASKED = {
+    "bash": """eval "$(portgnn --show-completion)"; COMP_WORDS=(portgnn train --backend ""); COMP_CWORD=3
+        _portgnn_completion portgnn; printf '%s\\n' "${COMPREPLY[@]}" """,
+    # Its completions run inside its line editor alone; what they evaluate is looked at here.
+    "zsh": """portgnn --show-completion > it; zsh -n it && grep -q '^compdef _portgnn_completion portgnn' it || exit
+        _TYPER_COMPLETE_ARGS="portgnn train --backend " _PORTGNN_COMPLETE=complete_zsh portgnn | grep -o '[a-z]\\+'""",
+    "fish": "portgnn --show-completion | source; complete -C 'portgnn train --backend '",
+}
+
+
+@pytest.mark.parametrize("shell", ASKED)
+def test_a_shell_is_offered_the_backends(shell: str, tmp_path: Path) -> None:
+    from portgnn.registry import registered_names
+
+    if shutil.which(shell) is None:
+        pytest.skip(f"no {shell} here")
+    here = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = os.environ | {"PATH": here, "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [shell, "-c", ASKED[shell]], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert [word for word in done.stdout.split() if word != "arguments"] == list(registered_names()), done.stderr
 
 
 def test_completion_imports_no_framework() -> None:
