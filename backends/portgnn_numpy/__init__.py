@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from portgnn.protocol import Capabilities, Key, Run, Step
 from portgnn.random import dropout_mask, keep_threshold, random_bits
-from portgnn_numpy import compiled
+from portgnn.parts import compiled
 from portgnn_numpy.arrays import Array
 from portgnn_numpy.backend import TapeBackend
 from portgnn_numpy.csr import product

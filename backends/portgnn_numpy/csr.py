@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn_numpy import compiled
+from portgnn.parts import compiled
 from portgnn_numpy.recording import opaque
 
 try:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from portgnn.parts import Adam
 from portgnn.protocol import Params, State
-from portgnn_numpy import compiled
+from portgnn.parts import compiled
 from portgnn_numpy.recording import is_array, opaque
 from portgnn_numpy.underflow import to_zero
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.weak import WeakIdKeyDictionary
 
-from portgnn.parts import MasterWeights, attended, checked_loss, plain_batches, plain_loop
+from portgnn.parts import MasterWeights, attended, checked_loss, compiled, plain_batches, plain_loop
 from portgnn.protocol import (
     BatchRun,
     BatchStep,
@@ -27,8 +27,8 @@ from portgnn.protocol import (
     Step,
     Watch,
 )
-from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, dropout_mask, keep_threshold, random_bits
-from portgnn_torch import array_api
+from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold, random_bits
+from portgnn_torch import array_api, loops
 from portgnn_torch.attention_host import AttendByHead
 from portgnn_torch.batches import RecordedBatches
 from portgnn_torch.collectives import TorchCollectives, join, launch_environment
@@ -108,6 +108,7 @@ class TorchBackend:
             "version": torch.__version__,
             "threads": torch.get_num_threads(),
             "tf32": torch.backends.cuda.matmul.allow_tf32,
+            "loops": compiled.described(),
         }
         if torch.cuda.is_available():
             facts |= {"cuda": torch.version.cuda, "gpu": torch.cuda.get_device_name()}
@@ -290,7 +291,7 @@ class TorchBackend:
 
     def _host_mask(self, key: Key, index: int | torch.Tensor, rate: float) -> torch.Tensor:
         ids = index if isinstance(index, int) else index.numpy().view(np.uint32)
-        return torch.from_numpy(dropout_mask(_words(key, np.ndim(ids) or 1), ids, rate, self.dtype))
+        return loops.masks(_words(key, np.ndim(ids) or 1), ids, rate, self.dtype)
 
     def value_and_grad(self, fn: LossFn) -> Callable[..., tuple[tuple[torch.Tensor, Any], Params]]:
         @recordable

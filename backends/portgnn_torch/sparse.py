@@ -13,6 +13,8 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
 
+from portgnn_torch import loops
+from portgnn_torch.loops import csr_tensor
 from portgnn_torch.persistent.trace import traced
 
 
@@ -28,7 +30,8 @@ class Form(Enum):
 class TorchCSR:
     """A sparse matrix, and its transpose when that is asked for: only a gradient does.
 
-    plan: what the form multiplies with: a CSR tensor, a kernel's `RowSums`, or the row of each stored value.
+    plan: what the form multiplies with: a CSR tensor (None: made for a product that wants it), a kernel's `RowSums`, or
+    the row of each stored value.
     index: element numbers of the stored values, None for 0, 1, 2, ….
     turned: the transpose, where it comes from another matrix of the same pattern.
     """
@@ -94,8 +97,13 @@ class TorchCSR:
         return self._with(values, self.transposed._with(flipped))
 
     def _with(self, values: torch.Tensor, turned: TorchCSR | None = None) -> TorchCSR:
-        plan = csr_tensor(self.indptr, self.indices, values, self.shape) if self.form is Form.CSR else self.plan
+        plan = None if self.form is Form.CSR else self.plan  # which is made where it is asked for
         return TorchCSR(self.form, self.shape, self.indptr, self.indices, values, plan, self.index, turned)
+
+    def _own(self) -> torch.Tensor:
+        """The plan of torch's own CSR."""
+        plan = self.plan
+        return csr_tensor(self.indptr, self.indices, self.values, self.shape) if plan is None else plan
 
     @traced("spmm")
     def product(self, x: torch.Tensor) -> torch.Tensor:
@@ -122,9 +130,11 @@ class TorchCSR:
             product = self.plan.product(self.indices, self.values, x, scale, added)
             return product
         if self.form is Form.CSR and added is not None:
-            return torch.addmm(added, self.plan, x, alpha=scale)
-        if self.form is Form.CSR:
-            product = self.plan @ x
+            return torch.addmm(added, self._own(), x, alpha=scale)
+        if self.form is Form.CSR and loops.may_serve(self.indices, self.values, x):
+            product = loops.product(self.indptr, self.indices, self.values, self.shape, self.plan, x.contiguous())
+        elif self.form is Form.CSR:
+            product = self._own() @ x
         else:
             messages = x.index_select(0, self.indices) * self.values.unsqueeze(1)
             product = x.new_zeros((self.shape[0], x.shape[1])).index_add_(0, self.plan, messages)
@@ -135,12 +145,6 @@ class TorchCSR:
 def stored_dtype(dtype: torch.dtype) -> torch.dtype:
     """The dtype of a matrix's values and sums: float32 for bfloat16, since values are few and sums need it."""
     return torch.float32 if dtype == torch.bfloat16 else dtype
-
-
-def csr_tensor(indptr: Any, indices: Any, values: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
-    """torch's own matrix of parts that are known to be canonical."""
-    # They come from a canonical SciPy matrix: checking them again costs more than the product.
-    return torch.sparse_csr_tensor(indptr, indices, values, shape, device=values.device, check_invariants=False)
 
 
 AT_ONCE = 1 << 20

@@ -1,8 +1,8 @@
 """The loops that `compiled` compiles, as LLVM's assembly: products, dropout masks and Adam, each in one pass.
 
 Every operation rounds as NumPy's and SciPy's own do, and sums go in their order, so that results have their bits: no
-product and sum are contracted into one rounding. Arrays come as the addresses of their Python objects: to ask NumPy
-for where the numbers are takes as long as the loop over a small array.
+product and sum are contracted into one rounding. NumPy's arrays come as the addresses of their Python objects: to ask
+NumPy for where the numbers are takes as long as the loop over a small array.
 """
 
 from __future__ import annotations
@@ -91,10 +91,11 @@ _SCATTER = {
 _PARTS = {"csr": _GATHER, "csc": _SCATTER}
 
 
-def product(kind: str, width: int, char: str, offset: int) -> str:
+def product(kind: str, width: int, char: str, offset: int | None) -> str:
     """Of a "csr" or "csc" matrix, over lines `first` to `last` and so many columns from `column` on, of `stride`.
 
-    Objects: starts int32, places int32, weights, x, out. offset: of an array's data in its object.
+    Objects: starts int32, places int32, weights, x, out. offset: of an array's data in its object, or None where the
+    objects are the data.
     """
     real, size = REALS[char]
     names = {"real": real, "size": str(size), "width": str(width), "vector": f"<{width} x {real}>"}
@@ -198,8 +199,10 @@ def _elementwise(body: str, char: str, scalars: str, objects: int, pointers: str
     return _ELEMENTWISE.substitute(own, objects=arrays, pointers=pointers)
 
 
-def _pointers(objects: int, offset: int) -> str:
+def _pointers(objects: int, offset: int | None) -> str:
     """Where the numbers of objects o0, o1, … are, as p0, p1, …."""
+    if offset is None:
+        return "\n  ".join(f"%p{number} = getelementptr i8, ptr %o{number}, i64 0" for number in range(objects))
     return "\n  ".join(
         f"%f{number} = getelementptr i8, ptr %o{number}, i64 {offset}\n  %p{number} = load ptr, ptr %f{number}"
         for number in range(objects)

@@ -19,8 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.parts import host_threads, in_threads
-from portgnn_numpy import loops
+from portgnn.parts import _loops, host_threads, in_threads
 
 PAYS_AFTER = 400_000_000
 """Multiplications of sparse products that take SciPy as long as LLVM's start takes: 0.1 s, and 400 steps on Cora."""
@@ -59,12 +58,22 @@ WORK = Work()
 
 
 def described() -> str:
-    """What computes products, dropout masks and Adam, in one line for people."""
-    if find_spec("llvmlite") is None:
-        return "SciPy's and NumPy's; portgnn[llvm] would compile faster ones"
-    if not usable():
-        return f"SciPy's and NumPy's; llvmlite {version('llvmlite')} compiles none that work here"
+    """What computes products, dropout masks and Adam, in one line for people. Compiles nothing."""
+    if not _has_llvm():
+        return "the libraries' own; portgnn[llvm] would compile faster ones"
+    if WORK.refused:
+        return f"the libraries' own; llvmlite {version('llvmlite')} compiles none that work here"
     return f"compiled by llvmlite {version('llvmlite')} after {PAYS_AFTER:.0e} multiplications"
+
+
+def may_compile() -> bool:
+    """Whether loops may be compiled here, now or when there has been enough work."""
+    return not WORK.refused and _has_llvm()
+
+
+@cache
+def _has_llvm() -> bool:
+    return find_spec("llvmlite") is not None
 
 
 @cache
@@ -92,6 +101,37 @@ def product(kind: str, matrix: Sequence[NDArray[Any]], x: NDArray[Any], total: N
     ):  # the usual case, in which what is around the loop takes longer than the loop
         _product(kind, stride, real)(0, len(starts) - 1, stride, 0, *objects)
         return
+    _shared_product(kind, starts, stride, real, objects, threads)
+
+
+def product_at(
+    addresses: Sequence[int], rows: int, stride: int, real: str, starts: Callable[[], NDArray[Any]], threads: int = 1
+) -> None:
+    """total = A @ x for a CSR matrix and arrays that are not NumPy's.
+
+    addresses: where the numbers of starts and places, int32, of weights, x and total lie, the latter three of the dtype
+    with NumPy's character `real` and contiguous. starts: gives those of the matrix, and is called where they are needed.
+    """
+    if threads == 1 and 0 < stride <= WIDEST:
+        _product("csr", stride, real, False)(0, rows, stride, 0, *addresses)
+    else:
+        _shared_product("csr", starts(), stride, real, addresses, threads, False)
+
+
+def product_loop(width: int, real: str) -> Loop:
+    """What one thread of `product_at` calls of a matrix's rows: of first, last, width, 0 and the addresses."""
+    return _product("csr", width, real, False)
+
+
+def _shared_product(
+    kind: str,
+    starts: NDArray[Any],
+    stride: int,
+    real: str,
+    objects: Sequence[int],
+    threads: int,
+    are_arrays: bool = True,
+) -> None:
     lines, columns = [0, len(starts) - 1], [0, stride]
     if kind == "csr":
         lines = [0, *np.searchsorted(starts, np.linspace(0, starts[-1], threads + 1)[1:-1]).tolist(), lines[-1]]
@@ -100,9 +140,8 @@ def product(kind: str, matrix: Sequence[NDArray[Any]], x: NDArray[Any], total: N
     shares = []
     for (first, last), (left, right) in pairs(pairwise(lines), pairwise(columns)):
         blocks = [(column, min(WIDEST, right - column)) for column in range(left, right, WIDEST)]
-        shares.append(
-            [(_product(kind, width, real), first, last, stride, column, *objects) for column, width in blocks if width]
-        )
+        loops = [(_product(kind, width, real, are_arrays), column) for column, width in blocks if width]
+        shares.append([(loop, first, last, stride, column, *objects) for loop, column in loops])
     _call(shares)
 
 
@@ -124,7 +163,7 @@ def mask(
 
 
 def adam(rates: Sequence[float], arrays: Sequence[NDArray[Any]]) -> None:
-    """A step in place; see `portgnn_numpy.loops.adam`. arrays: contiguous and of one dtype."""
+    """A step in place; see `portgnn.parts._loops.adam`. arrays: contiguous and of one dtype."""
     _adam(arrays[0].dtype.char)(0, arrays[0].size, *rates, *map(id, arrays))
 
 
@@ -149,20 +188,22 @@ def _call(shares: list[list[Any]]) -> None:
 
 
 @cache
-def _product(kind: str, width: int, real: str) -> Loop:
-    return _compiled(loops.product(kind, width, real, _offset()), (*(_INTEGER,) * 4, *(_OBJECT,) * 5))
+def _product(kind: str, width: int, real: str, of_arrays: bool = True) -> Loop:
+    """of_arrays: whether it is given the addresses of NumPy's arrays, and not of their numbers."""
+    offset = _offset() if of_arrays else None
+    return _compiled(_loops.product(kind, width, real, offset), (*(_INTEGER,) * 4, *(_OBJECT,) * 5))
 
 
 @cache
 def _mask(numbered: bool, real: str) -> Loop:
     types = (_INTEGER, _INTEGER, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_int32, _REAL[real])
-    return _compiled(loops.mask(numbered, real, _offset()), (*types, *(_OBJECT,) * (1 + numbered)))
+    return _compiled(_loops.mask(numbered, real, _offset()), (*types, *(_OBJECT,) * (1 + numbered)))
 
 
 @cache
 def _adam(real: str) -> Loop:
-    types = (_INTEGER, _INTEGER, *(_REAL[real],) * len(loops.RATES))
-    return _compiled(loops.adam(real, _offset()), (*types, *(_OBJECT,) * 4))
+    types = (_INTEGER, _INTEGER, *(_REAL[real],) * len(_loops.RATES))
+    return _compiled(_loops.adam(real, _offset()), (*types, *(_OBJECT,) * 4))
 
 
 @cache
