@@ -26,6 +26,8 @@ from portgnn.parts import host_threads, in_threads
 MULTIPLIER_1 = 0x7FEB352D
 MULTIPLIER_2 = 0x846CA68B
 SHIFTS = (16, 15, 16)
+HASH = (*SHIFTS, MULTIPLIER_1, MULTIPLIER_2)
+"""What the bits of an element are mixed with."""
 
 # Of NumPy's SeedSequence (numpy/random/bit_generator.pyx).
 _POOL = 4

@@ -11,9 +11,9 @@ import scipy
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.protocol import Capabilities, Key, Run, Step
-from portgnn.random import dropout_mask, keep_threshold, random_bits
 from portgnn.parts import compiled
+from portgnn.protocol import Capabilities, Key, Run, Step
+from portgnn.random import HASH, dropout_mask, keep_threshold, random_bits
 from portgnn_numpy.arrays import Array
 from portgnn_numpy.backend import TapeBackend
 from portgnn_numpy.csr import product
@@ -85,7 +85,7 @@ class NumPyBackend(TapeBackend):
             if not compiled.WORK.ready:
                 return _put(dropout_mask((words[0], words[1]), elements, rate, self.dtype), out)
             mask = np.empty(shape, dtype=self.dtype) if out is None else out
-            compiled.mask(mask, numbers, (int(words[0]), int(words[1])), threshold, scale, threads)
+            compiled.mask(mask, numbers, (int(words[0]), int(words[1])), threshold, scale, HASH, threads)
             return mask
 
         return made(key, make)

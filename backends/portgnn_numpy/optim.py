@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.parts import Adam
+from portgnn.parts import Adam, compiled
 from portgnn.protocol import Params, State
-from portgnn.parts import compiled
 from portgnn_numpy.recording import is_array, opaque
 from portgnn_numpy.underflow import to_zero
 

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from portgnn.parts import compiled
-from portgnn.random import dropout_mask, keep_threshold
+from portgnn.random import HASH, dropout_mask, keep_threshold
 from portgnn_torch.recording import opaque
 
 _REAL = {torch.float32: "f", torch.float64: "d"}
@@ -31,8 +31,8 @@ def may_serve(indices: torch.Tensor, values: torch.Tensor, x: torch.Tensor) -> b
 
 
 class Bound:
-    """`product` into one array, of those tensors that are others in each epoch; of weights that an optimizer writes over
-    the place stays, too. Arguments: those of `product`, with None for these tensors, and what it gave.
+    """`product` into one array, of those tensors that are others in each epoch; weights that an optimizer writes over
+    keep their place. Arguments: those of `product`, with None for these tensors, and what it gave.
     """
 
     def __init__(self, given: Sequence[Any], total: torch.Tensor) -> None:
@@ -100,7 +100,7 @@ def csr_tensor(indptr: Any, indices: Any, values: torch.Tensor, shape: tuple[int
 
 @cache
 def agrees(real: str, width: int) -> bool:
-    """Whether a compiled loop gives the bits of torch's own product here: that of another machine may round otherwise."""
+    """Whether a compiled loop gives the bits of torch's own product here, which may round otherwise elsewhere."""
     draw = np.random.default_rng(0)
     dense = draw.standard_normal((48, 40)) * (np.arange(48)[:, None] > np.arange(40))  # rows of 0 to 40 values
     matrix, x = sp.csr_array(dense.astype(real)), torch.from_numpy(draw.standard_normal((40, width)).astype(real))
@@ -121,5 +121,5 @@ def masks(words: Any, index: int | NDArray[np.uint32], rate: float, dtype: str) 
     numbers = None if isinstance(index, int) else np.ascontiguousarray(index)
     threads = torch.get_num_threads() if made[0].size >= compiled.SHARED else 1
     for out, key in zip(made, keys, strict=True):
-        compiled.mask(out, numbers, key, keep_threshold(rate), 1.0 / (1.0 - rate), threads)
+        compiled.mask(out, numbers, key, keep_threshold(rate), 1.0 / (1.0 - rate), HASH, threads)
     return torch.from_numpy(made[0] if isinstance(words[0], int) else made)

@@ -51,8 +51,8 @@ SHORT = {
 
 Function = TypeVar("Function", bound=Callable[..., torch.Tensor])
 Bind = Callable[..., Callable[..., torch.Tensor] | None]
-"""From the arguments of a function, with None for the tensors that are others in each epoch, and what it gave of them to
-what does the same of those tensors alone, and may give the same array each time; None where there is no such thing."""
+"""From the arguments of a function, None for the tensors that are others in each epoch, and what it gave of them, to
+what does the same of those tensors alone and may give the same array each time; None where there is no such thing."""
 
 _THREAD = threading.local()
 

@@ -7,9 +7,8 @@ NumPy for where the numbers are takes as long as the loop over a small array.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from string import Template
-
-from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS
 
 REALS = {"f": ("float", 4), "d": ("double", 8)}
 """NumPy's character of a dtype -> LLVM's name of it, and its size in bytes."""
@@ -175,15 +174,16 @@ _MASK = """$number
   store $real %mask, ptr %to"""
 
 
-def mask(numbered: bool, char: str, offset: int) -> str:
-    """`portgnn.random.dropout_mask` of an object's elements: by their places, or by numbers in a second object."""
+def mask(numbered: bool, char: str, constants: Sequence[int], offset: int) -> str:
+    """`portgnn.random.dropout_mask` of an object's elements: by their places, or by numbers in a second object.
+
+    constants: `portgnn.random.HASH`.
+    """
     number = "%number = trunc i64 %i to i32"
     if numbered:
         number = "%from = getelementptr i32, ptr %p1, i64 %i\n  %number = load i32, ptr %from"
-    body = Template(_MASK).safe_substitute(
-        number=number, multiplier1=MULTIPLIER_1, multiplier2=MULTIPLIER_2,
-        shift0=SHIFTS[0], shift1=SHIFTS[1], shift2=SHIFTS[2],
-    )  # fmt: skip
+    names = ("shift0", "shift1", "shift2", "multiplier1", "multiplier2")
+    body = Template(_MASK).safe_substitute(dict(zip(names, map(str, constants), strict=True)), number=number)
     count = 1 + numbered
     return _elementwise(
         body, char, "i32 %key0, i32 %key1, i32 %threshold, $real %scale", count, _pointers(count, offset)

@@ -110,7 +110,7 @@ def product_at(
     """total = A @ x for a CSR matrix and arrays that are not NumPy's.
 
     addresses: where the numbers of starts and places, int32, of weights, x and total lie, the latter three of the dtype
-    with NumPy's character `real` and contiguous. starts: gives those of the matrix, and is called where they are needed.
+    with NumPy's character `real` and contiguous. starts: gives those of the matrix; called where they are needed.
     """
     if threads == 1 and 0 < stride <= WIDEST:
         _product("csr", stride, real, False)(0, rows, stride, 0, *addresses)
@@ -151,10 +151,14 @@ def mask(
     key: tuple[int, int],
     threshold: int,
     scale: float,
+    constants: tuple[int, ...],
     threads: int = 1,
 ) -> None:
-    """Writes `portgnn.random.dropout_mask` into a contiguous array: of elements 0, 1, … or of contiguous numbers."""
-    loop = _mask(numbers is not None, out.dtype.char)
+    """Writes `portgnn.random.dropout_mask` into a contiguous array: of elements 0, 1, … or of contiguous numbers.
+
+    constants: `portgnn.random.HASH`.
+    """
+    loop = _mask(numbers is not None, out.dtype.char, constants)
     given = (*key, threshold, scale, id(out)) if numbers is None else (*key, threshold, scale, id(out), id(numbers))
     if threads == 1:
         loop(0, out.size, *given)
@@ -195,9 +199,9 @@ def _product(kind: str, width: int, real: str, of_arrays: bool = True) -> Loop:
 
 
 @cache
-def _mask(numbered: bool, real: str) -> Loop:
+def _mask(numbered: bool, real: str, constants: tuple[int, ...]) -> Loop:
     types = (_INTEGER, _INTEGER, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_int32, _REAL[real])
-    return _compiled(_loops.mask(numbered, real, _offset()), (*types, *(_OBJECT,) * (1 + numbered)))
+    return _compiled(_loops.mask(numbered, real, constants, _offset()), (*types, *(_OBJECT,) * (1 + numbered)))
 
 
 @cache

@@ -16,7 +16,7 @@ from portgnn import Graph
 from portgnn.parts import Adam, compiled
 from portgnn.placing.prepared import Prepared
 from portgnn.presets import preset
-from portgnn.random import dropout_keys, dropout_mask, keep_threshold
+from portgnn.random import HASH, dropout_keys, dropout_mask, keep_threshold
 from portgnn.training import initial_state, make_run
 from portgnn_numpy import NumPyBackend, csr
 from portgnn_numpy.optim import BLOCK, InPlaceAdam
@@ -87,7 +87,7 @@ def test_compiled_masks_are_those_of_the_reference(dtype: str) -> None:
             for threads in (1, 3):
                 found = np.empty(1003, dtype=dtype)
                 given = None if isinstance(index, int) else index
-                compiled.mask(found, given, key, keep_threshold(rate), 1.0 / (1.0 - rate), threads)
+                compiled.mask(found, given, key, keep_threshold(rate), 1.0 / (1.0 - rate), HASH, threads)
                 np.testing.assert_array_equal(found, dropout_mask(key, index, rate, dtype))
 
 
