@@ -14,7 +14,8 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from portgnn_torch.sparse import Form, TorchCSR, csr_tensor, place, placed
+from portgnn_torch.loops import csr_tensor
+from portgnn_torch.sparse import Form, TorchCSR, place, placed
 
 
 @dataclass(frozen=True, eq=False)
