@@ -287,7 +287,11 @@ def _opened(request: Request) -> DiskGraph:
         raise ConfigError(f"{path} is read as it is; give --unknown and --ignore to portgnn convert")
     if request.split not in (None, "given"):
         raise ConfigError(f"the splits of {path} are in its files; convert the graph with --split {request.split}")
-    return DiskGraph(path)
+    graph, learned = DiskGraph(path), request.config.targets
+    if learned and learned != graph.target_names:
+        there = f"the targets {','.join(graph.target_names)}" if graph.target_names else "no targets"
+        raise ConfigError(f"{path} has {there} in its files; convert the graph with --target {','.join(learned)}")
+    return graph
 
 
 def _read(request: Request, tell: Tell) -> Graph | GraphSet:

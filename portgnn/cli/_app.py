@@ -207,13 +207,18 @@ def convert(
     split: Annotated[str | None, typer.Option(help="How to split the nodes, as for train.")] = None,
     unknown: Unknown = None,
     ignore: Ignore = None,
+    target: Annotated[
+        str,
+        typer.Option(metavar="COLUMNS", help="Columns of the nodes that are what to learn, with commas between."),
+    ] = "",
     directed: Annotated[bool, typer.Option("--directed", help="Keep the directions of edges.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a graph as memory-mapped files. train --loader reads only the rows that it needs from them."""
     from portgnn.cli._conversion import run
 
-    run(dataset, out, split=split, unknown=unknown or (), ignore=ignore or (), directed=directed, as_json=as_json)
+    read = {"split": split, "unknown": unknown or (), "ignore": ignore or (), "target": target}
+    run(dataset, out, read, directed=directed, as_json=as_json)
 
 
 _inside.register(app)
@@ -347,7 +352,7 @@ def plot(
     kind: Annotated[
         str | None,
         typer.Option(
-            metavar="curves|compare|confusion|map|benchmark|growth", help="By default what suits the results."
+            metavar="curves|compare|confusion|estimates|map|benchmark|growth", help="By default what suits the results."
         ),
     ] = None,
     dataset: Annotated[
@@ -363,7 +368,7 @@ def plot(
     map: Annotated[str, typer.Option(metavar="pca|tsne|umap", help="How to bring the nodes into the plane.")] = "pca",
     as_json: AsJson = False,
 ) -> None:
-    """Draw results: curves, the differences between backends, a confusion matrix, a map of the nodes."""
+    """Draw results: curves, differences between backends, a confusion matrix, residuals, a map of the nodes."""
     from portgnn.cli._plotting import run
 
     read = {"unknown": unknown or (), "ignore": ignore or ()}

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from portgnn.cli._output import announce, print_json, print_line
 from portgnn.datasets import load_graph
 from portgnn.disk.folder import write_graph
+from portgnn.recipe import alone
 
 
-def run(
-    dataset: str,
-    out: Path,
-    *,
-    split: str | None,
-    unknown: Sequence[str],
-    ignore: Sequence[str],
-    directed: bool,
-    as_json: bool,
-) -> None:
-    """Loads the graph as `portgnn.train` would and writes it to the folder `out`."""
-    graph = load_graph(dataset, split=split, undirected=not directed, unknown=unknown, ignore=ignore, announce=announce)
+def run(dataset: str, out: Path, read: Mapping[str, Any], *, directed: bool, as_json: bool) -> None:
+    """Loads the graph as `portgnn.train` would and writes it to the folder `out`. read: how to, for `load_graph`."""
+    learned = alone("target", read["target"]).split(",") if read["target"] else ()
+    graph = load_graph(dataset, undirected=not directed, announce=announce, **{**read, "target": learned})
     written = write_graph(graph, out)
     if as_json:
         print_json({

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn import datasets, tasks
+from portgnn import tasks
 from portgnn.checkpoints.model import Model
 from portgnn.cli import _files, _prediction
 from portgnn.cli._output import announce, print_json, print_line, print_table
 from portgnn.datasets.pairs import read_pairs
 from portgnn.errors import ConfigError
 from portgnn.prediction.links import ScoredLinks, check_task, predict_links
-from portgnn.prediction.predict import oriented
+from portgnn.prediction.predict import oriented, target_of
 from portgnn.registry import get_backend
 from portgnn.text import inert
 
@@ -81,7 +81,8 @@ def _run(
     if pairs is not None and node is not None:
         raise ConfigError("--pairs and --links-of are two questions; leave one of them out")
     made = get_backend(backend, device=device, dtype=dtype)
-    graph = oriented(datasets.load_graph(dataset, announce=announce, **read), trained.config)[0]
+    given = target_of(dataset, announce, **read, learned=trained.config.targets)
+    graph = oriented(given, trained.config)[0]
     asked = None if pairs is None else read_pairs(pairs, graph)
     found = predict_links(trained, graph, asked, node=node, k=k, backend=made)
     if out is not None:

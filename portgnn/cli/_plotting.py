@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from portgnn import tasks
 from portgnn._system.files import check_writable, write_atomically
 from portgnn.checkpoints.model import Model
 from portgnn.cli._output import announce, print_json, print_line
-from portgnn.datasets import load_graph
 from portgnn.errors import ConfigError
+from portgnn.plots import OF_MODELS
+from portgnn.prediction.predict import target_of
 from portgnn.report.documents import Document, differing
 from portgnn.report.documents import read as document_of
 
@@ -42,11 +44,14 @@ def run(
     model = graph = None
     if models:
         from portgnn.plots.nodes import graph_of
-        from portgnn.prediction.predict import check_classes
 
         model = Model.load(models[0], network)
-        check_classes(model)
-        graph = graph_of(model) if dataset is None else load_graph(dataset, announce=announce, **read)
+        about = tasks.of(model.config).about
+        if about != "nodes":
+            raise ConfigError(f"the model says something of {about}, and a {chosen} is of nodes")
+        graph = (
+            graph_of(model) if dataset is None else target_of(dataset, announce, **read, learned=model.config.targets)
+        )
     axes = plots.draw(chosen, runs=runs, model=model, graph=graph, map=map)
     write_atomically(out, plots.image(axes, out.suffix))
     if as_json:
@@ -70,7 +75,7 @@ def _check(kind: str, documents: Sequence[Document], models: Sequence[Path], res
     """Raises ConfigError for a result that the picture does not show: none is left out in silence."""
     if kind == "verify":
         raise ConfigError(f"{documents[0].name} is a verification; type: portgnn report {documents[0].name}")
-    if kind in ("confusion", "map"):
+    if kind in OF_MODELS:
         if documents:
             raise ConfigError(f"{documents[0].name} holds {HELD[documents[0].kind]}; a {kind} is drawn from a model, "
                               "which portgnn train --save FILE.safetensors keeps")  # fmt: skip
@@ -78,7 +83,8 @@ def _check(kind: str, documents: Sequence[Document], models: Sequence[Path], res
             raise ConfigError(f"a {kind} shows one model, and {len(models)} are given")
         return
     if models:
-        raise ConfigError(f"{models[0]} is a model; of one, --kind confusion or --kind map can be drawn")
+        raise ConfigError(f"{models[0]} is a model; of one, --kind {', --kind '.join(OF_MODELS[:-1])} or --kind "
+                          f"{OF_MODELS[-1]} can be drawn")  # fmt: skip
     wanted = kind if kind in ("benchmark", "growth") else "train"
     other = next((document for document in documents if document.kind != wanted), None)
     if other is not None:

@@ -22,11 +22,14 @@ KINDS = {
     "curves": "losses and validation accuracy against the epoch, of one run or of several",
     "compare": "training losses of several backends over each other, and their differences below",
     "confusion": "which class is taken for which",
+    "estimates": "values beside those that are known, and their residuals; of several labels, a ROC curve each",
     "map": "the nodes as points, by the hidden layer before the output",
     "benchmark": "times of a training epoch",
     "growth": "time and memory against the number of edges",
 }
-PANELS = {"curves": (1, 2), "compare": (2, 1), "growth": (1, 2)}
+OF_MODELS = ("confusion", "estimates", "map")
+"""Kinds that are drawn from a model and its graph."""
+PANELS = {"curves": (1, 2), "compare": (2, 1), "growth": (1, 2), "estimates": (1, 2)}
 """Rows and columns of axes, where a kind needs more than one."""
 MAPS = ("pca", "tsne", "umap")
 FORMATS = (".png", ".svg", ".pdf")
@@ -56,14 +59,16 @@ def draw(
         raise ConfigError(f"unknown kind of picture {kind!r}.{near_matches(kind, KINDS)}")
     if map not in MAPS:
         raise ConfigError(f"unknown map {map!r}.{near_matches(map, MAPS)}")
-    axes = new_figure(kind, runs, model) if ax is None else _given(kind, ax, runs)
-    if kind in ("confusion", "map"):
-        from portgnn.plots import nodes
+    axes = new_figure(kind, runs, model) if ax is None else _given(kind, ax, runs, model)
+    if kind in OF_MODELS:
+        from portgnn.plots import _estimates, nodes
 
         if model is None or graph is None:
             raise ConfigError(f"a picture of kind {kind} needs a trained model and its graph")
         if kind == "map":
             nodes.draw_map(axes[0], model, graph, map)
+        elif kind == "estimates":
+            _estimates.draw_estimates(axes, model, graph)
         else:
             nodes.draw_confusion(axes[0], model, graph)
         return axes
@@ -96,7 +101,7 @@ def draw_result(
         check_format(out)
     if kind in ("benchmark", "growth"):
         raise ConfigError(f"a training run has no {kind} to draw; type portgnn plot with what bench/run_all.py wrote")
-    if graph is None and kind in ("confusion", "map"):
+    if graph is None and kind in OF_MODELS:
         from portgnn.plots.nodes import graph_of
 
         graph = graph_of(model)
@@ -118,7 +123,7 @@ def new_figure(
 
         make = pyplot.figure
     figure = make(figsize=_size(kind, runs, model), layout="constrained")
-    rows, columns = _panels(kind, runs)
+    rows, columns = _panels(kind, runs, model)
     ratios = [3, 2] if kind == "compare" else None
     return list(figure.subplots(rows, columns, squeeze=False, sharex=kind == "compare", height_ratios=ratios).flat)
 
@@ -180,11 +185,16 @@ def _size(kind: str, runs: Sequence[dict[str, Any]], model: Model | None) -> tup
         return (9, 1.3 + 0.34 * len(rows))
     more = 0.35 * len(runs) if len(runs) > 1 else 0.0
     curves = (4.75 * _panels("curves", runs)[1], 4 + more)
-    return {"curves": curves, "compare": (7.5, 6), "map": (12.5 if classes > 20 else 8, 6)}.get(kind, (11, 4.6))
+    estimates = (10, 4.4 * _panels(kind, runs, model)[0]) if kind == "estimates" else (11, 4.6)
+    return {"curves": curves, "compare": (7.5, 6), "map": (12.5 if classes > 20 else 8, 6)}.get(kind, estimates)
 
 
-def _panels(kind: str, runs: Sequence[dict[str, Any]]) -> tuple[int, int]:
+def _panels(kind: str, runs: Sequence[dict[str, Any]], model: Model | None = None) -> tuple[int, int]:
     """Rows and columns of Axes."""
+    if kind == "estimates" and model is not None:
+        from portgnn.plots._estimates import panels
+
+        return panels(model)
     if kind == "curves" and runs:
         from portgnn.plots._curves import metrics_of
 
@@ -192,10 +202,10 @@ def _panels(kind: str, runs: Sequence[dict[str, Any]]) -> tuple[int, int]:
     return PANELS.get(kind, (1, 1))
 
 
-def _given(kind: str, ax: Any, runs: Sequence[dict[str, Any]]) -> list[Axes]:
+def _given(kind: str, ax: Any, runs: Sequence[dict[str, Any]], model: Model | None) -> list[Axes]:
     _figure_class()
     axes = [ax] if hasattr(ax, "plot") else list(getattr(ax, "flat", ax))
-    rows, columns = _panels(kind, runs)
+    rows, columns = _panels(kind, runs, model)
     if len(axes) != rows * columns:
         raise ConfigError(f"a picture of kind {kind} needs {rows * columns} Axes, and ax holds {len(axes)}")
     return axes

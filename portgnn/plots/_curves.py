@@ -10,7 +10,7 @@ from portgnn.errors import ConfigError
 from portgnn.metrics import LOSS, Quantity
 from portgnn.plots import style
 from portgnn.report.documents import EPSILON, coarsest, differing, labels_of, relative_difference
-from portgnn.tasks import curves_among
+from portgnn.tasks import curves_among, loss_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +39,7 @@ def draw_curves(axes: Sequence[Axes], runs: Sequence[dict[str, Any]]) -> None:
             losses.plot(best + 1, run["val_loss"][best], label=None if slot else "lowest validation loss", **ring)
         for metric, own in drawn.items():
             _draw_metric(own, run, metric, of, val)
-    losses.set(xlabel="epoch", ylabel=f"{LOSS.words} ({LOSS.unit})", title=title(runs))
+    losses.set(xlabel="epoch", ylabel=loss_words(runs), title=title(runs))
     for metric, own in drawn.items():
         own.set(xlabel="epoch", ylabel=f"{metric.words} ({metric.unit})", title=metric.words)
     many: dict[str, Any] = {"fontsize": 7, "loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "frameon": False}
@@ -96,7 +96,7 @@ def draw_comparison(axes: Sequence[Axes], runs: Sequence[dict[str, Any]]) -> Non
     if dtype:
         below.axhline(EPSILON[dtype], color="0.35", linestyle=":", linewidth=1.2, label=f"{dtype} ε")
     below.set_yscale("log")
-    above.set(ylabel="training loss (nats a node)", title=title(runs))
+    above.set(ylabel=f"training {loss_words(runs)}", title=title(runs))
     below.set(xlabel="epoch", ylabel=f"|Δ loss| / loss,\nfrom {names[0]}")
     above.legend(fontsize=8)
     below.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.28), ncols=2, frameon=False)

@@ -13,9 +13,10 @@ from portgnn.graphs.fingerprint import fingerprints
 from portgnn.graphs.graph import UNLABELLED, Graph
 from portgnn.plots import style
 from portgnn.plots._embedding import project
+from portgnn.prediction.estimate import estimate
 from portgnn.prediction.evaluation import WORDS, labels_for
 from portgnn.prediction.hidden import embed
-from portgnn.prediction.predict import check_classes, classify, oriented
+from portgnn.prediction.predict import classify, oriented
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +38,7 @@ def graph_of(model: Model) -> Graph:
     advice = "give the graph with --dataset, in Python with graph="
     if model.dataset not in {record["name"] for record in describe_datasets()}:
         raise ConfigError(f"the model's graph, {model.dataset!r}, is no dataset that has a name; {advice}")
-    graph = load_graph(model.dataset)
+    graph = load_graph(model.dataset, target=model.config.targets)
     structure, whole = fingerprints(oriented(graph, model.config)[0])
     # Where the model keeps its split, the one that the data come with is of no account.
     if model.fingerprint != whole and (model.split is None or model.structure != structure):
@@ -78,12 +79,18 @@ def draw_confusion(axes: Axes, model: Model, graph: Graph) -> None:
 
 
 def draw_map(axes: Axes, model: Model, graph: Graph, how: str) -> None:
-    """Each node where the hidden layer before the output puts it, in two dimensions, by its class.
+    """Each node where the hidden layer before the output puts it, in two dimensions, by its class; by what the model
+    says of it, where that is a value (the first) or labels (how many).
 
     Nodes without a label are small grey points behind the others.
     """
-    check_classes(model)
+    said = None if model.config.task == "classes" else _said(model, graph)
     places, (first, second) = project(embed(model, graph), how)
+    if said is not None:
+        _draw_scale(axes, places, *said)
+        axes.set(xlabel=first, ylabel=second, title=f"{style.words(graph.name)}: hidden layer before the output")
+        _frame(axes, places)
+        return
     labels = labels_for(graph, model.class_names)
     size = float(np.clip(40_000 / max(len(labels), 1), 3, 40))
     unlabelled = labels == UNLABELLED
@@ -117,6 +124,21 @@ def draw_map(axes: Axes, model: Model, graph: Graph, how: str) -> None:
         }
         beside |= {"fontsize": 9 if len(handles) <= 12 else 7, "ncols": columns, "title": "class (nodes)"}
         axes.legend(handles, names, **beside)
+
+
+def _said(model: Model, graph: Graph) -> tuple[NDArray[np.float64], str]:
+    """A number a node, and what it is. Raises what `portgnn.estimate` raises."""
+    found = estimate(model, graph)
+    if found.are_values:
+        return found.answers[:, 0], f"{_short(found.names[0])}, estimated"
+    return (found.answers > 0.5).sum(axis=1).astype(np.float64), "labels that the node is said to have"
+
+
+def _draw_scale(axes: Axes, places: NDArray[np.float64], numbers: NDArray[np.float64], words: str) -> None:
+    size = float(np.clip(40_000 / max(len(numbers), 1), 3, 40))
+    look: dict[str, Any] = {"s": size, "alpha": 0.75, "linewidths": 0, "rasterized": len(numbers) > 5000}
+    points = axes.scatter(places[:, 0], places[:, 1], c=numbers, cmap="cividis", **look)
+    axes.figure.colorbar(points, ax=axes, shrink=0.8).set_label(words)
 
 
 def _frame(axes: Axes, places: NDArray[np.float64]) -> None:

@@ -94,7 +94,7 @@ def predict_links(
     """
     trained = trained_model(model_or_path)
     check_task(trained)
-    target = oriented(target_of(graph, None, unknown, ignore), trained.config)[0]
+    target = oriented(target_of(graph, None, unknown, ignore, trained.config.targets), trained.config)[0]
     check_fit(trained, _unlabelled(target))
     if pairs is not None and node is not None:
         raise ConfigError("pairs to score and a node to find links of are two questions; ask one of them")

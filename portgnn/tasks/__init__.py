@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HEAD", "TASKS", "Classes", "Counted", "Labels", "Regression",
-    "Subject", "Targets", "Task", "curve", "curves_among", "of", "quantities",
+    "Subject", "Targets", "Task", "curve", "curves_among", "loss_words", "of", "quantities",
     "scores_in", "settled",
 ]  # fmt: skip
 
@@ -71,6 +71,14 @@ def quantities() -> dict[str, Quantity]:
     losses = [kind.quantity for kind in reversed(TASKS.values())]  # of one name, that of the first task
     measured = [each for kind in TASKS.values() for each in (*kind.metrics, *kind.final)]
     return {each.name: each for each in (*losses, *measured)}
+
+
+def loss_words(documents: Iterable[Mapping[str, Any]]) -> str:
+    """What an axis says that the losses of some runs share, by their documents: "loss", and in which unit, or units."""
+    recipes: list[Mapping[str, Any]] = [document.get("config", {}) for document in documents]
+    first = next(iter(TASKS))
+    units = [TASKS.get(recipe.get("task", first), TASKS[first]).loss_unit(recipe) for recipe in recipes]
+    return f"{TASKS[first].quantity.words} ({'; '.join(dict.fromkeys(units))})"
 
 
 def curve(name: str) -> Curve | None:

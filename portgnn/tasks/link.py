@@ -25,7 +25,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.metrics import Measures, Metric
+from portgnn.metrics import Measures, Metric, Quantity
 from portgnn.models.layer import Parameter
 from portgnn.protocol import Namespace
 from portgnn.tasks.ranking import average_precision, hits_at_k, mrr, roc_auc
@@ -116,6 +116,7 @@ class Link(Task):
     )
 
     about = "pairs"
+    quantity = Quantity("loss", "loss", "nats a pair")
 
     @classmethod
     def seeded(cls, config: Config, seed: int) -> Config:

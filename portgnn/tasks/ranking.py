@@ -37,6 +37,21 @@ def roc_auc(scores: ArrayLike, positive: ArrayLike) -> float:
     return float(int((in_group * twice_ranks).sum()) - positives * (positives + 1)) / (2 * pairs)
 
 
+def roc_curve(scores: ArrayLike, positive: ArrayLike) -> tuple[Floats, Floats]:
+    """The curve over the area `roc_auc`: shares of the negatives, and of the positives, at or above each score.
+
+    Both [t + 1] from 0 to 1, of t different scores; rows with equal scores are one step. Raises what `roc_auc` raises,
+    and PortgnnError where all rows are positive or none is.
+    """
+    values, is_positive = _rows(scores, positive)
+    positives = int(is_positive.sum())
+    if not 0 < positives < len(values):
+        raise PortgnnError("a curve needs positives and negatives")
+    counts, in_group = (each[::-1] for each in _groups(values, is_positive))
+    found = [np.concatenate([[0.0], np.cumsum(each)]) for each in (counts - in_group, in_group)]
+    return found[0] / (len(values) - positives), found[1] / positives
+
+
 def average_precision(scores: ArrayLike, positive: ArrayLike) -> float:
     """The mean, over the positives, of the precision among the rows that have their score or a higher one.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ class Regression(Task):
 
     metrics = (MAE, RMSE)
     final = (R2,)
-    quantity = Quantity("loss", "loss", "a value")
+    quantity = Quantity("loss", "loss", "error of the target")
     constant_names = ("target_mean", "target_scale")
     things = "values"
     saying = "regression of {count} value{s} a node, by {loss}"
@@ -35,6 +36,13 @@ class Regression(Task):
     @classmethod
     def fits(cls, graph: Subject) -> bool:
         return graph.targets is not None
+
+    @classmethod
+    def loss_unit(cls, recipe: Mapping[str, Any]) -> str:
+        unit = "deviations of the target" if recipe.get("standardize_targets", True) else "units of the target"
+        return {"absolute": unit, "huber": f"Huber's function of {unit}"}.get(
+            recipe.get("loss", ""), f"{unit}, squared"
+        )
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 from portgnn.errors import ConfigError
 from portgnn.graphs.split import Labelled, Part, split
@@ -71,6 +71,12 @@ class Task(ABC):
     @abstractmethod
     def fits(cls, graph: Subject) -> bool:
         """Whether it is what the graph's labels are for: asked where the recipe names no task."""
+
+    @classmethod
+    def loss_unit(cls, recipe: Mapping[str, Any]) -> str:
+        """What an axis of the loss says. recipe: values by name, as a run's document has them; some may be missing."""
+        of_graphs = recipe.get("readout", "none") not in heads.NODES
+        return cls.quantity.unit.replace("a node", "a graph") if of_graphs else cls.quantity.unit
 
     @classmethod
     def seeded(cls, config: Config, seed: int) -> Config:

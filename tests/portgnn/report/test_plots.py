@@ -34,7 +34,22 @@ Streams = pytest.CaptureFixture[str]
 def _drawn(kind: str, **given: Any) -> list[Any]:
     runs = {"benchmark": [benchmark()], "growth": [growth()]}.get(kind, [run(), run(backend="x"), run(seed=0)])
     model = trained().model
+    if kind == "estimates":
+        graph = _of_values(2)
+        given = {"model": portgnn.train(graph, epochs=3, patience=0).model, "graph": graph} | given
     return draw(kind, **({"runs": runs, "model": model, "graph": load_graph("karate")} | given))
+
+
+def _of_values(count: int, labels: bool = False) -> Graph:
+    """With a value in three unknown."""
+    random = np.random.default_rng(3)
+    features = random.standard_normal((30, 4))
+    values = features[:, :count] * 100 + 20
+    values = (values > 20).astype(float) if labels else values
+    values[::3, 0] = np.nan
+    edges = random.integers(0, 30, (60, 2))
+    names = [f"value {at}" for at in range(count)]
+    return Graph.from_edges(edges, features, values, train=range(15), test=range(15, 30), target_names=names)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -42,7 +57,7 @@ def test_nothing_touches_the_edge_of_a_picture(kind: str, tmp_path: Path) -> Non
     """Text that were cut off would."""
     path = tmp_path / "x.png"
     # A figure of our own making, and one of somebody who left no room for text.
-    rows, columns = PANELS.get(kind, (1, 1))
+    rows, columns = PANELS.get(kind, (1, 1)) if kind != "estimates" else (2, 2)
     narrow = Figure(figsize=(3, 2)).subplots(rows, columns)
     for ax in (None, narrow):
         path.write_bytes(image(_drawn(kind, ax=ax), ".png"))
@@ -224,6 +239,67 @@ def test_names_that_look_like_formulas_and_long_ones() -> None:
     for kind in ("map", "confusion"):
         axes = result.plot(kind, graph=graph, ax=Figure().subplots())
         assert image(axes, ".png")
+
+
+def test_values_are_beside_the_known_and_their_residuals_below_zero_where_too_much_is_said() -> None:
+    graph = _of_values(2)
+    model = portgnn.train(graph, epochs=5, patience=0).model
+    axes = draw("estimates", model=model, graph=graph)
+    assert len(axes) == 4
+    said = portgnn.estimate(model, graph).answers
+    for at in range(2):
+        nodes = [n for n in range(15, 30) if not np.isnan(graph.targets[n, at])]
+        assert len(nodes) == (15, 10)[at == 0]
+        truth = graph.targets[nodes, at]
+        beside, residuals = axes[2 * at : 2 * at + 2]
+        np.testing.assert_allclose(beside.collections[0].get_offsets(), np.stack([truth, said[nodes, at]], axis=1))
+        off = np.stack([said[nodes, at], truth - said[nodes, at]], axis=1)
+        np.testing.assert_allclose(residuals.collections[0].get_offsets(), off)
+        assert beside.get_xlabel() == f"value {at}, known"
+    (colours,) = draw("map", model=model, graph=graph)[0].collections
+    np.testing.assert_allclose(colours.get_array(), said[:, 0])
+    many = _of_values(4)
+    many = replace(many, targets=np.tile(many.targets, 2)[:, :7], target_names=tuple("abcdefg"))
+    with pytest.raises(ConfigError, match="room for 6 values a node, and the model says 7"):
+        draw("estimates", model=portgnn.train(many, epochs=1, patience=0).model, graph=many)
+
+
+def test_labels_have_a_curve_each_and_counts() -> None:
+    from sklearn.metrics import auc
+
+    graph = _of_values(3, labels=True)
+    result = portgnn.train(graph, epochs=5, patience=0)
+    curves, counts = draw("estimates", model=result.model, graph=graph)
+    lines = [line for line in curves.lines if line.get_label().startswith("value")]
+    areas = [auc(line.get_xdata(), line.get_ydata()) for line in lines]
+    assert np.mean(areas) == pytest.approx(result.scores["roc_auc"])
+    assert [line.get_label() for line in lines] == [f"value {at} ({area:.3f})" for at, area in enumerate(areas)]
+    heights = [bar.get_height() for bar in counts.patches]
+    assert heights[:3] == [np.nansum(graph.targets[15:, at]) for at in range(3)]
+    with pytest.raises(ConfigError, match="no labels or values of nodes"):
+        trained().plot("estimates")
+    with pytest.raises(ConfigError, match="nothing known of its nodes"):
+        result.plot("estimates", graph=replace(graph, targets=None, target_names=(), train=None, test=None))
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({}, "loss (nats a node)"),
+        ({"task": "classes", "readout": "sum"}, "loss (nats a graph)"),
+        ({"task": "labels"}, "loss (nats a label)"),
+        ({"task": "link"}, "loss (nats a pair)"),
+        ({"task": "regression", "loss": "squared"}, "loss (deviations of the target, squared)"),
+        ({"task": "regression", "loss": "absolute", "standardize_targets": False}, "loss (units of the target)"),
+        ({"task": "regression", "loss": "huber"}, "loss (Huber's function of deviations of the target)"),
+    ],
+)
+def test_a_loss_is_in_the_unit_of_its_task(config: dict[str, Any], said: str) -> None:
+    runs = [run(config=config), run(config=config, backend="x")]
+    assert draw("curves", runs=runs)[0].get_ylabel() == said
+    assert draw("compare", runs=runs)[0].get_ylabel() == f"training {said}"
+    others = [run(config=config), run(config={"task": "link"})]
+    assert draw("curves", runs=others)[0].get_ylabel() in (said, f"{said[:-1]}; nats a pair)")
 
 
 def test_result_plot_draws_where_it_is_told(tmp_path: Path) -> None:

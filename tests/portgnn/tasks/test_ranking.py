@@ -8,9 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import roc_curve as sk_curve
 
 from portgnn.errors import ConfigError, PortgnnError
-from portgnn.tasks.ranking import average_precision, hits_at_k, mrr, roc_auc
+from portgnn.tasks.ranking import average_precision, hits_at_k, mrr, roc_auc, roc_curve
 
 Rank = Callable[..., float]
 
@@ -127,3 +128,13 @@ def test_what_cannot_be_ranked_is_said_in_a_line(
         metric(*arguments)
     assert told in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_the_curve_is_scikit_learn_s_at_every_score() -> None:
+    random = np.random.default_rng(1)
+    for levels in (3, 1000):
+        scores, positive = random.integers(0, levels, 50) / levels, random.random(50) < 0.4
+        others, hits, _ = sk_curve(positive, scores, drop_intermediate=False)
+        np.testing.assert_allclose(roc_curve(scores, positive), (others, hits), atol=1e-15)
+    with pytest.raises(PortgnnError, match="a curve needs positives and negatives"):
+        roc_curve([1.0, 2.0], [1, 1])
