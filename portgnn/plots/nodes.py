@@ -126,7 +126,7 @@ def draw_map(axes: Axes, model: Model, graph: Graph, how: str) -> None:
         axes.legend(handles, names, **beside)
 
 
-def _said(model: Model, graph: Graph) -> tuple[NDArray[np.float64], str]:
+def _said(model: Model, graph: Graph) -> tuple[NDArray[np.floating], str]:
     """A number a node, and what it is. Raises what `portgnn.estimate` raises."""
     found = estimate(model, graph)
     if found.are_values:
@@ -134,7 +134,7 @@ def _said(model: Model, graph: Graph) -> tuple[NDArray[np.float64], str]:
     return (found.answers > 0.5).sum(axis=1).astype(np.float64), "labels that the node is said to have"
 
 
-def _draw_scale(axes: Axes, places: NDArray[np.float64], numbers: NDArray[np.float64], words: str) -> None:
+def _draw_scale(axes: Axes, places: NDArray[np.float64], numbers: NDArray[np.floating], words: str) -> None:
     size = float(np.clip(40_000 / max(len(numbers), 1), 3, 40))
     look: dict[str, Any] = {"s": size, "alpha": 0.75, "linewidths": 0, "rasterized": len(numbers) > 5000}
     points = axes.scatter(places[:, 0], places[:, 1], c=numbers, cmap="cividis", **look)
