@@ -21,6 +21,8 @@ from portgnn_numpy.optim import InPlaceAdam
 from portgnn_numpy.recording import RecordedRun, made
 from portgnn_numpy.underflow import to_zero
 
+LARGE = 1 << 20
+"""Stored values of a square matrix from which on it is asked whether it is its own transpose."""
 NARROW = 32
 """Columns up to which the largest number of a row is found across rows."""
 
@@ -65,6 +67,9 @@ class NumPyBackend(TapeBackend):
         return matrix.astype(self.dtype)
 
     def _transpose(self, matrix: sp.csr_array) -> Any:
+        is_square = matrix.shape[0] == matrix.shape[1] and matrix.nnz >= LARGE
+        if is_square and compiled.is_symmetric(matrix.indptr, matrix.indices, matrix.data):
+            return matrix  # rows of sums are kept in registers, and cores may share in them
         # The CSC view of the same arrays: SciPy's product with it is as fast as with a sorted CSR copy, and
         # after dropout on stored values it needs no second set of them.
         return matrix.T

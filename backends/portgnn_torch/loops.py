@@ -98,6 +98,13 @@ def csr_tensor(indptr: Any, indices: Any, values: torch.Tensor, shape: tuple[int
     return torch.sparse_csr_tensor(indptr, indices, values, shape, device=values.device, check_invariants=False)
 
 
+def is_symmetric(indptr: torch.Tensor, indices: torch.Tensor, values: torch.Tensor) -> bool:
+    """Whether a canonical matrix [n, n] was found to be its own transpose, at no great cost."""
+    if values.device.type != "cpu" or values.dtype not in _REAL:
+        return False
+    return bool(compiled.is_symmetric(indptr.numpy(), indices.numpy(), values.numpy()))
+
+
 @cache
 def agrees(real: str, width: int) -> bool:
     """Whether a compiled loop gives the bits of torch's own product here, which may round otherwise elsewhere."""

@@ -54,6 +54,9 @@ class TorchCSR:
         """The transpose; where this is its own, as of an undirected graph, they share their arrays."""
         if self.turned is not None:
             return self.turned
+        parts = (self.indptr, self.indices, self.values)
+        if self.shape[0] == self.shape[1] and self.form is Form.CSR and loops.is_symmetric(*parts):
+            return TorchCSR(self.form, self.shape, *parts, self.plan, None)
         indptr, indices, values = turned(self.shape, self.indptr, self.indices, self.values)
         own = (self.indptr, self.indices, self.values)
         if all(torch.equal(each, other) for each, other in zip((indptr, indices, values), own, strict=True)):

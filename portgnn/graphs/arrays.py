@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.errors import GraphError
+from portgnn.parts import compiled
 
 Nodes: TypeAlias = NDArray[np.int64]
 """Numbers of nodes, or of their places among others."""
@@ -38,6 +39,9 @@ def canonical_csr(matrix: Any, dtype: object = np.float64) -> sp.csr_array:
 
 def is_symmetric(matrix: sp.csr_array) -> bool:
     """Whether a canonical matrix [n, n] is its own transpose."""
+    found = compiled.is_symmetric(matrix.indptr, matrix.indices, matrix.data)
+    if found is not None:
+        return found
     # Most that are not have other sums of columns than of rows, which takes a tenth of a transposition.
     if not np.array_equal(np.bincount(matrix.indices, minlength=matrix.shape[0]), np.diff(matrix.indptr)):
         return False

@@ -102,6 +102,85 @@ def product(kind: str, width: int, char: str, offset: int | None) -> str:
     return _PRODUCT.substitute(names, pointers=_pointers(5, offset), **parts)
 
 
+_SYMMETRIC = Template("""
+define void @loop(i64 %rows, ptr %o0, ptr %o1, ptr %o2, ptr %o3, ptr %o4) {
+entry:
+  $pointers
+  store i32 0, ptr %p4
+  %none = icmp sle i64 %rows, 0
+  br i1 %none, label %same, label %line
+line:
+  %i = phi i64 [0, %entry], [%next, %ended]
+  %next = add i64 %i, 1
+  %i32 = trunc i64 %i to i32
+  %starts = getelementptr i32, ptr %p3, i64 %i
+  %ends = getelementptr i32, ptr %p0, i64 %next
+  %start32 = load i32, ptr %starts
+  %end32 = load i32, ptr %ends
+  %start = zext i32 %start32 to i64
+  %end = zext i32 %end32 to i64
+  %empty = icmp sge i64 %start, %end
+  br i1 %empty, label %ended, label %stored
+stored:
+  %e = phi i64 [%start, %line], [%after, %equal]
+  %places = getelementptr i32, ptr %p1, i64 %e
+  %j32 = load i32, ptr %places
+  %j = zext i32 %j32 to i64
+  %is_loop = icmp eq i64 %j, %i
+  br i1 %is_loop, label %equal, label %apart
+apart:
+  %is_left = icmp slt i64 %j, %i
+  br i1 %is_left, label %done, label %right
+right:
+  %cursors = getelementptr i32, ptr %p3, i64 %j
+  %cursor32 = load i32, ptr %cursors
+  %j1 = add i64 %j, 1
+  %limits = getelementptr i32, ptr %p0, i64 %j1
+  %limit32 = load i32, ptr %limits
+  %inside = icmp ult i32 %cursor32, %limit32
+  br i1 %inside, label %looked, label %done
+looked:
+  %cursor = zext i32 %cursor32 to i64
+  %other_places = getelementptr i32, ptr %p1, i64 %cursor
+  %other = load i32, ptr %other_places
+  %is_i = icmp eq i32 %other, %i32
+  %weights = getelementptr $real, ptr %p2, i64 %e
+  %weight = load $real, ptr %weights
+  %other_weights = getelementptr $real, ptr %p2, i64 %cursor
+  %other_weight = load $real, ptr %other_weights
+  %as_heavy = fcmp oeq $real %weight, %other_weight
+  %both = and i1 %is_i, %as_heavy
+  br i1 %both, label %met, label %done
+met:
+  %moved = add i32 %cursor32, 1
+  store i32 %moved, ptr %cursors
+  br label %equal
+equal:
+  %after = add i64 %e, 1
+  %more = icmp slt i64 %after, %end
+  br i1 %more, label %stored, label %ended
+ended:
+  %again = icmp slt i64 %next, %rows
+  br i1 %again, label %line, label %same
+same:
+  store i32 1, ptr %p4
+  br label %done
+done:
+  ret void
+}
+""")
+
+
+def symmetric(char: str, offset: int) -> str:
+    """Whether a canonical CSR matrix of so many rows and columns is its own transpose.
+
+    Objects: starts int32, places int32, weights, a copy of the starts without the last, int32 [1] for the answer. Row
+    after row, a value (i, j) right of the diagonal is to be the next of row j that has not been met, and all that are
+    left of it are to have been met when their row comes.
+    """
+    return _SYMMETRIC.substitute(real=REALS[char][0], pointers=_pointers(5, offset))
+
+
 _ELEMENTWISE = Template("""
 declare float @llvm.sqrt.f32(float)
 declare double @llvm.sqrt.f64(double)

@@ -8,7 +8,7 @@ not wait, and one with more loses as long once. Which loops were taken cannot be
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -25,6 +25,8 @@ PAYS_AFTER = 400_000_000
 """Multiplications of sparse products that take SciPy as long as LLVM's start takes: 0.1 s, and 400 steps on Cora."""
 WIDEST = 64
 """Columns that one pass over a matrix sums, in registers."""
+TURNED = 40
+"""Multiplications that take SciPy as long as it takes to transpose one stored value."""
 SHARED = 1 << 22
 """Multiplications, or elements of a mask, from which on a loop is shared among threads; they take 50 µs to start."""
 
@@ -145,6 +147,38 @@ def _shared_product(
     _call(shares)
 
 
+def products(work: int, widths: Iterable[int], real: str) -> Callable[[Any, NDArray[Any]], NDArray[Any]] | None:
+    """`multiply(matrix, x)`: matrix @ x for CSR and contiguous x of the dtype with NumPy's character `real`, x of one
+    of the widths; by loops that are compiled now, so that threads may call it at once. None where that is not worth it,
+    of so many multiplications, or not possible.
+    """
+    if not WORK.counts(work):
+        return None
+    for width in {min(width, WIDEST) for width in widths} | {width % WIDEST for width in widths} - {0}:
+        _product("csr", width, real)
+
+    def multiply(matrix: Any, x: NDArray[Any]) -> NDArray[Any]:
+        if matrix.indices.dtype != np.int32:
+            found: NDArray[Any] = matrix @ x
+            return found
+        total = np.empty((matrix.shape[0], x.shape[1]), dtype=x.dtype)
+        product("csr", (matrix.indptr, matrix.indices, matrix.data), x, total)
+        return total
+
+    return multiply
+
+
+def is_symmetric(starts: NDArray[Any], places: NDArray[Any], weights: NDArray[Any]) -> bool | None:
+    """Whether a canonical CSR matrix [n, n] is its own transpose; None where no loop is taken to find that out."""
+    is_fit = starts.dtype == places.dtype == np.int32 and weights.dtype.char in _REAL
+    if not is_fit or not WORK.counts(TURNED * len(places)):
+        return None
+    answer = np.zeros(1, dtype=np.int32)
+    cursors = starts[:-1].copy()
+    _symmetric(weights.dtype.char)(len(cursors), *map(id, (starts, places, weights, cursors, answer)))
+    return bool(answer[0])
+
+
 def mask(
     out: NDArray[Any],
     numbers: NDArray[np.uint32] | None,
@@ -196,6 +230,11 @@ def _product(kind: str, width: int, real: str, of_arrays: bool = True) -> Loop:
     """of_arrays: whether it is given the addresses of NumPy's arrays, and not of their numbers."""
     offset = _offset() if of_arrays else None
     return _compiled(_loops.product(kind, width, real, offset), (*(_INTEGER,) * 4, *(_OBJECT,) * 5))
+
+
+@cache
+def _symmetric(real: str) -> Loop:
+    return _compiled(_loops.symmetric(real, _offset()), (_INTEGER, *(_OBJECT,) * 5))
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import matmul
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from portgnn._system import threads
 from portgnn.graphs.arrays import Nodes
 from portgnn.graphs.graph import Features, canonical_csr
 from portgnn.models.layer import Layer
+from portgnn.parts import compiled
 from portgnn.placing.elements import Numbers, layer_edge_elements, layer_elements, stored_elements
 from portgnn.placing.field import Field, field_in, is_everything, picks
 from portgnn.placing.operands import Handles, Operands, on_device, placed_features, placed_once
@@ -20,7 +22,7 @@ from portgnn.placing.prepared import Prepared
 from portgnn.protocol import CSR, Array, Backend, EdgeHandle
 from portgnn.tasks import Targets
 
-COLUMNS = 8
+COLUMNS = 16
 """Of dense features that are multiplied together, in float64."""
 
 
@@ -200,7 +202,9 @@ def dense_product(blocks: Sequence[sp.csr_array], prepared: Prepared, rows: Node
         raw, scale, moments = prepared.features, None, None
     chosen: Any = slice(None) if is_everything(rows, len(raw)) else rows
     scale = None if scale is None else scale[chosen, None]
-    product = np.empty((blocks[-1].shape[0], raw.shape[1]), dtype=np.float64 if dtype == "float64" else np.float32)
+    width, nnz = raw.shape[1], sum(block.nnz for block in blocks)
+    multiplied_by = compiled.products(nnz * width, {COLUMNS, width % COLUMNS} - {0}, "d") or matmul
+    product = np.empty((blocks[-1].shape[0], width), dtype=np.float64 if dtype == "float64" else np.float32)
 
     def multiply(start: int) -> None:
         columns = slice(start, start + COLUMNS)
@@ -209,8 +213,8 @@ def dense_product(blocks: Sequence[sp.csr_array], prepared: Prepared, rows: Node
             part = moments.applied(part, columns)
         part = part if scale is None else part * scale
         for block in blocks:
-            part = block @ part
+            part = multiplied_by(block, part)
         product[:, columns] = part
 
-    threads.mapped(multiply, range(0, raw.shape[1], COLUMNS))
+    threads.mapped(multiply, range(0, width, COLUMNS))
     return product
