@@ -20,8 +20,8 @@ from portgnn.graphs.graph import Graph
 from portgnn.graphs.sets import GraphSet
 from portgnn.graphs.split import split
 from portgnn.hyperparameters import plain_number, whole_number
-from portgnn.loaders.engine import Sampled
 from portgnn.loaders.links import LinkProblem, Links, SampledLinks
+from portgnn.loaders.on_device import sampled
 from portgnn.loaders.on_disk import OnDisk
 from portgnn.loaders.sets import GraphBatches, PreparedSet
 from portgnn.loaders.source import InMemory, Source
@@ -242,7 +242,7 @@ def _by_rows(backend: Backend, loaded: Loaded, group: ProcessGroup | None) -> En
     else:
         source = OnDisk(graph, config, moments)
     if group is None:
-        return Sampled(backend, source)
+        return sampled(backend, source)
     return Distributed(backend, source, group.collectives, group.watch)
 
 

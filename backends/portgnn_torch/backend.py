@@ -36,6 +36,7 @@ from portgnn_torch.edges import EdgeProduct, EdgeSoftmax, Gather, SegmentMax, Se
 from portgnn_torch.graphs import GraphRun
 from portgnn_torch.optim import FusedAdam, KernelAdam
 from portgnn_torch.recording import RecordedKey, RecordedRun
+from portgnn_torch.sampling import DrawsHere
 from portgnn_torch.sparse import Form, SpMM, SpMMAdd, TorchCSR, best_form, place, placed, stored_dtype
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -58,7 +59,7 @@ def recordable(function: Function) -> Function:
     return cast(Function, called)
 
 
-class TorchBackend:
+class TorchBackend(DrawsHere):
     """PyTorch on one device.
 
     csr: True takes torch's own CSR product, False edge lists (as on MPS), None the fastest form that works here.

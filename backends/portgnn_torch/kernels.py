@@ -229,6 +229,7 @@ class RowSums:
         self.starts, self.ends = indptr[:-1], indptr[1:]
         lengths = self.ends - self.starts
         self.longest = int(lengths.max()) if self.rows else 0
+        self.whole = LONG_ROW
         long = (lengths > LONG_ROW).nonzero().squeeze(1)
         self.long = long.to(torch.int32) if len(long) else None
         self.rows_of_long = long
@@ -243,6 +244,14 @@ class RowSums:
             within = number - self.piece_starts_of_row[self.piece_places]
             self.piece_starts = self.starts[self.piece_owners] + within * LONG_ROW
             self.piece_ends = torch.minimum(self.piece_starts + LONG_ROW, self.ends[self.piece_owners])
+
+    @classmethod
+    def bounded(cls, indptr: torch.Tensor, longest: int) -> RowSums:
+        """Of rows of which only that is known, on the host, how long the longest may be: nothing is looked at."""
+        made = cls.__new__(cls)
+        made.rows, made.starts, made.ends = int(indptr.shape[0]) - 1, indptr[:-1], indptr[1:]
+        made.longest, made.long, made.whole = longest, None, 2**31 - 1
+        return made
 
     def short_product(
         self, indices: torch.Tensor, values: torch.Tensor, x: torch.Tensor, into: torch.Tensor | None = None
@@ -291,7 +300,7 @@ class RowSums:
         added = out if added is None else added.contiguous()
         if self.rows:
             _row_sums[(min(self.rows, PROGRAMS), blocks)](
-                self.rows, self.starts, self.ends, self.starts, indices, values, x, added, out, LONG_ROW,
+                self.rows, self.starts, self.ends, self.starts, indices, values, x, added, out, self.whole,
                 HAS_TARGETS=False, HAS_INDICES=True, **shape, **last, **tile,
             )  # fmt: skip
         if self.long is not None:

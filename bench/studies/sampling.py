@@ -36,7 +36,7 @@ from portgnn.disk.folder import DiskGraph
 from portgnn.graphs.split import split
 from portgnn.loaders.batch import assemble
 from portgnn.loaders.engine import Sampled
-from portgnn.loaders.neighbor import sample
+from portgnn.loaders.neighbor import hop_keys, sample
 from portgnn.loaders.on_disk import OnDisk
 from portgnn.loaders.rooms import Rooms
 from portgnn.loaders.source import InMemory, Source
@@ -106,7 +106,7 @@ def speed(arguments: argparse.Namespace) -> dict[str, Any]:
         rooms = Rooms()
 
         def batch(seeds: np.ndarray[Any, Any], draw: np.random.Generator) -> None:
-            block = sample(source, seeds, fanouts, draw)
+            block = sample(source, seeds, fanouts, hop_keys(draw, len(fanouts)))
             if whole:
                 rooms.given_back(assemble(source, block, "float32", rooms).borrowed)
 

@@ -215,7 +215,7 @@ class SampledLinks(Links):
             chosen = np.sort(order[start : start + config.batch_size])
             asked = links.train[chosen], apart[:, chosen].reshape(-1, 2)
             nodes = np.unique(np.concatenate(asked))
-            block = neighbor.sample(self._source, nodes, fanouts, draw)
+            block = neighbor.sample(self._source, nodes, fanouts, neighbor.hop_keys(draw, len(fanouts)))
             nothing = Targets(np.zeros(0), np.zeros(0), len(chosen))
             batch = assemble(self._source, block, self.backend.dtype, targets=nothing)
             # The rows of the last layer with edges are padded, and those of layers behind it are as many.

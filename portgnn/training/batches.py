@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from portgnn.parts import plain_batches, provides
 from portgnn.protocol import Array, Backend, Batching, BatchRun, BatchStep, Keys, Params, Run, State
 from portgnn.training.engine import Problem
-from portgnn.training.schedules import in_float32, schedule_of
+from portgnn.training.schedules import Schedule, in_float32, schedule_of
 from portgnn.training.state import join_state, parameters_of, split_state
 from portgnn.training.step import make_optimizer, make_step
 
@@ -94,16 +94,19 @@ class BatchSteps:
 
         Each a number or a 0-d array.
         """
-        if self._schedule is None:
-            return state
-        loss = measured[:2][-1]
-        return self._schedule.advanced(
-            state, self._backend.asarray(np.array(loss)) if isinstance(loss, float) else loss
-        )
+        return going_on(self._backend, self._schedule, state, measured)
 
     def _updated(self, state: State, keys: NDArray[np.uint32]) -> State:
         self._added = 0
         return self._update(state, keys, ())[0]
+
+
+def going_on(backend: Backend, schedule: Schedule | None, state: State, measured: Sequence[Any]) -> State:
+    """See `BatchSteps.scheduled`. schedule: None where the rate stays as it is."""
+    if schedule is None:
+        return state
+    loss = measured[:2][-1]
+    return schedule.advanced(state, backend.asarray(np.array(loss)) if isinstance(loss, float) else loss)
 
 
 def _nothing(backend: Backend, state: State) -> State:

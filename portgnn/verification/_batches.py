@@ -230,7 +230,7 @@ def _unbiased(source: InMemory, dense: Floats, random: np.random.Generator) -> M
     draw = np.random.default_rng(int(random.integers(2**31)))
     found = np.zeros(len(dense))
     for _ in range(times):
-        found += neighbor.sample_rows(source, node, k, draw).toarray()[0]
+        found += neighbor.sample_rows(source, node, k, neighbor.hop_keys(draw, 1)[0]).toarray()[0]
     other = (dense[node[0]] != 0) & (np.arange(len(dense)) != node[0])
     share = (found / times / np.where(dense[node[0]] == 0, 1, dense[node[0]]))[other]  # near 1 each
     deviation = np.sqrt((degree - 1) / times)

@@ -20,7 +20,7 @@ from portgnn.disk.folder import DiskGraph, write_graph
 from portgnn.errors import ConfigError, DatasetError, GraphError
 from portgnn.graphs.fingerprint import fingerprint
 from portgnn.loaders._prefetch import Prefetch
-from portgnn.loaders.neighbor import sample
+from portgnn.loaders.neighbor import hop_keys, sample
 from portgnn.loaders.on_disk import OnDisk
 from portgnn.loaders.source import InMemory
 from portgnn.placing.prepared import Prepared
@@ -59,7 +59,7 @@ def test_rows_and_features_are_those_in_memory(
                 assert two is None
             else:
                 np.testing.assert_array_equal(*(x.toarray() if sp.issparse(x) else x for x in (one, two)))
-        blocks = [sample(source, nodes, (2, 3), np.random.default_rng(1)) for source in (memory, disk)]
+        blocks = [sample(source, nodes, (2, 3), hop_keys(np.random.default_rng(1), 2)) for source in (memory, disk)]
         for one, two in zip(*(block.blocks for block in blocks), strict=True):
             np.testing.assert_array_equal(one.toarray(), two.toarray())
 

@@ -15,7 +15,7 @@ from portgnn.loaders.batch import as_tree, assemble, from_tree, place_batch, siz
 from portgnn.loaders.cluster import Clusters, within_nodes
 from portgnn.loaders.engine import HeldOut, Sampled
 from portgnn.loaders.inference import Inference
-from portgnn.loaders.neighbor import batches, distinct, sample, sample_rows
+from portgnn.loaders.neighbor import batches, distinct, hop_keys, sample, sample_rows
 from portgnn.loaders.on_disk import OnDisk
 from portgnn.loaders.rooms import Rooms
 from portgnn.loaders.source import InMemory
@@ -92,7 +92,7 @@ def test_sampled_rows_are_unbiased_and_keep_the_self_loop(make_graph: MakeGraph)
     draw, repeats, fanout = _draw(), 4000, 2
     mean = np.zeros_like(exact)
     for _ in range(repeats):
-        rows = sample_rows(source, nodes, fanout, draw)
+        rows = sample_rows(source, nodes, fanout, hop_keys(draw, 1)[0])
         assert rows.has_canonical_format
         assert np.diff(rows.indptr).max() == fanout + 1
         np.testing.assert_array_equal(rows[np.arange(len(nodes)), nodes], exact[np.arange(len(nodes)), nodes])
@@ -103,14 +103,16 @@ def test_sampled_rows_are_unbiased_and_keep_the_self_loop(make_graph: MakeGraph)
 
 
 def test_distinct_draws_every_set_equally_often() -> None:
-    picked = np.sort(distinct(np.full(60_000, 5), 3, _draw(2)), axis=1)
+    picked = np.sort(distinct(np.arange(60_000), np.full(60_000, 5), 3, hop_keys(_draw(2), 1)[0]), axis=1)
     assert (np.diff(picked, axis=1) > 0).all()
     assert picked.min() == 0
     assert picked.max() == 4
     _, counts = np.unique(picked, axis=0, return_counts=True)
     assert len(counts) == 10
     assert np.abs(counts - 6000).max() < 6 * np.sqrt(6000)
-    np.testing.assert_array_equal(np.sort(distinct(np.array([3, 3]), 3, _draw()), axis=1), [[0, 1, 2]] * 2)
+    np.testing.assert_array_equal(
+        np.sort(distinct(np.array([7, 9]), np.array([3, 3]), 3, hop_keys(_draw(), 1)[0]), axis=1), [[0, 1, 2]] * 2
+    )
 
 
 def test_batches_depend_on_the_keys_alone(make_graph: MakeGraph) -> None:
@@ -128,7 +130,7 @@ def test_batches_depend_on_the_keys_alone(make_graph: MakeGraph) -> None:
 def test_fanouts_go_from_the_output_back(make_graph: MakeGraph) -> None:
     source = _source(make_graph(2, nodes=60), loader="neighbor", fanout="1,3")
     assert source.config.fanouts(2) == (3, 1)
-    block = sample(source, np.arange(20), source.config.fanouts(2), _draw())
+    block = sample(source, np.arange(20), source.config.fanouts(2), hop_keys(_draw(), 2))
     assert [int(np.diff(each.indptr).max()) for each in block.blocks] == [4, 2]
 
 
@@ -201,7 +203,7 @@ def test_memory_that_was_lent_before_changes_no_number(make_graph: MakeGraph, tm
     for source in sources:
         rooms, seen = Rooms(), set[int]()
         for seed in range(4):
-            block = sample(source, np.sort(_draw(seed).choice(60, 9, replace=False)), (3, 3), _draw(seed))
+            block = sample(source, np.sort(_draw(seed).choice(60, 9, replace=False)), (3, 3), hop_keys(_draw(seed), 2))
             plain = assemble(source, block)
             for dtype in ("float32", "float64"):
                 batch = assemble(source, block, dtype, rooms)
