@@ -93,7 +93,7 @@ def sample_rows(
         return Hop(block, every, None)
     width = min(n, stored)
     marks = torch.zeros(n + 1, dtype=torch.int32, device=nodes.device)
-    marks[drawn.columns.long()] = 1
+    marks.index_fill_(0, drawn.columns.long(), 1)
     ranks = torch.cumsum(marks[:n], 0, dtype=torch.int32)
     wanted = torch.arange(1, width + 1, dtype=torch.int32, device=nodes.device)
     level: Any = torch.searchsorted(ranks, wanted, out_int32=True)  # n behind the last
