@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from portgnn.parts.sampling import Hop
 from portgnn.protocol import Key
 from portgnn_torch.sampled_rows import Drawn, Rows
-from portgnn_torch.sparse import Form, TorchCSR, csr_tensor, stored_dtype
+from portgnn_torch.sparse import Form, TorchCSR, stored_dtype
 
 Bits = Callable[[Any, torch.Tensor], torch.Tensor]
 """`Backend.random_bits`."""
@@ -44,7 +44,7 @@ class SampledCSR(TorchCSR):
         indptr = torch.searchsorted(columns, ends, out_int32=True)
         rows, values = (each if order is None else each[order] for each in (self.rows, self.values))
         shape, longest = (width, height), 1 if self.ordered else height
-        plan = plan_of(self.form, indptr, rows, values, columns.clamp(max=width - 1), shape, longest)
+        plan = plan_of(self.form, indptr, columns.clamp(max=width - 1), longest)
         return TorchCSR(self.form, shape, indptr, rows, values, plan, None)
 
 
@@ -54,16 +54,13 @@ def free_bytes(device: torch.device) -> int:
     return torch.cuda.mem_get_info(device)[0] + lent
 
 
-def plan_of(
-    form: Form, indptr: torch.Tensor, columns: torch.Tensor, values: torch.Tensor, rows: torch.Tensor,
-    shape: tuple[int, int], longest: int,
-) -> Any:  # fmt: skip
+def plan_of(form: Form, indptr: torch.Tensor, rows: torch.Tensor, longest: int) -> Any:
     """As `portgnn_torch.sparse.plan_of`, of a matrix with values behind its last row. rows: of each value."""
     if form is Form.KERNEL:
         from portgnn_torch.kernels import RowSums
 
         return RowSums.bounded(indptr, longest)
-    return csr_tensor(indptr, columns, values, shape) if form is Form.CSR else rows
+    return None if form is Form.CSR else rows
 
 
 def sample_rows(
@@ -86,7 +83,7 @@ def sample_rows(
     here = drawn.columns < n
     if not narrow:
         columns = torch.where(here, drawn.columns, 0)
-        plan = plan_of(form, indptr, columns, drawn.values, drawn.rows, (count, n), fanout + 1)
+        plan = plan_of(form, indptr, drawn.rows, fanout + 1)
         shape = (count, n)
         block = SampledCSR(form, shape, indptr, columns, drawn.values, plan, None, None, drawn.rows, drawn.columns)
         every: Any = torch.arange(n, dtype=torch.int32, device=nodes.device)
@@ -100,7 +97,7 @@ def sample_rows(
     columns = torch.where(here, ranks[torch.where(here, drawn.columns, 0)] - 1, 0)
     places = torch.where(here, columns, width)
     shape = (count, width)
-    plan = plan_of(form, indptr, columns, drawn.values, drawn.rows, shape, fanout + 1)
+    plan = plan_of(form, indptr, drawn.rows, fanout + 1)
     block = SampledCSR(form, shape, indptr, columns, drawn.values, plan, None, None, drawn.rows, places)
     return Hop(block, level, _picking(ranks[inside] - 1, real, width, form, dtype) if keeps else None)
 
@@ -112,7 +109,7 @@ def _picking(places: torch.Tensor, real: torch.Tensor, width: int, form: Form, d
     indptr = torch.zeros(count + 1, dtype=torch.int32, device=places.device)
     torch.cumsum(real, 0, dtype=torch.int32, out=indptr[1:])
     columns, values = torch.where(real, places, 0), real.to(dtype)
-    plan = plan_of(form, indptr, columns, values, rows, (count, width), 1)
+    plan = plan_of(form, indptr, rows, 1)
     sorting = torch.where(real, places, width)
     return SampledCSR(form, (count, width), indptr, columns, values, plan, None, None, rows, sorting, True)
 
