@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,9 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 os.environ.setdefault("PORTGNN_OFFLINE", "1")
 # A change must not pass or fail by luck: `make sweep` draws anew, and so does everybody's `portgnn verify`.
 os.environ.setdefault("PORTGNN_DRAW", "20261126")
+# What XLA compiled serves all processes of the tests, in a folder of their own; it may speak of it on stderr.
+os.environ.setdefault("PORTGNN_COMPILED", os.path.join(tempfile.gettempdir(), f"portgnn-tests-{getpass.getuser()}"))
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 BESIDE = Path(__file__).parents[2] / "shared" / "data"
 if "PORTGNN_DATA" not in os.environ and BESIDE.is_dir():
     os.environ["PORTGNN_DATA"] = str(BESIDE)

@@ -17,6 +17,7 @@ from portgnn.parts import Adam, MasterWeights, checked_loss
 from portgnn.protocol import BatchRun, BatchStep, Capabilities, Key, LossFn, Optimizer, Params, Run, State, Step
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold
 from portgnn_jax import array_api
+from portgnn_jax.cache import keep_compiled
 from portgnn_jax.sparse import JaxCSR, place
 
 CHUNK = 64
@@ -43,6 +44,7 @@ class JAXBackend:
     def __init__(
         self, device: str = "cpu", dtype: str = "float32", precision: str = "highest", pieces: bool | None = None
     ) -> None:
+        keep_compiled()
         if dtype == "float64":
             # A switch of the whole process; arrays of float32 instances keep their explicit dtype under it.
             jax.config.update("jax_enable_x64", True)
