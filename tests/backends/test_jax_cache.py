@@ -11,6 +11,7 @@ import pytest
 jax = pytest.importorskip("jax")
 
 from jax.experimental.compilation_cache import compilation_cache  # noqa: E402
+
 from portgnn_jax import cache  # noqa: E402
 
 OPTIONS = (
