@@ -14,10 +14,23 @@ from jax import lax
 from numpy.typing import NDArray
 
 from portgnn.parts import Adam, MasterWeights, checked_loss
-from portgnn.protocol import BatchRun, BatchStep, Capabilities, Key, LossFn, Optimizer, Params, Run, State, Step
+from portgnn.protocol import (
+    BatchRun,
+    BatchStep,
+    Capabilities,
+    EdgeDropout,
+    Key,
+    LossFn,
+    Optimizer,
+    Params,
+    Run,
+    State,
+    Step,
+)
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold
-from portgnn_jax import array_api
+from portgnn_jax import array_api, edges
 from portgnn_jax.cache import keep_compiled
+from portgnn_jax.edges import JaxEdges
 from portgnn_jax.sparse import JaxCSR, place
 
 CHUNK = 64
@@ -107,6 +120,38 @@ class JAXBackend:
 
     def spmm(self, a: JaxCSR, x: jax.Array) -> Any:
         return a.product(x.astype(jnp.float32)).astype(x.dtype) if self.dtype == "bfloat16" else a.product(x)
+
+    def edges(self, matrix: sp.csr_array) -> JaxEdges:
+        return edges.place_edges(matrix, self._float, self._put, self._pieces)
+
+    def edge_weights(self, a: JaxEdges) -> jax.Array:
+        return a.weights
+
+    def gather(self, a: JaxEdges, x: jax.Array, end: str) -> Any:
+        return (edges.gather_sources if end == "source" else edges.gather_targets)(a, x)
+
+    def segment_sum(self, a: JaxEdges, values: jax.Array) -> Any:
+        return edges.segment_sum(a, values)
+
+    def segment_max(self, a: JaxEdges, values: jax.Array) -> Any:
+        return edges.segment_max(a, values)
+
+    def edge_softmax(self, a: JaxEdges, scores: jax.Array) -> Any:
+        return edges.edge_softmax(a, scores)
+
+    def edge_spmm(self, a: JaxEdges, values: jax.Array, x: jax.Array) -> Any:
+        return edges.edge_spmm(a, values, x)
+
+    def attend(
+        self, a: JaxEdges, rows: jax.Array, target: jax.Array, weights: jax.Array, slope: float,
+        dropout: EdgeDropout | None = None, dynamic: bool = False,
+    ) -> Any:  # fmt: skip
+        mask = None
+        if dropout is not None and dropout.rate:
+            shape = (a.rows.shape[0], weights.shape[0])
+            index: Any = shape[0] * shape[1] if dropout.numbers is None else dropout.numbers
+            mask = self._mask(dropout.key, index, dropout.rate).reshape(shape)
+        return edges.attend(a, rows, target, weights, mask, slope, dynamic)
 
     def relu(self, x: jax.Array) -> Any:
         return jax.nn.relu(x)

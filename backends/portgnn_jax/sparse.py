@@ -51,6 +51,9 @@ class Pieces:
     levels: tuple[tuple[jax.Array, jax.Array], ...]
 
     def product(self, x: jax.Array) -> jax.Array:
+        if not x.shape[0]:  # of which nothing can be taken
+            last = self.levels[-1][0] if self.levels else self.columns
+            return jnp.zeros((last.shape[0], *x.shape[1:]), x.dtype)
         found = jnp.take(x, self.columns, axis=0, mode="clip")
         sums = jnp.sum(found * self.values[:, :, None], axis=1)
         for members, real in self.levels:
@@ -106,10 +109,10 @@ def _segments(rows: Any, columns: Any, values: Any, numbers: Any, count: int, pu
 
 def _pieces(rows: Any, columns: Any, values: Any, numbers: Any, count: int, put: Any) -> Pieces:
     bounds = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))])
-    at, real, bounds = _cut(bounds)
+    at, real, bounds = cut(bounds)
     levels = []
     while np.diff(bounds).max(initial=1) > 1:
-        members, present, bounds = _cut(bounds)
+        members, present, bounds = cut(bounds)
         levels.append((put(members), put(present.astype(values.dtype))))
     if not len(values):  # padding must have something to point at
         columns, values, numbers = np.zeros(1, np.int32), np.zeros(1, values.dtype), np.zeros(1, np.uint32)
@@ -117,7 +120,7 @@ def _pieces(rows: Any, columns: Any, values: Any, numbers: Any, count: int, put:
     return Pieces(put(columns[at]), put(padded), put(numbers[at]), tuple(levels))
 
 
-def _cut(bounds: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.bool_], NDArray[Any]]:
+def cut(bounds: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.bool_], NDArray[Any]]:
     """Cuts consecutive ranges into pieces of PIECE: members [pieces, PIECE], which are real, pieces' own bounds.
 
     An empty range keeps one piece of padding, so that every row has a sum.

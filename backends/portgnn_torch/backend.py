@@ -187,13 +187,13 @@ class TorchBackend(DrawsHere):
     ) -> torch.Tensor:
         if dropout is not None and dropout.rate == 0.0:
             dropout = None
-        if self._form is Form.CSR and self._on_host and self.dtype != "bfloat16" and not dynamic:
+        if self._form is Form.CSR and self._on_host and self.dtype != "bfloat16":
             mask = None
             if dropout is not None:
                 shape = (len(a.rows), len(weights))
                 index = shape[0] * shape[1] if dropout.numbers is None else cast(Any, dropout.numbers)
                 mask = self._mask(dropout.key, index, dropout.rate).reshape(shape).T.contiguous()
-            found: torch.Tensor = AttendByHead.apply(a, rows, target, weights, slope, mask)
+            found: torch.Tensor = AttendByHead.apply(a, rows, target, weights, slope, mask, dynamic)
             return found
         if self._form is not Form.KERNEL:
             return cast(torch.Tensor, attended(self, a, rows, target, weights, slope, dropout, dynamic))

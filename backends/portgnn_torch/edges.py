@@ -6,8 +6,8 @@ backward, is a product with a matrix of ones, whose order is fixed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,14 @@ class TorchEdges:
     into: TorchCSR
     out_of: TorchCSR
     filled: torch.Tensor | None
+    blocks: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def leaving(self) -> torch.Tensor:
+        """The sources, each as often as edges leave it: [edges], beside `asking`."""
+        counts = self.out_of.indptr[1:] - self.out_of.indptr[:-1]
+        numbers = torch.arange(len(counts), dtype=self.columns.dtype, device=self.columns.device)
+        return torch.repeat_interleave(numbers, counts, output_size=len(self.columns))
 
     @property
     def sums(self) -> torch.dtype:

@@ -107,6 +107,8 @@ class PlainEdges:
         By looking back 1, 2, 4, … edges (Hillis & Steele 1986): each edge then knows the largest up to itself.
         """
         xp = self._backend.xp
+        if not values.shape[0]:
+            return self.segment_sum(a, values)
         for power in range(a.powers.shape[0]):
             step = 1 << power
             before = xp.concat([values[:step, :], values[:-step, :]], axis=0)

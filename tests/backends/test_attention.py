@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from portgnn.parts import attended, message_passing
+from portgnn.parts import PlainEdges, attended, message_passing
 from portgnn.protocol import EdgeDropout
 from portgnn.verification import CHECKS
 from portgnn.verification._edges import SLOPE, Attended
@@ -24,7 +24,7 @@ from portgnn.verification.tolerances import tolerance
 
 torch = pytest.importorskip("torch")
 
-from portgnn_torch import TorchBackend  # noqa: E402
+from portgnn_torch import TorchBackend, attention_host  # noqa: E402
 
 SHAPES = (
     # targets, sources, heads, width, density
@@ -67,6 +67,82 @@ def test_torch_on_the_cpu_gives_what_other_verbs_give(shape: Any, dtype: str, bo
             for a, b in zip(own, plain, strict=True):
                 assert a.shape == b.shape
                 assert float((a - b).abs().sum()) <= bound * (1.0 + float(b.abs().sum()))
+
+
+@pytest.mark.parametrize("pieces", [False, True])
+def test_jax_gives_what_other_verbs_give(pieces: bool) -> None:
+    """In float64, over a graph with a target that has no edge and one that has more than a piece of pieces."""
+    jax = pytest.importorskip("jax")
+    from portgnn_jax import JAXBackend
+    from portgnn_numpy import NumPyBackend
+
+    random = np.random.default_rng(3)
+    present = random.random((5, 300)) < np.array([0.01, 0.0, 0.02, 0.9, 0.01])[:, None]
+    matrix, stored = sp.csr_array(present.astype(np.float64)), int(present.sum())
+    shapes = {"rows": (300, 6), "wide": (5, 6), "narrow": (5, 2), "weights": (2, 3), "values": (stored, 2)}
+    params = {name: random.integers(-8, 9, shape) / 8.0 + 1 / 64 for name, shape in shapes.items()}
+    onto = {shape: random.standard_normal(shape) for shape in ((5, 6), (5, 2), (stored, 2), (stored, 6))}
+    ids = random.integers(0, 2**32, (stored, 2), dtype=np.uint32)
+
+    def graded(backend: Any, verbs: Any, compiled: Callable[..., Any]) -> list[Any]:
+        edges, dropout = verbs.edges(matrix), EdgeDropout(0.6, (5, 4_000_000_000), backend.asarray(ids))
+        held = {shape: backend.asarray(value) for shape, value in onto.items()}
+
+        def loss(p: Any) -> tuple[Any, Any]:
+            rows, values = p["rows"], p["values"]
+            outs = [
+                verbs.attend(edges, rows, p["narrow"], p["weights"], SLOPE, dropout),
+                verbs.attend(edges, rows, p["wide"], p["weights"], SLOPE, None, True),
+                verbs.gather(edges, rows, "source"), verbs.gather(edges, p["wide"], "target"),
+                verbs.segment_sum(edges, values), verbs.segment_max(edges, values), verbs.edge_softmax(edges, values),
+                verbs.edge_spmm(edges, values, rows),
+            ]  # fmt: skip
+            return sum(backend.xp.sum(out * held[out.shape]) for out in outs), outs
+
+        call = compiled(backend.value_and_grad(loss))
+        (_, outs), grads = call({name: backend.asarray(value) for name, value in params.items()})
+        return [backend.to_numpy(each) for each in (*outs, *(grads[name] for name in params))]
+
+    own = JAXBackend("cpu", "float64", pieces=pieces)
+    plain = NumPyBackend("cpu", "float64")
+    wanted = graded(plain, PlainEdges(plain), lambda call: call)
+    for got, want in zip(graded(own, own, jax.jit), wanted, strict=True):
+        assert got.shape == want.shape
+        assert np.abs(got - want).max() <= 1e-12 * np.abs(want).max()
+
+
+def test_jax_attends_where_there_are_no_edges() -> None:
+    pytest.importorskip("jax")
+    from portgnn_jax import JAXBackend
+
+    backend = JAXBackend("cpu", "float32", pieces=True)
+    given = [backend.asarray(np.ones(shape)) for shape in ((4, 6), (3, 6), (2, 3))]
+    for verbs in (backend, PlainEdges(backend)):
+        edges = verbs.edges(sp.csr_array((3, 4)))
+        _, grads = backend.value_and_grad(
+            lambda p, verbs=verbs, edges=edges: (
+                backend.xp.sum(verbs.attend(edges, p["0"], p["1"], p["2"], SLOPE, None, True)), None,
+            )
+        )({str(number): value for number, value in enumerate(given)})  # fmt: skip
+        assert all((backend.to_numpy(grad) == 0).all() for grad in grads.values())
+
+
+def test_blocks_that_end_within_a_target_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks of 256 edges, where a target has some 1,300 and others few or none."""
+    random = np.random.default_rng(7)
+    present = random.random((40, 1500)) < np.where(np.arange(40) % 9 == 0, 0.9, 0.004)[:, None]
+    backend = TorchBackend("cpu", "float64")
+    given = [backend.asarray(random.standard_normal(shape)) for shape in ((1500, 6), (40, 6), (2, 3))]
+    cotangent = backend.asarray(random.standard_normal((40, 6)))
+    found = []
+    for numbers in (attention_host.NUMBERS, 1):
+        monkeypatch.setattr(attention_host, "NUMBERS", numbers)
+        edges = backend.edges(sp.csr_array(present.astype(np.float64)))
+        found.append(graded(backend, lambda *a, e=edges: backend.attend(e, *a, SLOPE, None, True), given, cotangent))
+        assert len(edges.blocks) == 2
+    assert len(next(iter(edges.blocks.values()))) > 20
+    for one, other in zip(*found, strict=True):
+        assert float((one - other).abs().max()) <= 1e-13 * float(one.abs().max())
 
 
 @pytest.mark.parametrize("dynamic", [False, True])
