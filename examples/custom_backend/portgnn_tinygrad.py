@@ -46,32 +46,33 @@ class Sparse:  # stored values with a zero at the end, their numbers for dropout
     columns: tuple[Tensor, ...]
 
 
-def total(x: Tensor, *axis: Any, mean: bool = False, **options: Any) -> Tensor:
+def total(x: Tensor, *axis: Any, mean: bool = False, keepdims: bool = False, **options: Any) -> Tensor:
     blocks = x.flatten().pad(((0, -x.numel() % 32),)).reshape(-(-x.numel() // 32), 32).sum(1).contiguous()
-    y = x.sum(*axis, **options) if axis or options or x.numel() <= 32 else total(blocks)
+    whole = not (axis or keepdims or options or x.numel() <= 32)
+    y = total(blocks) if whole else x.sum(*axis, keepdim=keepdims, **options)
     return y * (y.numel() / x.numel()) if mean else y
+
+
+STANDARD: dict[str, Any] = {  # what tinygrad calls otherwise
+    "sum": total, "mean": lambda *a, **k: total(*a, mean=True, **k), "astype": Tensor.cast,
+    "permute_dims": Tensor.permute, "concat": lambda x, axis=0: x[0].cat(*x[1:], dim=axis),
+    "take": lambda x, at, axis=0: x[(slice(None),) * axis + (at,)], "finfo": lambda t: np.finfo(f"f{t.itemsize}"),
+    "unstack": lambda x, axis=0: [part.squeeze(axis) for part in x.split(1, axis)],
+}  # fmt: skip
 
 
 class TinygradBackend:
     name = "tinygrad"
-    xp: Any = type("Functions", (Tensor,), {"sum": total, "mean": lambda *a, **k: total(*a, mean=True, **k)})
+    xp: Any = type("Functions", (Tensor,), STANDARD)
     relu, log_softmax = staticmethod(Tensor.relu), staticmethod(Tensor.log_softmax)
 
     def __init__(self, device: str = "cpu", dtype: str = "float32") -> None:
         self.device, self.dtype, self._float = device, dtype, getattr(dtypes, dtype)
         self.capabilities = Capabilities(lazy=True, deterministic=True)
 
-    @staticmethod
-    def devices() -> tuple[str, ...]:
-        return tuple(dict.fromkeys((Device.DEFAULT.lower(), "cpu")))
-
-    @staticmethod
-    def dtypes(device: str) -> tuple[str, ...]:
-        return ("float32",) if device == "metal" else ("float64", "float32")
-
-    @staticmethod
-    def environment() -> dict[str, Any]:
-        return {"version": version("tinygrad"), "renderer": type(Device.default.renderer).__name__}
+    devices = staticmethod(lambda: tuple(dict.fromkeys((Device.DEFAULT.lower(), "cpu"))))
+    dtypes = staticmethod(lambda device: ("float32",) if device == "metal" else ("float64", "float32"))
+    environment = staticmethod(lambda: {"version": version("tinygrad"), "by": type(Device.default.renderer).__name__})
 
     def asarray(self, x: NDArray[Any]) -> Tensor:
         kind = {"f": self.dtype, "b": "bool"}.get(x.dtype.kind, "int32")
