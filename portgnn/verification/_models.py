@@ -93,7 +93,7 @@ class Trial:
         random = np.random.default_rng(self.seed)
         start = initial_values(self.prepared().layers, self.seed)
         return {
-            name: (value + 0.2 * random.standard_normal(value.shape)).astype(np.float32).astype(np.float64)
+            name: np.asarray(value + 0.2 * random.standard_normal(value.shape), np.float32).astype(np.float64)
             for name, value in start.items()
         }
 
