@@ -1,4 +1,4 @@
-"""Scikit-learn estimators whose samples are the nodes of one graph, a classifier and a regressor.
+"""Scikit-learn estimators whose samples are the nodes of one graph, or whole graphs: a classifier and a regressor.
 
 They need `pip install "portgnn[sklearn]"`.
 """
@@ -17,7 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 from portgnn.api import predict, train
 from portgnn.errors import ConfigError, GraphError, MissingLibraryError, near_matches
 from portgnn.graphs.graph import UNLABELLED, Graph
-from portgnn.prediction.evaluation import softmax
+from portgnn.graphs.sets import GraphSet
+from portgnn.prediction.evaluation import members_of, noun_of, softmax
 from portgnn.presets import preset as named_preset
 from portgnn.protocol import Params
 from portgnn.recipe import known
@@ -44,10 +45,10 @@ _OWN = ("graph", "node_features", "preset", "model", "random_state", "validation
 
 
 class _NodeEstimator(BaseEstimator):  # type: ignore[misc]
-    """What estimators of nodes share: parameters, the graph, and a training."""
+    """What the estimators share: parameters, the graph or graphs, and a training."""
 
     _task = "classes"
-    graph_: Graph
+    graph_: Graph | GraphSet
     model_: Model
     result_: TrainResult
 
@@ -85,14 +86,38 @@ class _NodeEstimator(BaseEstimator):  # type: ignore[misc]
         super().set_params(**params)
         return self
 
-    def _fit(self, nodes: NDArray[np.int64], y: NDArray[np.generic], eval_set: Any, stratified: bool) -> None:
-        """Trains on these nodes with what `_known` makes of y. eval_set: samples, or None."""
-        graph = self._graph()
+    def _samples(
+        self, X: Any, y: Any, eval_set: Any, numbered: Any
+    ) -> tuple[Graph | GraphSet, tuple[NDArray[np.int64], NDArray[np.generic]], Any]:
+        """What samples are of, those to train on and those held out or None: numbers, and what is known, of each.
+
+        numbered: makes a pair of them of X, y and what they are of.
+        """
+        graphs = _graphs_in(X)
+        if graphs is None:
+            graph = self._graph()
+            return graph, numbered(X, y, graph), None if eval_set is None else numbered(*eval_set, graph)
+        if self.graph is not None:
+            raise GraphError("X holds graphs, and graph= is one whose nodes are samples; leave one of the two out")
+        here = np.arange(len(graphs))
+        trained = numbered(here, y, graphs)
+        if eval_set is None:
+            return graphs, trained, None
+        others = _graphs_in(eval_set[0])
+        if others is None:
+            raise GraphError("X holds graphs and eval_set does not; give graphs and what is known of them")
+        held_out = numbered(np.arange(len(others)), eval_set[1], others)
+        both = GraphSet.of([*map(graphs.__getitem__, here), *map(others.__getitem__, range(len(others)))])
+        return both, trained, (held_out[0] + len(graphs), held_out[1])
+
+    def _fit(
+        self, graph: Graph | GraphSet, nodes: NDArray[np.int64], y: NDArray[np.generic], held_out: Any, stratified: bool
+    ) -> None:
+        """Trains on these nodes, or graphs, with what `_known` makes of y. held_out: samples, or None."""
         _check_once(nodes)
         seed = self.random_state
         if not isinstance(seed, int | np.integer):
             seed = check_random_state(seed).randint(2**31)
-        held_out = eval_set
         if held_out is None and self.validation_fraction is not None:
             nodes, val_nodes, y, val_y = train_test_split(
                 nodes, y, test_size=self.validation_fraction, stratify=y if stratified else None,
@@ -112,14 +137,10 @@ class _NodeEstimator(BaseEstimator):  # type: ignore[misc]
                 f"the {config.preset} recipe returns the best epoch's parameters, which takes nodes to validate on; "
                 "give validation_fraction=0.1, or eval_set to fit, or restore_best=False"
             )
-        said = {"labels": None, "class_names": (), "targets": None, "target_names": (), "stored_splits": ()}
-        self.graph_ = replace(
-            graph,
-            train=nodes,
-            val=None if held_out is None else held_out[0],
-            test=None,
-            **(said | self._known(graph.num_nodes, nodes, y, held_out)),
-        )
+        said: dict[str, Any] = {"labels": None, "class_names": (), "targets": None, "target_names": ()}
+        said |= {"stored_splits": ()} if isinstance(graph, Graph) else {}
+        parts = {"train": nodes, "val": None if held_out is None else held_out[0], "test": None}
+        self.graph_ = replace(graph, **(said | parts | self._known(members_of(graph), nodes, y, held_out)))
         runs = {name: getattr(self, name) for name in _OF_RUNS}
         self.result_ = train(self.graph_, preset=self.preset, model=self.model, seed=int(seed), **runs, **recipe)
         self.model_, self.n_iter_, self.n_features_in_ = self.result_.model, self.result_.epochs_run, 1
@@ -130,8 +151,15 @@ class _NodeEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _outputs(self, X: Any) -> NDArray[np.floating]:
         check_is_fitted(self)
-        nodes = _nodes(X, self.graph_.num_nodes)
         runs = {name: getattr(self, name) for name in _OF_RUNS}
+        graphs = _graphs_in(X)
+        if (graphs is None) == isinstance(self.graph_, GraphSet):
+            kind = "graphs" if graphs is None else "nodes of one graph"
+            raise GraphError(f"the estimator was fitted to {kind}, and X holds something else")
+        if graphs is not None:
+            of_graphs: NDArray[np.floating] = predict(self.model_, graphs, **runs)
+            return of_graphs
+        nodes = _nodes(X, members_of(self.graph_))
         found: NDArray[np.floating] = predict(self.model_, self.graph_, **runs)[nodes]
         return found
 
@@ -139,7 +167,10 @@ class _NodeEstimator(BaseEstimator):  # type: ignore[misc]
         if isinstance(self.graph, Graph):
             return self.graph
         if self.graph is None or self.node_features is None:
-            raise GraphError("give graph=Graph(…), or edges or an adjacency as graph and features as node_features")
+            raise GraphError(
+                "give graph=Graph(…), or edges or an adjacency as graph and features as node_features; or X as a list "
+                "of graphs, where these are the samples"
+            )
         nodes = np.shape(self.node_features)[0]
         if sp.issparse(self.graph) or np.shape(self.graph) == (nodes, nodes):
             return Graph.from_scipy(sp.csr_array(self.graph), self.node_features)
@@ -153,11 +184,13 @@ class _NodeEstimator(BaseEstimator):  # type: ignore[misc]
 
 
 class GCNClassifier(ClassifierMixin, _NodeEstimator):  # type: ignore[misc]
-    """The GCN as an estimator whose samples are the nodes of one graph.
+    """The GCN as an estimator whose samples are the nodes of one graph, or whole graphs.
 
-    X is a list of node numbers, [n] or [n, 1], or a mask over all nodes; y their labels, of any type that NumPy sorts.
-    Cross-validation then splits nodes. Training sees the features and edges of all nodes, and the labels of X alone
-    (transductive learning, as in Kipf & Welling 2017). Labels that a `Graph` brings are not used.
+    Without graph, X is a list of graphs (`Graph`) or a `GraphSet`, and y their labels: a network is trained on batches
+    of graphs, which are read off their nodes (`readout`), and what is said of nodes below is said of graphs. With
+    graph, X is a list of node numbers, [n] or [n, 1], or a mask over all nodes; y their labels, of any type that NumPy
+    sorts. Cross-validation then splits nodes. Training sees the features and edges of all nodes, and the labels of X
+    alone (transductive learning, as in Kipf & Welling 2017). Labels that a `Graph` brings are not used.
 
     graph: a `Graph`, edges [m, 2] of node numbers, or an adjacency [nodes, nodes] of SciPy or NumPy with the weight of
         an edge from i to j at (i, j). Edges and adjacency need node_features [nodes, f].
@@ -175,17 +208,16 @@ class GCNClassifier(ClassifierMixin, _NodeEstimator):  # type: ignore[misc]
     classes_: NDArray[np.generic]
 
     def fit(self, X: Any, y: Any, eval_set: tuple[Any, Any] | None = None) -> GCNClassifier:
-        """Trains on the nodes X [n] with labels y [n].
+        """Trains on the nodes X [n], or graphs, with labels y [n].
 
         eval_set: nodes and labels that are not trained on and decide when to stop, in place of validation_fraction.
 
         Raises GraphError for nodes and labels that do not fit the graph, ConfigError for parameters that cannot be
         used, and what `portgnn.train` raises.
         """
-        n = self._graph().num_nodes
-        nodes, labels = _samples(X, y, n)
+        graph, (nodes, labels), held_out = self._samples(X, y, eval_set, _labelled)
         check_classification_targets(labels)
-        self._fit(nodes, labels, None if eval_set is None else _samples(*eval_set, n), stratified=True)
+        self._fit(graph, nodes, labels, held_out, stratified=True)
         return self
 
     def _known(self, n: int, nodes: NDArray[np.int64], y: NDArray[np.generic], held_out: Any) -> dict[str, Any]:
@@ -197,19 +229,19 @@ class GCNClassifier(ClassifierMixin, _NodeEstimator):  # type: ignore[misc]
         return {"labels": known, "class_names": tuple(str(each) for each in self.classes_)}
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
-        """Probabilities [n, c] of the classes_ for the nodes X [n]."""
+        """Probabilities [n, c] of the classes_ for the nodes, or graphs, X [n]."""
         return softmax(self._outputs(X))
 
     def predict(self, X: Any) -> NDArray[np.generic]:
-        """The likeliest class [n] of the nodes X [n]."""
+        """The likeliest class [n] of the nodes, or graphs, X [n]."""
         shares = self.predict_proba(X)
         best: NDArray[np.generic] = self.classes_[shares.argmax(axis=1)]
         return best
 
     def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
-        """Share of the nodes X that are classified as y says."""
-        nodes, labels = _samples(X, y, self._graph().num_nodes)
-        return float(super().score(nodes, labels, sample_weight))
+        """Share of the nodes, or graphs, X that are classified as y says."""
+        graph, (nodes, labels), _ = self._samples(X, y, None, _labelled)
+        return float(super().score(graph if isinstance(graph, GraphSet) else nodes, labels, sample_weight))
 
     def _codes(self, labels: NDArray[np.generic]) -> NDArray[np.int64]:
         unknown = np.setdiff1d(labels, self.classes_).tolist()
@@ -228,28 +260,27 @@ class GCNRegressor(RegressorMixin, _NodeEstimator):  # type: ignore[misc]
     _task = "regression"
 
     def fit(self, X: Any, y: Any, eval_set: tuple[Any, Any] | None = None) -> GCNRegressor:
-        """Trains on the nodes X with values y.
+        """Trains on the nodes, or graphs, X with values y.
 
         eval_set: nodes and values that are not trained on and decide when to stop, in place of validation_fraction.
 
         Raises GraphError for nodes and values that do not fit the graph, ConfigError for parameters that cannot be
         used, and what `portgnn.train` raises.
         """
-        n = self._graph().num_nodes
-        nodes, values = _valued(X, y, n)
+        graph, (nodes, values), held_out = self._samples(X, y, eval_set, _valued)
         self._flat = values.ndim == 1
-        self._fit(nodes, values, None if eval_set is None else _valued(*eval_set, n), stratified=False)
+        self._fit(graph, nodes, values, held_out, stratified=False)
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:
-        """The values of the nodes X, [n] or [n, k], as y was."""
+        """The values of the nodes, or graphs, X, [n] or [n, k], as y was."""
         found = np.asarray(self._outputs(X), dtype=np.float64)
         return found[:, 0] if self._flat else found
 
     def score(self, X: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
-        """R² of the nodes X."""
-        nodes, values = _valued(X, y, self._graph().num_nodes)
-        return float(super().score(nodes, values, sample_weight))
+        """R² of the nodes, or graphs, X."""
+        graph, (nodes, values), _ = self._samples(X, y, None, _valued)
+        return float(super().score(graph if isinstance(graph, GraphSet) else nodes, values, sample_weight))
 
     def _known(self, n: int, nodes: NDArray[np.int64], y: NDArray[np.generic], held_out: Any) -> dict[str, Any]:
         columns = y.reshape(len(y), -1)
@@ -279,34 +310,46 @@ def _with_recipe(constructor: Any) -> inspect.Signature:
 _NodeEstimator.__init__.__signature__ = _with_recipe(_NodeEstimator.__init__)  # type: ignore[attr-defined]
 
 
-def _samples(X: Any, y: Any, num_nodes: int) -> tuple[NDArray[np.int64], NDArray[np.generic]]:
-    """Node numbers and their labels. Under a mask, y may hold a label for each node of the graph."""
+def _graphs_in(X: Any) -> GraphSet | None:
+    """The graphs that X holds, in its order; None for none. Raises GraphError for one graph, and for a mixture."""
+    if isinstance(X, GraphSet):
+        return X
+    if isinstance(X, Graph):
+        raise GraphError("X is one graph; samples are a list of graphs, or numbers of the nodes of graph=")
+    listed = isinstance(X, list | tuple) or (isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1)
+    return GraphSet.of(X) if listed and any(isinstance(each, Graph) for each in X) else None
+
+
+def _labelled(X: Any, y: Any, graph: Graph | GraphSet) -> tuple[NDArray[np.int64], NDArray[np.generic]]:
+    """Numbers of nodes, or graphs, and their labels. Under a mask, y may hold a label for each node of the graph."""
+    num_nodes, noun = members_of(graph), noun_of(graph)
     nodes = _nodes(X, num_nodes)
     if y is None:
-        raise GraphError("y is missing: the labels of the nodes X")
+        raise GraphError(f"y is missing: the labels of the {noun}s X")
     labels = column_or_1d(y, warn=True)
     if len(labels) == num_nodes and np.asarray(X).dtype == np.bool_:
         labels = labels[nodes]
     if len(labels) != len(nodes):
-        raise GraphError(f"X holds {len(nodes)} nodes and y {len(labels)} labels")
+        raise GraphError(f"X holds {len(nodes)} {noun}s and y {len(labels)} labels")
     return nodes, labels
 
 
-def _valued(X: Any, y: Any, num_nodes: int) -> tuple[NDArray[np.int64], NDArray[np.generic]]:
-    """Node numbers and their values, [n] or [n, k]; under a mask as of `_samples`."""
+def _valued(X: Any, y: Any, graph: Graph | GraphSet) -> tuple[NDArray[np.int64], NDArray[np.generic]]:
+    """Numbers of nodes, or graphs, and their values, [n] or [n, k]; under a mask as of `_labelled`."""
+    num_nodes, noun = members_of(graph), noun_of(graph)
     nodes = _nodes(X, num_nodes)
     if y is None:
-        raise GraphError("y is missing: the values of the nodes X")
+        raise GraphError(f"y is missing: the values of the {noun}s X")
     try:
         values = np.asarray(y, dtype=np.float64)
     except (TypeError, ValueError):
         raise GraphError("y holds something that is no number; for classes there is GCNClassifier") from None
     if values.ndim not in (1, 2):
-        raise GraphError(f"y has shape {list(values.shape)}; it needs [nodes] or [nodes, values]")
+        raise GraphError(f"y has shape {list(values.shape)}; it needs [{noun}s] or [{noun}s, values]")
     if len(values) == num_nodes and np.asarray(X).dtype == np.bool_:
         values = values[nodes]
     if len(values) != len(nodes):
-        raise GraphError(f"X holds {len(nodes)} nodes and y {len(values)} values")
+        raise GraphError(f"X holds {len(nodes)} {noun}s and y {len(values)} values")
     return nodes, values
 
 

@@ -30,6 +30,7 @@ from portgnn.verification import (
     _optimizers,
     _randomness,
     _reductions,
+    _sets,
     _tasks,
     _verbs,
     _waiting,
@@ -64,6 +65,7 @@ CHECKS: tuple[Check, ...] = (
             _loop,
             _whole,
             _batches,
+            _sets,
         )
         for one in checks_of(module)
     ),

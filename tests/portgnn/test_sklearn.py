@@ -347,3 +347,92 @@ def test_an_estimator_is_of_its_own_task(graph: Graph, y: np.ndarray[Any, Any]) 
         _quick(graph, task="link").fit(TRAIN, y[TRAIN])
     with pytest.raises(ConfigError, match="task='classes' is not what GCNRegressor is for"):
         GCNRegressor(graph, task="classes").fit(TRAIN, np.arange(30.0))
+
+
+@pytest.fixture(scope="module")
+def rings_and_stars() -> tuple[list[Graph], list[str]]:
+    """Graphs of 5 to 9 nodes that all look the same but for their edges, and what each is."""
+    graphs, names = [], []
+    for number in range(24):
+        size, ring = 5 + number % 5, number % 2 == 0
+        edges = [(at, (at + 1) % size) if ring else (0, at) for at in range(0 if ring else 1, size)]
+        graphs.append(Graph.from_edges(edges, np.ones((size, 2)), name=f"g{number}"))
+        names.append("ring" if ring else "star")
+    return graphs, names
+
+
+OF_GRAPHS: dict[str, Any] = {
+    "model": "gin", "epochs": 30, "learning_rate": 0.02, "batch_size": 8, "patience": 0, "restore_best": False,
+    "dropout": 0.0, "input_dropout": 0.0, "normalize_features": "none", "readout": "mean",
+}  # fmt: skip
+
+
+def _of_graphs(**more: Any) -> GCNClassifier:
+    return GCNClassifier(**OF_GRAPHS | more)
+
+
+def test_graphs_are_samples_too(rings_and_stars: Any) -> None:
+    graphs, names = rings_and_stars
+    made = _of_graphs().fit(graphs[:16], names[:16])
+    assert made.classes_.tolist() == ["ring", "star"]
+    assert made.predict(graphs[16:]).tolist() == names[16:]
+    shares = made.predict_proba(graphs[16:])
+    assert shares.shape == (8, 2)
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    assert made.score(graphs[16:], names[16:]) == 1.0
+    # It is portgnn.train on the set of these graphs, and a set is a list of its graphs.
+    known = portgnn.GraphSet.of(graphs[:16], [int(name == "star") for name in names[:16]], train=range(16))
+    same = portgnn.train(known, **OF_GRAPHS)
+    assert made.result_.history.train_loss == same.history.train_loss
+    of_a_set = _of_graphs().fit(portgnn.GraphSet.of(graphs[:16]), names[:16])
+    assert (of_a_set.predict_proba(portgnn.GraphSet.of(graphs[16:])) == shares).all()
+
+
+def test_cross_validation_and_search_over_graphs(rings_and_stars: Any) -> None:
+    graphs, names = rings_and_stars
+    scores = cross_val_score(_of_graphs(), graphs, names, cv=3)
+    assert scores.shape == (3,)
+    assert scores.mean() > 0.9
+    search = GridSearchCV(_of_graphs(), {"epochs": [1, 20]}, cv=2).fit(graphs, names)
+    assert search.best_params_ == {"epochs": 20}
+
+
+def test_graphs_may_be_held_out(rings_and_stars: Any) -> None:
+    graphs, names = rings_and_stars
+    given = _of_graphs(epochs=5, restore_best=True).fit(graphs[:16], names[:16], eval_set=(graphs[16:], names[16:]))
+    assert len(given.graph_) == 24
+    assert given.graph_.val.tolist() == list(range(16, 24))
+    assert len(given.result_.history.val_loss) == 5
+    drawn = _of_graphs(epochs=5, validation_fraction=0.25).fit(graphs, names)
+    assert (len(drawn.graph_.train), len(drawn.graph_.val)) == (18, 6)
+
+
+def test_values_of_graphs_are_estimated(rings_and_stars: Any) -> None:
+    graphs, _ = rings_and_stars
+    sizes = np.array([float(graph.num_nodes) for graph in graphs])
+    options = OF_GRAPHS | {"model": "mlp", "epochs": 150, "readout": "sum", "standardize_targets": False}
+    made = GCNRegressor(**options).fit(graphs[:16], sizes[:16])
+    assert made.predict(graphs[16:]).shape == (8,)
+    assert made.score(graphs[16:], sizes[16:]) == r2_score(sizes[16:], made.predict(graphs[16:])) > 0.9
+    assert GCNRegressor(**options | {"epochs": 1}).fit(graphs, np.stack([sizes, -sizes], 1)).predict(graphs).shape == (
+        24,
+        2,
+    )
+
+
+def test_mistakes_with_graphs_are_said(rings_and_stars: Any, graph: Graph) -> None:
+    graphs, names = rings_and_stars
+    fitted = _of_graphs(epochs=1).fit(graphs, names)
+    for call, told in (
+        (lambda: _of_graphs().fit(graphs[0], names), "X is one graph; samples are a list of graphs"),
+        (lambda: _of_graphs().fit([*graphs[:3], 4], names[:4]), "graph 3 is a int and no portgnn.Graph"),
+        (lambda: _of_graphs().fit(graphs, names[:5]), "X holds 24 graphs and y 5 labels"),
+        (lambda: _of_graphs().fit(graphs, None), "y is missing: the labels of the graphs X"),
+        (lambda: _quick(graph).fit(graphs, names), "X holds graphs, and graph= is one whose nodes are samples"),
+        (lambda: fitted.predict([0, 1]), "was fitted to graphs, and X holds something else"),
+        (lambda: _of_graphs().fit([0, 1], ["a", "b"]), "or X as a list of graphs"),
+        (lambda: _of_graphs().fit(graphs, names, eval_set=([1], ["ring"])), "X holds graphs and eval_set does not"),
+        (lambda: GCNRegressor().fit(graphs, names), "y holds something that is no number"),
+    ):
+        with pytest.raises(GraphError, match=re.escape(told)):
+            call()

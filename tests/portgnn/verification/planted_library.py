@@ -458,3 +458,33 @@ def wrong_nodes(monkeypatch: Patch) -> None:
 def bits(monkeypatch: Patch) -> None:
     right = Labels.loss
     monkeypatch.setattr(Labels, "loss", lambda *given: right(*given) / float(np.log(2.0)))
+
+
+@library("the mean over a graph's rows for their sum", "sets.readout")
+def mean_for_sum(monkeypatch: Patch) -> None:
+    from portgnn.loaders import sets
+
+    right = sets._members
+
+    def members(problem: Any, graphs: Any, shape: Any) -> Any:
+        found = right(problem, graphs, shape)
+        if problem.config.readout == "sum":
+            found.data[: int(problem.graph.sizes[graphs].sum())] = np.repeat(
+                1.0 / problem.graph.sizes[graphs], problem.graph.sizes[graphs]
+            )
+        return found
+
+    monkeypatch.setattr(sets, "_members", members)
+
+
+@library("edges of one graph of a batch are those of the next", "sets.step")
+def shifted_edges(monkeypatch: Patch) -> None:
+    from portgnn.loaders.sets import PreparedSet
+
+    right = PreparedSet.block
+
+    def block(self: Any, graphs: Any, nodes: Any) -> Any:
+        data, indices, indptr = right(self, graphs, nodes)
+        return data, np.minimum(indices + 1, len(nodes) - 1).astype(np.int32), indptr
+
+    monkeypatch.setattr(PreparedSet, "block", block)
