@@ -107,7 +107,7 @@ class _NodeEstimator(BaseEstimator):  # type: ignore[misc]
         if others is None:
             raise GraphError("X holds graphs and eval_set does not; give graphs and what is known of them")
         held_out = numbered(np.arange(len(others)), eval_set[1], others)
-        both = GraphSet.of([*map(graphs.__getitem__, here), *map(others.__getitem__, range(len(others)))])
+        both = GraphSet.of([each[at] for each in (graphs, others) for at in range(len(each))])
         return both, trained, (held_out[0] + len(graphs), held_out[1])
 
     def _fit(

@@ -96,8 +96,8 @@ def read(readout: str, rows: Floats) -> Floats:
         share = np.exp(rows[:, -1] - rows[:, -1].max())
         weighted: Floats = (share / share.sum()) @ rows[:, :-1]
         return weighted
-    found: Floats = {"sum": np.sum, "mean": np.mean, "max": np.max}[readout](rows, axis=0)
-    return found
+    found: Floats = rows.max(axis=0) if readout == "max" else rows.sum(axis=0)
+    return found / len(rows) if readout == "mean" else found
 
 
 def read_back(readout: str, rows: Floats, slope: Floats) -> Floats:
@@ -119,7 +119,7 @@ def read_back(readout: str, rows: Floats, slope: Floats) -> Floats:
 @check("sets.readout", cases=_sets, full=_sets, dtypes=EXACT)
 def readout(backend: Backend, one: Sets) -> Measured:
     """The sum, mean, maximum and attention over the rows of each graph, and the gradient in them, padding left out."""
-    measured = []
+    measured: list[Measured] = []
     for batch, part in GraphBatches(backend, one.problem).in_order(np.arange(one.graphs)):
         assert batch.members is not None
         members = from_tree(place(backend, one.problem, batch)).readout
@@ -178,7 +178,7 @@ def stated(one: Sets, params: dict[str, Floats], part: list[int]) -> tuple[Float
 @check("sets.step", cases=_sets, full=_sets, dtypes=EXACT)
 def step(backend: Backend, one: Sets) -> Measured:
     """The loss of a padded batch of graphs and its gradient: those of its graphs one by one, whatever each readout."""
-    measured = []
+    measured: list[Measured] = []
     placed = {name: backend.asarray(value) for name, value in one.params.items()}
     params = {name: backend.to_numpy(value).astype(np.float64) for name, value in placed.items()}
     keys = np.zeros((len(one.problem.layers), 2), dtype=np.uint32)
