@@ -5,7 +5,7 @@ Names are loaded on first use, so that `import portgnn` costs little and loads n
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from portgnn._version import __version__ as __version__
 
@@ -109,7 +109,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     import importlib
 
     if name == "models":

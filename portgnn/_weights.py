@@ -11,7 +11,7 @@ from portgnn.errors import ConfigError
 from portgnn.hyperparameters import plain_number
 
 
-def as_text(given: Any) -> Any:
+def as_text(given: object) -> object:
     """A text as `parsed` reads it; a mapping of names to weights becomes JSON, with its keys in their order.
 
     Raises ConfigError.

@@ -67,7 +67,7 @@ OPTIONS: dict[str, Option] = {
 _WANTED = {str: "a string", Path: "a string", int: "an integer", float: "a number", bool: "true or false"}
 
 
-def load_config(path: str | os.PathLike[str]) -> dict[str, Any]:
+def load_config(path: str | os.PathLike[str]) -> dict[str, object]:
     """The arguments of `portgnn.train` that a TOML file holds: `portgnn.train(**portgnn.load_config("run.toml"))`.
 
     Keys are the options of `portgnn train` and the fields of `portgnn.presets.Config`, with dashes or underscores.
@@ -121,7 +121,7 @@ def document(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is nested too deeply") from None
 
 
-def _checked(name: str, key: str, value: Any, model: Any = None) -> Any:
+def _checked(name: str, key: str, value: Any, model: object = None) -> Any:
     """model: what the document says of it; a network of the user's own has hyperparameters of its own."""
     recipe = known(model) | known() if isinstance(model, str) and name != "model" else known()
     if name not in OPTIONS and name not in recipe:
@@ -148,7 +148,7 @@ def _checked(name: str, key: str, value: Any, model: Any = None) -> Any:
     return option.kind(value)
 
 
-def effective(given: Mapping[str, Any]) -> dict[str, Any]:
+def effective(given: Mapping[str, Any]) -> dict[str, object]:
     """Every option of a run and every hyperparameter, with the values that `given` leads to; None where absent.
 
     given: by their names in Python, None for what is not given. Raises ConfigError or CheckpointError.
@@ -170,7 +170,7 @@ def effective(given: Mapping[str, Any]) -> dict[str, Any]:
     return options | asdict(config)
 
 
-def as_toml(configuration: Mapping[str, Any], plain: bool = False) -> str:
+def as_toml(configuration: Mapping[str, object], plain: bool = False) -> str:
     """What `effective` gives as TOML that `read_options` reads; absent options are comments.
 
     plain: write what is not ASCII as escapes, for a stream of another encoding than UTF-8.
@@ -198,7 +198,7 @@ def _escape(found: re.Match[str]) -> str:
     return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
-def _toml(value: Any) -> str:
+def _toml(value: object) -> str:
     if isinstance(value, str | Path):
         quoted = json.dumps(str(value), ensure_ascii=False)
         return _UNSEEN.sub(_escape, quoted)

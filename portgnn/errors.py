@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any
 
 from portgnn.text import printable, shortened
 
@@ -18,7 +17,7 @@ class PortgnnError(ValueError):
     long for a reader the beginning and the end are shown.
     """
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, *arguments: object) -> None:
         super().__init__(*(_fit_to_show(each) if isinstance(each, str) else each for each in arguments))
 
 

@@ -122,7 +122,7 @@ class File(logging.FileHandler):
             self.fault = self.fault or reason(error)
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     """NaN and infinities, which JSON lacks, as null."""
     if isinstance(value, float) and not math.isfinite(value):
         return None

@@ -116,7 +116,7 @@ READ_BY: dict[str, tuple[str, tuple[str, ...]]] = {
 """What only some optimizers or schedules read: the hyperparameter that chooses, and its values that do."""
 
 
-def check_optimization(config: Any) -> None:
+def check_optimization(config: object) -> None:
     """Of a whole recipe. Raises ConfigError for values that do not go together, saying what to type in their place."""
     defaults = {each.name: each.default for each in fields(Optimization)}
     for name, (chooser, readers) in READ_BY.items():
@@ -140,7 +140,7 @@ def check_has_batches(config: Any) -> None:
         )
 
 
-def _rules(config: Any) -> tuple[tuple[Any, str], ...]:
+def _rules(config: Any) -> tuple[tuple[object, str], ...]:
     """What may be wrong with several values together, and what to say of it."""
     places = config.epochs if config.schedule in ("step", "exponential", "cosine") else config.warmup
     return (

@@ -122,7 +122,7 @@ def preset(name: str | None = None, model: str | type[Network] | None = None, **
     return Config(**values | {key: value for key, value in overrides.items() if value is not None})
 
 
-def _first(kind: type[Network] | None, task: Any) -> str:
+def _first(kind: type[Network] | None, task: object) -> str:
     """The first preset of a network (of the default one where none is named) and a task; kipf where there is none.
 
     Of a task that one of another network has a preset for, that one: its training is the task's.
@@ -146,7 +146,7 @@ def _check_names(kind: type[Network], overrides: dict[str, Any]) -> None:
         raise ConfigError(f"unknown hyperparameter {key!r}.{near}")
 
 
-def checked(name: str, value: Any) -> Any:
+def checked(name: str, value: object) -> Any:
     """The value of one hyperparameter, of whichever network, as a recipe has it. Raises ConfigError."""
     if name in hyperparameters(Config):
         return alone(name, value)

@@ -89,7 +89,7 @@ class WorkerProcess:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, op: str, *, timeout: float | None = None, **arguments: Any) -> Any:
+    def ask(self, op: str, *, timeout: float | None = None, **arguments: object) -> Any:
         """One operation's result. The worker is ended where it does not answer in time."""
         assert self._process.stdin is not None
         try:

@@ -66,7 +66,7 @@ class Contender(Protocol):
     def devices(self) -> tuple[str, ...]:
         """Devices it can use here, the fastest first."""
 
-    def build(self, graph: BenchGraph, recipe: Recipe, device: str, options: dict[str, Any]) -> Program:
+    def build(self, graph: BenchGraph, recipe: Recipe, device: str, options: dict[str, object]) -> Program:
         """Raises Unsupported where it cannot."""
 
 
@@ -82,7 +82,7 @@ RECORDED_PREFIXES = ("OMP_", "MKL_", "OPENBLAS_", "KMP_", "GOMP_", "XLA_", "JAX_
 DROPPED_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 
 
-def process_facts() -> dict[str, Any]:
+def process_facts() -> dict[str, object]:
     """Interpreter, cores and the variables that change how fast a worker runs."""
     affinity = getattr(os, "sched_getaffinity", None)
     return {

@@ -140,7 +140,7 @@ def arxiv_size() -> BenchGraph:
     return synthetic(2_315_598, nodes=169_343, features=128, classes=40)
 
 
-def _parts(name: str, matrix: sp.csr_array) -> dict[str, Any]:
+def _parts(name: str, matrix: sp.csr_array) -> dict[str, object]:
     return {
         f"{name}.data": matrix.data,
         f"{name}.indices": matrix.indices,

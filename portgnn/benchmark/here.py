@@ -88,7 +88,7 @@ def fastest(found: dict[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def as_fast(found: dict[str, Any], best: dict[str, Any]) -> list[dict[str, Any]]:
+def as_fast(found: dict[str, Any], best: dict[str, Any]) -> list[dict[str, object]]:
     """Rows of other backends and devices whose middle half overlaps the best one's, of the same recipe."""
     return [
         row

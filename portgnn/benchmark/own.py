@@ -26,7 +26,7 @@ from portgnn.random import dropout_keys
 from portgnn.registry import backend_class, registered_backend
 from portgnn.training import WholeGraph, initial_state, make_measure, make_run, parameters_of
 
-EDGE_OPTIONS: dict[str, Any] = {"csr": False, "shared_memory": False}
+EDGE_OPTIONS: dict[str, object] = {"csr": False, "shared_memory": False}
 """Constructor arguments by which an adapter is told to multiply with edge lists; an adapter has one or none."""
 
 COPIED_BYTES = 2**28
@@ -36,7 +36,7 @@ COPIED_BYTES = 2**28
 class OwnProgram:
     """A prepared run on one backend. `rows`, `features` and `adjacency` are portgnn's options of these names."""
 
-    def __init__(self, backend: Backend, graph: Graph, config: Config, options: dict[str, Any]) -> None:
+    def __init__(self, backend: Backend, graph: Graph, config: Config, options: dict[str, object]) -> None:
         self.backend, self.config, self.options = backend, config, options
         self.prepared = Prepared.of(graph, config)
         self._run = make_run(backend, self.prepared, validate=False)
@@ -80,7 +80,7 @@ class OwnProgram:
             "accuracy"
         ]
 
-    def verify(self, epochs: int, operations: bool = True) -> dict[str, Any]:
+    def verify(self, epochs: int, operations: bool = True) -> dict[str, object]:
         """Whether this very program computes what the reference computes; afterwards it starts afresh."""
         # Here: a worker that only times holds no checks, which would be in its peak of memory.
         from portgnn.benchmark.verification import verify_program
@@ -118,12 +118,12 @@ class OwnContender:
     def devices(self) -> tuple[str, ...]:
         return tuple(self._class.devices())
 
-    def build(self, graph: BenchGraph, recipe: Recipe, device: str, options: dict[str, Any]) -> Program:
+    def build(self, graph: BenchGraph, recipe: Recipe, device: str, options: dict[str, object]) -> Program:
         backend = self._backend(device, options)
         config = config_of(recipe, options)
         return OwnProgram(backend, graph_of(graph), config, options | {"chunked": True})
 
-    def spmm_bandwidth(self, graph: str, device: str, columns: int, seconds: float) -> dict[str, Any]:
+    def spmm_bandwidth(self, graph: str, device: str, columns: int, seconds: float) -> dict[str, object]:
         """Time of A_hat @ X in float32, its bytes, and a plain copy on the same device in the same process."""
         backend = self._backend(device, {})
         adjacency = BenchGraph.load(graph).normalised()
@@ -145,7 +145,7 @@ class OwnContender:
             "copy_bytes": 2 * COPIED_BYTES,
         }
 
-    def _backend(self, device: str, options: dict[str, Any]) -> Backend:
+    def _backend(self, device: str, options: dict[str, object]) -> Backend:
         dtype = options.get("dtype", "float32")
         if device not in self._class.devices():
             raise Unsupported(f"no device {device} here")

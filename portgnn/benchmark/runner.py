@@ -226,7 +226,7 @@ class Runner:
 
 
 def document(
-    options: Options, plan: Plan, rows: list[dict[str, Any]], workers: dict[str, dict[str, Any]], seconds: float
+    options: Options, plan: Plan, rows: list[dict[str, object]], workers: dict[str, dict[str, object]], seconds: float
 ) -> dict[str, Any]:
     """A run as one JSON document; tables and plots are made from it alone."""
     _, dropped = worker_environment(None, {})
@@ -245,7 +245,7 @@ def document(
     }
 
 
-def git_revision() -> dict[str, Any]:
+def git_revision() -> dict[str, object]:
     """The commit that was timed, and whether the working tree differed from it; None where this is no checkout."""
 
     if not exists(ROOT / ".git"):  # installed: whatever repository lies around the environment is another's

@@ -28,7 +28,7 @@ REASONS = {
 """What is said of a row that was not timed, in place of its message."""
 
 
-def shared(found: Mapping[str, Any]) -> dict[str, Any]:
+def shared(found: Mapping[str, Any]) -> dict[str, object]:
     """A result document of `portgnn.benchmark.here.run` without anything personal."""
     machine, plan = found["machine"], found["plan"]
     return {
@@ -99,5 +99,5 @@ def _accelerators(found: Mapping[str, Any]) -> list[str]:
     return sorted({text for text in named if isinstance(text, str) and HARDWARE.fullmatch(text)})
 
 
-def _fitting(pattern: re.Pattern[str], value: Any) -> str | None:
+def _fitting(pattern: re.Pattern[str], value: object) -> str | None:
     return value if isinstance(value, str) and pattern.fullmatch(value) else None

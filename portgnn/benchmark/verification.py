@@ -41,10 +41,10 @@ class Verifiable(Protocol):
         """Loss and number of right answers on the validation split."""
 
 
-_verdicts: dict[tuple[Any, ...], dict[str, Any]] = {}
+_verdicts: dict[tuple[object, ...], dict[str, object]] = {}
 
 
-def verify_operations(backend: Backend, form: str = "") -> dict[str, Any]:
+def verify_operations(backend: Backend, form: str = "") -> dict[str, object]:
     """`portgnn verify` of a backend: the number of checks, known gaps, and the first failure that is not one.
 
     form: what the backend was told beyond device and dtype. One verdict serves all programs of that kind.
@@ -55,7 +55,7 @@ def verify_operations(backend: Backend, form: str = "") -> dict[str, Any]:
     return dict(_verdicts[key])
 
 
-def _operations(backend: Backend) -> dict[str, Any]:
+def _operations(backend: Backend) -> dict[str, object]:
     checks = verify(backend).checks
     failed = [check for check in checks if not check.passed]
     known = [f"{check.name}: {check.hint}" for check in failed if check.hint.startswith("known:")]
@@ -68,7 +68,7 @@ def _operations(backend: Backend) -> dict[str, Any]:
     return facts
 
 
-def verify_program(program: Verifiable, epochs: int, operations: bool = True) -> dict[str, Any]:
+def verify_program(program: Verifiable, epochs: int, operations: bool = True) -> dict[str, object]:
     """The verdict as data: passed, and where it failed by how much.
 
     operations: first every operation of the backend (`portgnn verify`), which can take minutes. In any case this very
@@ -87,7 +87,7 @@ def verify_program(program: Verifiable, epochs: int, operations: bool = True) ->
     error = np.abs(found - expected[:, 0]) / np.abs(expected[:, 0])
     val_error = abs(found_val[0] - expected[-1, 1]) / abs(expected[-1, 1])
     tolerance = TOLERANCES[program.backend.dtype]
-    verdict: dict[str, Any] = found_first | {
+    verdict: dict[str, object] = found_first | {
         "method": f"{'portgnn verify, then ' if operations else ''}{epochs} epochs of training loss and the validation "
         "loss after them, against NumPy in float64",
         "tolerance": tolerance,

@@ -34,14 +34,14 @@ class Worker:
         self._programs: dict[str, Program] = {}
         self._graphs: dict[str, BenchGraph] = {}
 
-    def hello(self) -> dict[str, Any]:
+    def hello(self) -> dict[str, object]:
         environment = self._contender.environment()
         facts = process_facts() | {"environment": environment, "devices": list(self._contender.devices())}
         return facts | {"baseline_bytes": peak_memory_bytes()}
 
     def prepare(
-        self, case: str, graph: str, recipe: dict[str, Any], device: str, options: dict[str, Any], keep: bool = True
-    ) -> dict[str, Any]:
+        self, case: str, graph: str, recipe: dict[str, Any], device: str, options: dict[str, object], keep: bool = True
+    ) -> dict[str, object]:
         """Builds the program. keep: hold on to the file's arrays for the next case; not where memory is measured."""
         loaded = self._graphs.get(graph) or BenchGraph.load(graph)
         if keep:
@@ -50,7 +50,7 @@ class Worker:
         self._programs[case] = self._contender.build(loaded, Recipe(**recipe), device, options)
         return {"seconds": time.perf_counter() - started, "options": self._programs[case].options}
 
-    def verify(self, case: str, epochs: int, operations: bool = True) -> dict[str, Any]:
+    def verify(self, case: str, epochs: int, operations: bool = True) -> dict[str, object]:
         """Whether the program computes what it should. operations: of its library, all that `portgnn verify` checks."""
         check = getattr(self._programs[case], "verify", None)
         return check(epochs, operations) if check else {"passed": True, "method": "a peer: not ours to verify"}
@@ -77,7 +77,7 @@ class Worker:
             program.train(chunk)
         return {"seconds": [_clock(lambda: program.train(chunk)) for _ in range(chunks)]}
 
-    def evaluate(self, case: str, repeats: int, warm: int = 1) -> dict[str, Any]:
+    def evaluate(self, case: str, repeats: int, warm: int = 1) -> dict[str, object]:
         program = self._programs[case]
         for _ in range(warm):
             program.evaluate()
@@ -89,14 +89,14 @@ class Worker:
         program.train(epochs)
         return {"test_accuracy": program.test_accuracy(), "epochs": epochs, "seed": seed}
 
-    def memory(self) -> dict[str, Any]:
+    def memory(self) -> dict[str, object]:
         return {"peak_bytes": peak_memory_bytes()}
 
-    def call(self, operation: str, **arguments: Any) -> Any:
+    def call(self, operation: str, **arguments: object) -> Any:
         """An operation of the contender's own, for example the bandwidth of its sparse product."""
         return getattr(self._contender, operation)(**arguments)
 
-    def release(self) -> dict[str, Any]:
+    def release(self) -> dict[str, object]:
         self._programs.clear()
         self._graphs.clear()
         gc.collect()

@@ -185,7 +185,7 @@ def check_parameters(
             raise CheckpointError(f"parameter {name[:40]} is not finite floating numbers")
 
 
-def read_config(document: Any, network: str | type[Network] | None = None) -> Config:
+def read_config(document: object, network: str | type[Network] | None = None) -> Config:
     """A recipe out of a header. Raises PortgnnError for what is none, and where it is another network's.
 
     network: the user's own, whose module a file cannot have imported by itself.
@@ -208,7 +208,7 @@ def read_config(document: Any, network: str | type[Network] | None = None) -> Co
     return Config(**{"task": "classes"} | document | {"model": kind})  # the one task that older files have
 
 
-def read_names(document: Any) -> tuple[str, ...]:
+def read_names(document: object) -> tuple[str, ...]:
     """Names out of a header. Raises ValueError where they are not a list of texts."""
     if not isinstance(document, list) or not all(type(name) is str for name in document):
         raise ValueError(f"{str(document)[:40]!r} is not a list of names")

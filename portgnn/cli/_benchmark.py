@@ -79,7 +79,7 @@ def _check_outputs(*paths: Path | None) -> None:
         raise ConfigError(f"--report {report} must end in .html")
 
 
-def _write(found: dict[str, Any], written: Path | None, report: Path | None, share: Path | None) -> None:
+def _write(found: dict[str, object], written: Path | None, report: Path | None, share: Path | None) -> None:
     if written is not None:
         write_atomically(written, (json.dumps(found, indent=1) + "\n").encode())
         announce(f"written to {written}")

@@ -38,7 +38,7 @@ def train(options: dict[str, Any]) -> None:
         run(save=values.pop("save"), as_json=values.pop("json"), callbacks=callbacks, **values)
 
 
-def show(options: dict[str, Any]) -> None:
+def show(options: dict[str, object]) -> None:
     """Prints what `train` would do with these options."""
     as_json = options.pop("as_json")
     configuration = effective(_given(options | {"as_json": False}))

@@ -108,7 +108,7 @@ def _cache_problems(folder: Path) -> list[str]:
     return [f"PORTGNN_CACHE: downloads cannot be kept in {folder}, since {why}; name another folder"]
 
 
-def _problems(machine: dict[str, Any], backends: list[dict[str, Any]]) -> list[str]:
+def _problems(machine: dict[str, object], backends: list[dict[str, Any]]) -> list[str]:
     problems = _folder_problems()
     if machine["rosetta"]:
         problems.append(ROSETTA)

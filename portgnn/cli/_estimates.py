@@ -61,7 +61,9 @@ def run(
         print_line(f"written to {out}")
 
 
-def _document(model: Path, trained: Model, found: Estimated, backend: Backend, out: Path | None) -> Mapping[str, Any]:
+def _document(
+    model: Path, trained: Model, found: Estimated, backend: Backend, out: Path | None
+) -> Mapping[str, object]:
     return {
         "model": str(model),
         "dataset": found.graph.name,

@@ -112,7 +112,7 @@ def explain(
     """Say which edges and features of its neighbourhood a node's answer comes from."""
     from portgnn.cli._explaining import run
 
-    how: dict[str, Any] = {"method": method, "answer": answer, "epochs": epochs, "seed": seed}
+    how: dict[str, object] = {"method": method, "answer": answer, "epochs": epochs, "seed": seed}
     how |= {"backend": backend, "device": device, "dtype": dtype}
     run(model, dataset, node, out, network, edges, as_json, **how, unknown=unknown or (), ignore=ignore or ())
 

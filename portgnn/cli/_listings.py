@@ -16,7 +16,7 @@ def describe_backends() -> list[dict[str, Any]]:
     return [_describe(found) for found in registered_backends()]
 
 
-def _describe(found: Registered) -> dict[str, Any]:
+def _describe(found: Registered) -> dict[str, object]:
     kind = backend_class(found.name) if found.available else None
     return {
         "name": found.name,

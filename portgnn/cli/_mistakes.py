@@ -16,7 +16,7 @@ _LONG_WORD = re.compile(r"\S{120,}")
 _EXTRA = re.compile(r"Got unexpected extra argument(?:\(s\)|s)? \((\S+).*\)$")
 
 
-def usage(fault: Any) -> str:
+def usage(fault: object) -> str:
     """The message of a usage error of typer's: near option names, and the help of the command that was typed."""
     context = getattr(fault, "ctx", None)
     said = _LONG_WORD.sub(lambda found: shortened(found[0], 60), _said(fault, context)).rstrip(".")

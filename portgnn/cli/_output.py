@@ -9,7 +9,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Sequence
-from typing import Any, TextIO
+from typing import TextIO
 
 from portgnn.text import printable
 
@@ -17,12 +17,12 @@ FALLBACK = 80
 """Columns of a terminal that does not say how many it has."""
 
 
-def print_json(document: Any) -> None:
+def print_json(document: object) -> None:
     """One line of strict JSON on stdout: NaN and infinities, which JSON lacks, become null."""
     print(json.dumps(_strict(document), allow_nan=False))
 
 
-def _strict(value: Any) -> Any:
+def _strict(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):

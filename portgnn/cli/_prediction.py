@@ -101,7 +101,7 @@ def _counts(found: Classified) -> list[tuple[str, int]]:
     return list(zip(found.class_names, counts, strict=True))
 
 
-def _scores_of(found: Classified) -> dict[str, Any]:
+def _scores_of(found: Classified) -> dict[str, object]:
     """Classes are in the model's order here and in each evaluation, which is by part of the split."""
     test = found.evaluations.get("test")
     return {

@@ -58,7 +58,7 @@ def seeds_of(text: str) -> Any:
     return int(words[0]) if len(words) == 1 and "," not in text else [int(word) for word in words]
 
 
-def _command(options: dict[str, Any]) -> str:
+def _command(options: dict[str, object]) -> str:
     """What was typed, in one order."""
     words = ["portgnn", "study"]
     for name, value in options.items():

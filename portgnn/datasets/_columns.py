@@ -292,7 +292,7 @@ def read_parquet(
     return table
 
 
-def _as_numbers(path: Path, name: str, column: Any) -> Any:
+def _as_numbers(path: Path, name: str, column: Any) -> object:
     """A column as float64. Raises DatasetError where a value is missing, or they are no numbers."""
     import pyarrow as pa
     from pyarrow import compute
@@ -318,7 +318,7 @@ def _not_finite(path: Path, numbers: dict[str, Any]) -> NoReturn:
     raise AssertionError("unreachable: only a number that is not finite has no table")
 
 
-def _as_text(column: Any) -> Any:
+def _as_text(column: Any) -> object:
     """A column of any type as text, "" where there is no value."""
     import pyarrow as pa
     from pyarrow import compute

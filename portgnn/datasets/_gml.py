@@ -34,7 +34,7 @@ class _Several(list[Any]):
     """The values of a key that stands several times in one list."""
 
 
-def parsed_gml(content: bytes) -> Any:
+def parsed_gml(content: bytes) -> object:
     """The graph of a GML file as networkx has it: of nodes named by their `label`, or by `id` where none has a label.
 
     Raises GraphError with the line for what is no GML, and for nodes or edges that cannot be told apart.
@@ -55,7 +55,7 @@ def parsed_gml(content: bytes) -> Any:
 def _pairs(text: str) -> dict[str, Any]:
     """What the text's keys stand for: numbers, texts and further pairs."""
     here: dict[str, Any] = {}
-    outer: list[dict[str, Any]] = []
+    outer: list[dict[str, object]] = []
     key = ""
     for match in (each for each in _TOKENS.finditer(text) if each.lastindex):
         kind, token = match.lastindex or 0, match[0]
@@ -84,7 +84,7 @@ def _pairs(text: str) -> dict[str, Any]:
     return here
 
 
-def _value(kind: int, token: str, key: str) -> Any:
+def _value(kind: int, token: str, key: str) -> object:
     """Raises ValueError for what is no value."""
     if kind == _INTEGER:
         return int(token)
@@ -101,7 +101,7 @@ def _value(kind: int, token: str, key: str) -> Any:
     raise ValueError
 
 
-def _put(pairs: dict[str, Any], key: str, value: Any) -> None:
+def _put(pairs: dict[str, object], key: str, value: object) -> None:
     if key not in pairs:
         pairs[key] = value
     elif isinstance(before := pairs[key], _Several):
@@ -114,7 +114,7 @@ def _line(text: str, at: int) -> int:
     return text.count("\n", 0, at) + 1
 
 
-def _graph(found: dict[str, Any]) -> Any:
+def _graph(found: dict[str, object]) -> object:
     import networkx
 
     nodes, edges = _records(found.pop("node", _Several()), "node"), _records(found.pop("edge", _Several()), "edge")
@@ -123,7 +123,7 @@ def _graph(found: dict[str, Any]) -> Any:
     graph = getattr(networkx, kinds[directed, several])()
     graph.graph.update({key: _plain(value) for key, value in found.items()})
     named = any("label" in node for node in nodes)
-    names: dict[Any, Any] = {}
+    names: dict[object, object] = {}
     for number, node in enumerate(nodes):
         node_id, name = _field(node, "id", f"node {number}"), node.pop("label", None)
         name = node_id if not named else name
@@ -148,14 +148,14 @@ def _graph(found: dict[str, Any]) -> Any:
     return graph
 
 
-def _switch(found: dict[str, Any], key: str) -> int:
+def _switch(found: dict[str, object], key: str) -> int:
     value = found.pop(key, 0)
     if type(value) is not int or value not in (0, 1):
         raise GraphError(f"the graph's {key} is {shown(_plain(value))}; it is 0 or 1, once")
     return value
 
 
-def _end(edge: dict[str, Any], end: str, number: int, names: dict[Any, Any]) -> Any:
+def _end(edge: dict[str, object], end: str, number: int, names: dict[object, object]) -> object:
     value = _field(edge, end, f"edge {number}")
     if isinstance(value, dict | list) or value not in names:
         raise GraphError(f"edge {number}: its {end} {shown(value)} is the id of no node")
@@ -173,14 +173,14 @@ def _records(value: Any, what: str) -> list[dict[str, Any]]:
     return records
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """The list that a repeated key is, as networkx writes one."""
     if isinstance(value, _Several):
         return value[1:] if value[0] == _LIST else list(value)
     return value
 
 
-def _field(record: dict[str, Any], key: str, where: str) -> Any:
+def _field(record: dict[str, object], key: str, where: str) -> object:
     if key not in record:
         raise GraphError(f"{where} has no {key}")
     return record.pop(key)

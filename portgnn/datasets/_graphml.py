@@ -62,7 +62,7 @@ def read_markup(path: Path, unknown: Collection[str] = (), ignore: Collection[st
         raise DatasetError(f"{path} cannot be read: {type(error).__name__}: {str(error)[:200]}") from None
 
 
-def _parsed(content: bytes, ignore: Collection[str]) -> Any:
+def _parsed(content: bytes, ignore: Collection[str]) -> object:
     """The graph of a GraphML file, with the defaults of its keys put in where a node or an edge has no value.
 
     networkx reads them and leaves it to its callers to apply them; those of keys for all kinds it does not keep.
@@ -100,12 +100,12 @@ def _parsed(content: bytes, ignore: Collection[str]) -> Any:
     return graph
 
 
-def _of_nodes(graph: Any) -> list[dict[str, Any]]:
+def _of_nodes(graph: Any) -> list[dict[str, object]]:
     """The attributes of each node."""
     return [data for _, data in graph.nodes(data=True)]
 
 
-def _of_edges(graph: Any) -> list[dict[str, Any]]:
+def _of_edges(graph: Any) -> list[dict[str, object]]:
     """The attributes of each edge."""
     return [data for _, _, data in graph.edges(data=True)]
 

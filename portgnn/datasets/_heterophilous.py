@@ -21,7 +21,7 @@ _MASKS = {"train": "train_masks", "val": "val_masks", "test": "test_masks"}
 _MAX_SPLITS = 100
 
 
-def is_heterophilous(arrays: Mapping[str, Any]) -> bool:
+def is_heterophilous(arrays: Mapping[str, object]) -> bool:
     """Whether the arrays of a file are of this layout."""
     return "edges" in arrays and "node_features" in arrays
 

@@ -115,7 +115,7 @@ def _array(where: str, file: Any, size: int, optional: bool) -> NDArray[Any] | N
     return flat.reshape(shape, order="F" if fortran else "C")
 
 
-def read_matrix(path: Path, rows: int) -> Any:
+def read_matrix(path: Path, rows: int) -> object:
     """Features [rows, f]: what `scipy.sparse.save_npz` wrote (CSR or CSC), or one dense array.
 
     Raises DatasetError where the file holds neither, or another number of rows.
@@ -158,7 +158,7 @@ def _check_work(path: Path, arrays: Arrays, sparse: int) -> None:
     check_need(path, need, path.stat().st_size)
 
 
-def _check_rows(path: Path, shape: Any, rows: int) -> None:
+def _check_rows(path: Path, shape: object, rows: int) -> None:
     if not isinstance(shape, list) or len(shape) != 2 or shape[0] != rows:
         raise DatasetError(f"{path} holds a matrix of shape {shape}; it must have a row for each of {rows} nodes")
 
@@ -278,5 +278,5 @@ def _names(arrays: Mapping[str, NDArray[Any]], name: str, where: str) -> tuple[s
         raise DatasetError(f"{where}: {name} is not text; save it as array.astype(str)") from None
 
 
-def _listed(arrays: Mapping[str, Any]) -> str:
+def _listed(arrays: Mapping[str, object]) -> str:
     return "no arrays" if not arrays else "the arrays " + ", ".join(sorted(arrays)[:12])

@@ -74,7 +74,7 @@ def read_columns(
     return names, pa.concat_tables([_plain(part, strings) for part in parts])
 
 
-def _plain(part: Any, names: list[str]) -> Any:
+def _plain(part: Any, names: list[str]) -> object:
     import pyarrow as pa
 
     for name in names:
@@ -129,13 +129,13 @@ def _footer(content: BinaryIO, size: int) -> _Footer:
     return _Footer(max(rows[0], sum(rows[1:]), values), chunks)
 
 
-def _whole(value: Any) -> int:
+def _whole(value: object) -> int:
     if type(value) is not int or value < 0:
         raise ValueError("its footer has no number, or a negative one, where it counts")
     return value
 
 
-def _items(value: Any) -> list[dict[int, Any]]:
+def _items(value: object) -> list[dict[int, object]]:
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise ValueError("its footer has no list where columns are listed")
     return value
@@ -179,7 +179,7 @@ class _Compact:
         """The structure, and how many bytes have been read. Raises ValueError."""
         if depth > _MAX_DEPTH:
             raise ValueError("a header is nested too deeply")
-        fields: dict[int, Any] = {}
+        fields: dict[int, object] = {}
         number = 0
         while kind := self._byte():
             number = number + (kind >> 4) if kind >> 4 else self._signed()

@@ -234,6 +234,6 @@ def _edges(path: Path, n: int) -> tuple[NDArray[np.int64], int]:
     return np.stack([source[other], target[other]], axis=1), int(np.count_nonzero(~other))
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     shape = f" of shape {list(value.shape)}" if hasattr(value, "shape") else ""
     return f"a {type(value).__name__.lstrip('_').lower()}{shape}"

@@ -75,7 +75,7 @@ class _Dict(dict[Any, Any]):
     def __init__(self, *_: object) -> None:
         super().__init__()
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         raise ValueError("a dict with attributes")
 
 
@@ -87,7 +87,7 @@ class _Factory:
 
 
 # Classes throughout, each with a __setstate__: a pickle can set attributes on anything else that it is given.
-_ADMITTED: dict[tuple[str, str], Any] = {
+_ADMITTED: dict[tuple[str, str], object] = {
     ("numpy", "dtype"): _Dtype,
     ("numpy", "ndarray"): _Array,
     ("numpy.core.multiarray", "_reconstruct"): _Array,
@@ -103,7 +103,7 @@ class _Unpickler(pickle.Unpickler):
         super().__init__(io.BytesIO(raw), encoding="latin1", fix_imports=False)
         self._path = path
 
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> object:
         try:
             return _ADMITTED[module, name]
         except KeyError:
@@ -121,7 +121,7 @@ class _Fault:
         return DatasetError(f"{self.path}: {what}. Delete the file and fetch it again.")
 
 
-def load_pickle(path: Path) -> Any:
+def load_pickle(path: Path) -> object:
     """What the file holds: an array, a `scipy.sparse.csr_array`, or a dict of lists.
 
     Raises DatasetError, naming the file, if it cannot be read, is no such pickle, or asks for any other name.
@@ -180,13 +180,13 @@ def _check_program(content: bytes) -> None:
             raise ValueError("an integer above 2**40")
 
 
-def _value(array: Any, what: str, fault: _Fault) -> NDArray[np.number]:
+def _value(array: object, what: str, fault: _Fault) -> NDArray[np.number]:
     if not isinstance(array, _Array) or array.value is None:
         raise fault.error(f"{what} is not an array")
     return array.value
 
 
-def _csr(state: dict[str, Any], fault: _Fault) -> sp.csr_array:
+def _csr(state: dict[str, object], fault: _Fault) -> sp.csr_array:
     """The sparse matrix, each part checked first: SciPy's compiled code reads where the indices point."""
     shape = state.get("_shape")
     if not (isinstance(shape, tuple) and len(shape) == 2 and all(type(n) is int and n >= 0 for n in shape)):

@@ -128,7 +128,7 @@ def _names_of_graphs(nodes: Table, graphs: Table | None) -> list[str]:
     return list(names)
 
 
-def _first_again(values: Sequence[Any]) -> int:
+def _first_again(values: Sequence[object]) -> int:
     """Where a value is that was there before."""
     first = {value: row for row, value in reversed(list(enumerate(values)))}
     return next(row for row, value in enumerate(values) if first[value] != row)

@@ -137,9 +137,9 @@ def _bounded(until: float) -> Iterator[Any]:
     copies: list[socket.socket] = []
     ended = threading.Event()
 
-    def watched(connection: Any, pool: Any) -> Any:
+    def watched(connection: Any, pool: Any) -> object:
         class Connection(connection):  # type: ignore[misc]
-            def _new_conn(self) -> Any:
+            def _new_conn(self) -> object:
                 made = super()._new_conn()
                 copies.append(made.dup())
                 if ended.is_set():
@@ -164,7 +164,7 @@ def _bounded(until: float) -> Iterator[Any]:
             super().init_poolmanager(*arguments, **more)
             self.poolmanager.pool_classes_by_scheme = pools
 
-        def proxy_manager_for(self, *arguments: Any, **more: Any) -> Any:
+        def proxy_manager_for(self, *arguments: Any, **more: Any) -> object:
             manager = super().proxy_manager_for(*arguments, **more)
             manager.pool_classes_by_scheme = pools
             return manager

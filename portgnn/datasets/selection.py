@@ -41,7 +41,7 @@ def check_ignored(ignore: Iterable[str], columns: Iterable[str], where: str, nee
             raise DatasetError(f"{where} has no column {name!r} to leave out.{hint} Known: {listed}{more}.")
 
 
-def feature_doubts(names: Sequence[str], columns: Mapping[str, Any]) -> list[str]:
+def feature_doubts(names: Sequence[str], columns: Mapping[str, object]) -> list[str]:
     """Notes on features that may be none: the number of a row, and where and how a node is drawn.
 
     columns: name -> numbers [n], of those columns that can be looked at.

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -57,7 +56,7 @@ def graph_set_names() -> tuple[str, ...]:
     return tuple(COLLECTIONS)
 
 
-def is_graph_set(dataset: Any) -> bool:
+def is_graph_set(dataset: object) -> bool:
     """Whether a name or a path is that of a set of graphs. Raises DatasetError for an archive that is damaged."""
     if not isinstance(dataset, str | os.PathLike):
         return False

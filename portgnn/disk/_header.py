@@ -61,7 +61,7 @@ def read_header(folder: Path) -> dict[str, Any]:
     """The header, each field of its type. Raises DatasetError."""
     try:
         raw = content(folder / "header.json", most=MAX_HEADER)
-        header: dict[str, Any] = json.loads(raw)
+        header: dict[str, object] = json.loads(raw)
         if isinstance(header, dict) and header.get("version") == 1:
             header.setdefault("structure", "")  # which nodes these are, whatever their labels, it did not say
         _check_header(header)
@@ -76,7 +76,7 @@ def read_header(folder: Path) -> dict[str, Any]:
     return header | {"checksums": header["checksums"] if header["version"] == VERSION else None}
 
 
-def _check_header(header: Any) -> None:
+def _check_header(header: object) -> None:
     """Raises ValueError for a header that is not of this format, or has a field of another type."""
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ValueError("its header names another format")
@@ -98,5 +98,5 @@ def _check_header(header: Any) -> None:
     json.dumps(header, ensure_ascii=False).encode()
 
 
-def _are_checksums(found: Any) -> bool:
+def _are_checksums(found: object) -> bool:
     return isinstance(found, dict) and all(type(text) is str and len(text) == 64 for text in found.values())

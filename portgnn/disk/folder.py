@@ -226,7 +226,7 @@ class DiskGraph:
         if (indptr[1:] < indptr[:-1]).any() or indptr[0] != 0 or indptr[-1] != stored:
             self._maps[name].damaged(f"it does not rise from 0 to {stored}")
 
-    def _node_ids(self) -> Any:
+    def _node_ids(self) -> object:
         if self.checksums is None:
             return padded_ids(self.path / "node_ids.npy", self.num_nodes)
         if "node_id_ends" not in self._maps or "node_id_text" not in self._maps:
@@ -266,7 +266,7 @@ def write_graph(graph: Graph, path: str | os.PathLike[str]) -> DiskGraph:
     return DiskGraph(target)
 
 
-def _header(graph: Graph) -> dict[str, Any]:
+def _header(graph: Graph) -> dict[str, object]:
     structure, whole = fingerprints(graph)
     return {
         "format": FORMAT, "version": VERSION, "name": graph.name, "nodes": graph.num_nodes,

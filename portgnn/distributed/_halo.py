@@ -68,7 +68,7 @@ class Partitioned:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._backend, name)
 
     def matmul(self, a: Any, b: Array) -> Array:
@@ -76,7 +76,7 @@ class Partitioned:
             return a.routing.product(a.route, a.own, a.halo, b)
         return self._backend.matmul(a, b)
 
-    def matmul_add(self, a: Any, b: Array, y: Array, scale: float = 1.0) -> Array:
+    def matmul_add(self, a: object, b: Array, y: Array, scale: float = 1.0) -> Array:
         if not isinstance(a, HaloMatrix):
             return cast(Array, matmul_add(self._backend, a, b, y, scale))
         product = self.matmul(a, b)
@@ -183,7 +183,7 @@ class _Part:
         field = self._field(count)
         if not self._source.sparse_features:
             return self._source.product(_present(field), field.levels[0], self._backend.dtype), None
-        product: Any = self._source.features(field.levels[0])[0]
+        product: object = self._source.features(field.levels[0])[0]
         for block in _present(field):
             product = canonical_csr(block @ product)
         return product, None

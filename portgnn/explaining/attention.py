@@ -89,5 +89,5 @@ def _watched(backend: Backend, prepared: Prepared, layers: Any, params: Params) 
     return watched
 
 
-def _with(operands: Operands, adjacency: tuple[Any, ...]) -> Operands:
+def _with(operands: Operands, adjacency: tuple[object, ...]) -> Operands:
     return Operands(**vars(operands) | {"adjacency": adjacency})

@@ -26,7 +26,7 @@ class Along:
     loops: [edges, 1], 1 for those that have none; None where no edge has a mask.
     """
 
-    handle: Any
+    handle: object
     picking: Any
     loops: Any
 
@@ -61,7 +61,7 @@ class Neighbourhood:
         found = [key[key >= 0] for key in keys if key is not None]
         different = np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
         nodes = field.levels[0]
-        chosen: Any = prepared.features[nodes]
+        chosen: object = prepared.features[nodes]
         dense = chosen.toarray() if isinstance(chosen, sp.csr_array) else np.asarray(chosen, dtype=np.float64)
         placed: dict[int, Along] = {}
         along: list[Along | None] = []

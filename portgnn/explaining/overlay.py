@@ -36,7 +36,7 @@ class Overlay:
     def __init__(self, inner: Backend) -> None:
         self._inner, self._verbs = inner, message_passing(inner)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._inner, name)
 
     def matmul(self, a: Any, b: Array) -> Array:
@@ -47,7 +47,7 @@ class Overlay:
 
     spmm = matmul
 
-    def edges(self, matrix: Any) -> EdgeHandle:
+    def edges(self, matrix: object) -> EdgeHandle:
         return Watched(self._verbs.edges(matrix))
 
     def edge_weights(self, a: Watched) -> Array:

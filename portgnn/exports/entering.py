@@ -128,7 +128,7 @@ def _read(source: Path) -> dict[str, NDArray[np.floating]]:
         raise CheckpointError(f"{source}: {str(error)[:300]}") from None
 
 
-def _arrays(given: Mapping[str, Any]) -> dict[str, NDArray[np.floating]]:
+def _arrays(given: Mapping[str, object]) -> dict[str, NDArray[np.floating]]:
     """Arrays of a dictionary whose values may be tensors of a framework, on the host."""
     found = {}
     for name, value in given.items():

@@ -158,7 +158,7 @@ def notes_of(trained: Model, program: Program, writer: Exporter) -> list[str]:
     return notes
 
 
-def _target(given: Any, trained: Model, to: str, ending: str, out: str | os.PathLike[str] | None) -> Path:
+def _target(given: object, trained: Model, to: str, ending: str, out: str | os.PathLike[str] | None) -> Path:
     """What is written. Raises ConfigError, before any work, where it cannot be."""
     path = given if isinstance(given, str | os.PathLike) else trained.dataset or "model"
     target = Path(out) if out is not None else Path(f"{Path(path).stem}-{to}{ending}")

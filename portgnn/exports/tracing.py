@@ -48,12 +48,12 @@ class Traced:
     def T(self) -> Traced:
         return self.tape.permuted(self, tuple(reversed(range(self.ndim))))
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **named: Any) -> Any:
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: object, **named: object) -> object:
         if method != "__call__" or named:
             raise unknown(f"numpy.{ufunc.__name__}.{method}")
         return self.tape.called_by_name(ufunc.__name__, *inputs)
 
-    def __array_function__(self, function: Any, types: Any, given: Any, named: Any) -> Any:
+    def __array_function__(self, function: Any, types: object, given: Any, named: Any) -> object:
         return self.tape.called_by_name(function.__name__, *given, **named)
 
     def __getitem__(self, key: Key) -> Traced:
@@ -99,9 +99,9 @@ class Tape:
         self.dtype = np.dtype(dtype)
         self.instructions: list[Instruction] = []
         self.constants: dict[str, NDArray[np.floating]] = {}
-        self._known: dict[tuple[Any, ...], Value] = {}
+        self._known: dict[tuple[object, ...], Value] = {}
 
-    def add(self, op: str, size: Sequence[int], *operands: Any, kind: Kind = "float", **details: Any) -> Traced:
+    def add(self, op: str, size: Sequence[int], *operands: object, kind: Kind = "float", **details: object) -> Traced:
         """The outcome of an instruction; the one that is there already, where the same was written before."""
         held = tuple(self.operand(each) for each in operands)
         key = (op, held, repr(details))
@@ -110,7 +110,7 @@ class Tape:
             self.instructions.append(Instruction(op, held, self._known[key], details))
         return Traced(self, self._known[key])
 
-    def operand(self, given: Any) -> Operand:
+    def operand(self, given: object) -> Operand:
         if isinstance(given, Traced):
             return given.value
         if isinstance(given, np.ndarray) and given.ndim:
@@ -125,7 +125,7 @@ class Tape:
         kind: Kind = {"f": "float", "b": "bool"}.get(array.dtype.kind, "int")  # type: ignore[assignment]
         return Traced(self, Value(array.shape, kind, name))
 
-    def called_by_name(self, name: str, *given: Any, **named: Any) -> Any:
+    def called_by_name(self, name: str, *given: object, **named: object) -> Any:
         """A function of the standard, or of NumPy's that is called the same."""
         if name == "power":
             name = "pow"
@@ -140,19 +140,19 @@ class Tape:
     def namespace(self) -> Namespace:
         return Namespace(self)
 
-    def unary(self, op: str, x: Any) -> Any:
+    def unary(self, op: str, x: object) -> object:
         if not isinstance(x, Traced):
             return getattr(np, {"abs": "absolute"}.get(op, op))(x)
         return self.add(op, x.shape, x, kind="bool" if op == "logical_not" else x.value.kind)
 
-    def binary(self, op: str, x: Any, y: Any) -> Any:
+    def binary(self, op: str, x: object, y: object) -> Any:
         kinds = [each.value.kind for each in (x, y) if isinstance(each, Traced)]
         kind: Kind = "bool" if op in TRUTHS else "int" if set(kinds) == {"int"} else "float"
         if not kinds:
             return getattr(np, op)(x, y)
         return self.add(op, broadcast(x, y), x, y, kind=kind)
 
-    def reduced(self, op: str, x: Traced, axis: Any, keepdims: bool) -> Traced:
+    def reduced(self, op: str, x: Traced, axis: object, keepdims: bool) -> Traced:
         axes = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
         chosen = tuple(sorted(each % x.ndim for each in axes))
         shape = [1 if at in chosen else size for at, size in enumerate(x.shape) if keepdims or at not in chosen]
@@ -229,7 +229,7 @@ class Namespace:
     def __init__(self, tape: Tape) -> None:
         self._tape = tape
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
+    def __getattr__(self, name: str) -> Callable[..., object]:
         if name in UNARY:
             return partial(self._tape.unary, name)
         if name in BINARY:
@@ -240,7 +240,7 @@ class Namespace:
             raise AttributeError(name)
         raise unknown(f"xp.{name}")
 
-    def _reduced(self, op: str, x: Traced, /, *, axis: Any = None, keepdims: bool = False) -> Traced:
+    def _reduced(self, op: str, x: Traced, /, *, axis: object = None, keepdims: bool = False) -> Traced:
         return self._tape.reduced(op, x, axis, keepdims)
 
     def square(self, x: Traced, /) -> Traced:
@@ -249,11 +249,11 @@ class Namespace:
     def positive(self, x: Traced, /) -> Traced:
         return x
 
-    def clip(self, x: Any, /, min: Any = None, max: Any = None) -> Any:
+    def clip(self, x: object, /, min: object = None, max: object = None) -> object:
         above = x if min is None else self._tape.binary("maximum", x, min)
         return above if max is None else self._tape.binary("minimum", above, max)
 
-    def where(self, condition: Any, x: Any, y: Any, /) -> Traced:
+    def where(self, condition: object, x: object, y: object, /) -> Traced:
         kinds = {each.value.kind for each in (x, y) if isinstance(each, Traced)}
         return self._tape.add("where", broadcast(condition, x, y), condition, x, y,
                               kind="int" if kinds == {"int"} else "float")  # fmt: skip
@@ -269,7 +269,7 @@ class Namespace:
         always = self._tape.add("equal", x.shape, x, x, kind="bool")
         return self._tape.add("where", x.shape, always, value, value)
 
-    def reshape(self, x: Traced, /, shape: Any) -> Traced:
+    def reshape(self, x: Traced, /, shape: object) -> Traced:
         return self._tape.reshaped(x, shape)
 
     def permute_dims(self, x: Traced, /, axes: Sequence[int]) -> Traced:
@@ -282,7 +282,7 @@ class Namespace:
         at = axis % (x.ndim + 1)
         return self._tape.reshaped(x, (*x.shape[:at], 1, *x.shape[at:]))
 
-    def squeeze(self, x: Traced, /, axis: Any) -> Traced:
+    def squeeze(self, x: Traced, /, axis: object) -> Traced:
         gone = {each % x.ndim for each in (axis if isinstance(axis, tuple) else (axis,))}
         return self._tape.reshaped(x, tuple(size for at, size in enumerate(x.shape) if at not in gone))
 

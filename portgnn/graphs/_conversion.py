@@ -111,7 +111,7 @@ def _check_distinct(names: list[str], when: str) -> None:
         raise GraphError(f"two nodes are named {twice!r} {when}; give them distinct names")
 
 
-def _are_names(value: Any) -> bool:
+def _are_names(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
@@ -119,7 +119,7 @@ def _weight_advice(weight: str | None) -> str:
     return "weights are left out, too" if weight is None else f"only {weight!r} is read, as the weight"
 
 
-def _in_order(classes: Classes, names: Any) -> dict[str, Any]:
+def _in_order(classes: Classes, names: Any) -> dict[str, object]:
     """Labels and class names; in the order of `names`, where those hold all classes."""
     names = [bare(name) for name in names] if _are_names(names) else []
     if len(set(names)) != len(names) or not set(classes.names) <= set(names):
@@ -170,7 +170,7 @@ def _number(value: Any, what: str) -> float:
         raise GraphError(f"{what} is {str(value)[:40]!r}, which is not a number") from None
 
 
-def write_networkx(graph: Record) -> Any:
+def write_networkx(graph: Record) -> object:
     """What `Graph.to_networkx` gives."""
     library = _library("networkx", "data")
     made = library.Graph(name=graph.name) if graph.is_undirected else library.DiGraph(name=graph.name)
@@ -218,7 +218,7 @@ def read_pyg(data: Any, **fields: Any) -> dict[str, Any]:
     return _summed(pairs.T, weights, features=features, notes=(*notes, *more), **(given | fields))
 
 
-def _pyg_weights(data: Any) -> tuple[Any, list[str]]:
+def _pyg_weights(data: Any) -> tuple[object, list[str]]:
     """Weights [m] or None, and notes on what was taken or left."""
     weights, attr = getattr(data, "edge_weight", None), getattr(data, "edge_attr", None)
     if attr is None:
@@ -231,13 +231,13 @@ def _pyg_weights(data: Any) -> tuple[Any, list[str]]:
     return None, [f"edge_attr of {attr.shape[1]} columns left out: a GCN takes one weight an edge"]
 
 
-def _summed(pairs: NDArray[np.generic], weights: Any, **fields: Any) -> dict[str, Any]:
+def _summed(pairs: NDArray[np.generic], weights: object, **fields: object) -> dict[str, object]:
     """Edges [m, 2] that are all kept: a repeated edge weighs as much as its parts together."""
     values = np.ones(len(pairs)) if weights is None else unmasked(weights, "edge_weight").reshape(-1)
     return {"edges": pairs, "weights": values, "undirected": False} | fields
 
 
-def write_pyg(graph: Record) -> Any:
+def write_pyg(graph: Record) -> object:
     """What `Graph.to_pyg` gives."""
     data = _library("torch_geometric.data", None)
     tensor = _library("torch", None).as_tensor
@@ -271,7 +271,7 @@ def read_dgl(graph: Any, features: str = "feat", label: str = "label", **fields:
     return _summed(pairs, weights, features=matrix, num_nodes=count, notes=notes, **(given | fields))
 
 
-def write_dgl(graph: Record) -> Any:
+def write_dgl(graph: Record) -> object:
     """What `Graph.to_dgl` gives."""
     library, tensor = _library("dgl", None), _library("torch", None).as_tensor
     source, target, weights = edge_list(graph)
@@ -290,7 +290,7 @@ def edge_list(graph: Record) -> tuple[NDArray[np.int64], NDArray[np.int64], NDAr
 
 def node_names(graph: Record) -> list[str]:
     """The node's ids, or their numbers as text where they have none."""
-    names: Iterable[Any] = range(graph.num_nodes) if graph.node_ids is None else graph.node_ids.tolist()
+    names: Iterable[object] = range(graph.num_nodes) if graph.node_ids is None else graph.node_ids.tolist()
     return [str(name) for name in names]
 
 
@@ -306,7 +306,7 @@ def _node_arrays(graph: Record, features: str, label: str) -> dict[str, NDArray[
     return arrays
 
 
-def _labels_and_masks(labels: Any, mask_of: Any, num_nodes: int) -> dict[str, Any]:
+def _labels_and_masks(labels: Any, mask_of: Any, num_nodes: int) -> dict[str, object]:
     found: dict[str, Any] = {}
     if labels is not None:
         labels = host(labels, "the labels")

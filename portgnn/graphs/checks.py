@@ -71,12 +71,12 @@ def checked_names(names: Any, what: str) -> tuple[str, ...]:
     return tuple(str(name) for name in _shown_names(names, what))
 
 
-def _shown_names(names: Any, what: str) -> Any:
+def _shown_names(names: object, what: str) -> Any:
     """The names; in an array under a mask some of them would be those that it hides, or the text --."""
     return unmasked(names, what) if isinstance(names, np.ma.MaskedArray) else names
 
 
-def checked_size(num_nodes: Any, rows: int) -> int:
+def checked_size(num_nodes: object, rows: int) -> int:
     """The number of nodes, which is that of the features' rows: known before an array of that size is made."""
     if isinstance(num_nodes, bool) or not isinstance(num_nodes, int | np.integer) or num_nodes < 0:
         raise GraphError(f"num_nodes={shown(num_nodes)} must be a whole number of 0 or more")
@@ -172,14 +172,14 @@ def _check_finite(values: NDArray[np.generic], place: Callable[[int], tuple[int,
         )
 
 
-def is_missing(value: Any) -> bool:
+def is_missing(value: object) -> bool:
     """Whether a single value stands for none: None, NaN, a masked value, pandas' NA and NaT."""
     if value is None or value is np.ma.masked or type(value).__name__ in ("NAType", "NaTType"):
         return True
     return isinstance(value, float | np.floating | np.datetime64 | np.timedelta64) and bool(value != value)
 
 
-def one_or_many(labels: Any, targets: Any) -> tuple[Any, Any]:
+def one_or_many(labels: Any, targets: object) -> tuple[object, object]:
     """Labels [n] of one class a node, and targets [n, k], of what was given as labels and as targets.
 
     Labels of two axes are targets, unless they are one column of integers. Raises GraphError where both are given.
@@ -194,7 +194,7 @@ def one_or_many(labels: Any, targets: Any) -> tuple[Any, Any]:
     return labels, targets
 
 
-def _sole(given: Any, targets: Any) -> Any:
+def _sole(given: object, targets: object) -> object:
     if targets is not None:
         raise GraphError("a graph has labels or targets, and both were given; leave one of them out")
     return given

@@ -32,7 +32,7 @@ def degree_features(degrees: NDArray[np.int64], most: int = 1000) -> tuple[Any, 
 
 
 def read_many(
-    cls: Any, given: Iterable[Any], read: Callable[..., Graph], target: Callable[[Any], Any], labels: Any,
+    cls: Any, given: Iterable[Any], read: Callable[..., Graph], target: Callable[[object], object], labels: Any,
     targets: Any, fields: dict[str, Any], options: dict[str, Any],
 ) -> Any:  # fmt: skip
     """A set of other libraries' graphs. read: makes a `Graph` of one. target: what it says of a graph's target."""
@@ -67,14 +67,14 @@ def read_many(
     return cls.of(made, labels, targets, notes=notes, **fields)
 
 
-def _one(given: Any, read: Callable[..., Graph], options: dict[str, Any]) -> tuple[Graph, bool]:
+def _one(given: object, read: Callable[..., Graph], options: dict[str, object]) -> tuple[Graph, bool]:
     """A graph, and whether its features are the identity for want of any: in a set each graph's would be its own."""
     graph = read(given, **options)
     missing = any(note.startswith("features are the identity") for note in graph.notes)
     return replace(graph, features=np.ones((graph.num_nodes, 1)), feature_names=()) if missing else graph, missing
 
 
-def as_labels(values: Sequence[Any]) -> tuple[Any, Any]:
+def as_labels(values: Sequence[object]) -> tuple[object, object]:
     """(labels, targets) of what graphs say of themselves; (None, None) where one says nothing."""
     if not values or any(value is None for value in values):
         return None, None
@@ -87,7 +87,7 @@ def as_labels(values: Sequence[Any]) -> tuple[Any, Any]:
     return None, joined
 
 
-def _named(labels: Any, names: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
+def _named(labels: object, names: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
     """Labels as numbers, and the classes' names where they were texts."""
     array = np.asarray(host(labels, "labels"))
     if array.dtype.kind not in "US" or names:
@@ -96,14 +96,14 @@ def _named(labels: Any, names: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
     return at.astype(np.int64), tuple(map(str, kept))
 
 
-def label_of_networkx(graph: Any) -> Any:
+def label_of_networkx(graph: object) -> Any:
     return getattr(graph, "graph", {}).get("label")
 
 
-def y_of_pyg(data: Any) -> Any:
+def y_of_pyg(data: object) -> Any:
     y = getattr(data, "y", None)
     return None if y is None else host(y, "y")
 
 
-def dense(features: Any) -> NDArray[np.generic]:
+def dense(features: object) -> NDArray[np.generic]:
     return np.asarray(features.toarray() if isinstance(features, sp.csr_array) else features)

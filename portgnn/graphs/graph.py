@@ -86,12 +86,12 @@ class Graph:
     node_ids: Any = None
     notes: tuple[str, ...] = field(default=())
     feature_names: tuple[str, ...] = ()
-    stored_splits: tuple[Mapping[str, Any], ...] = ()
+    stored_splits: tuple[Mapping[str, object], ...] = ()
     targets: NDArray[np.float64] | None = None
     target_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        def put(name: str, value: Any) -> None:
+        def put(name: str, value: object) -> None:
             object.__setattr__(self, name, value)
 
         for name in ("class_names", "feature_names", "target_names", "notes"):
@@ -257,7 +257,7 @@ class Graph:
         return cls(adjacency, features, labels, **fields)
 
     @classmethod
-    def from_scipy(cls, matrix: Any, features: Any, labels: Any = None, **fields: Any) -> Graph:
+    def from_scipy(cls, matrix: Any, features: object, labels: Any = None, **fields: Any) -> Graph:
         """A graph of a SciPy matrix or array [n, n] with the weight of an edge from i to j at (i, j), as
         `scipy.sparse.csgraph` has it. fields: the other fields of `Graph`.
         """
@@ -300,7 +300,7 @@ class Graph:
             **_conversion.read_networkx(graph, features, label, weight, split=split, unknown=unknown, **fields)
         )
 
-    def to_networkx(self) -> Any:
+    def to_networkx(self) -> object:
         """A networkx Graph (DiGraph where the graph is directed): nodes under their ids with `label` (class name),
         `split` and `features` (list of floats), edges with `weight`; the graph with `class_names` and `feature_names`.
         Needs networkx. Its `write_gml` leaves `label` out, which in GML names the node: copy it to `class` before.
@@ -318,7 +318,7 @@ class Graph:
         """
         return cls.from_edges(**_conversion.read_pyg(data, **fields))
 
-    def to_pyg(self) -> Any:
+    def to_pyg(self) -> object:
         """A `torch_geometric.data.Data` with edge_index, edge_weight, x (dense), y, the masks and class_names (a list).
 
         Numbers are float32, or float64 where that would make infinity or 0 of one. Names of nodes and features stay
@@ -335,6 +335,6 @@ class Graph:
         """
         return cls.from_edges(**_conversion.read_dgl(graph, features, label, **fields))
 
-    def to_dgl(self) -> Any:
+    def to_dgl(self) -> object:
         """A `dgl.DGLGraph` with ndata "feat", "label" and the masks, and edata "weight"."""
         return _conversion.write_dgl(self)

@@ -36,7 +36,7 @@ class Classes:
     notes: tuple[str, ...] = ()
 
 
-def classes_of(values: Iterable[Any], unknown: Collection[str] = ()) -> Classes:
+def classes_of(values: Iterable[object], unknown: Collection[str] = ()) -> Classes:
     """The classes of one label a node, of any type: sorted by name, or by value where all are whole numbers.
 
     Unknown are: None, NaN, masked and empty values; -1 where all other labels are whole numbers of 0 or more; the text

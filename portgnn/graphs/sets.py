@@ -58,7 +58,7 @@ class GraphSet:
     notes: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        def put(name: str, value: Any) -> None:
+        def put(name: str, value: object) -> None:
             object.__setattr__(self, name, value)
 
         put("name", str(self.name))
@@ -297,7 +297,7 @@ def _of_graphs(check: Callable[[], Checked]) -> Checked:
         raise GraphError(text.replace("node", "graph")) from None
 
 
-def _checked_sizes(sizes: Any, nodes: int) -> NDArray[np.int64]:
+def _checked_sizes(sizes: object, nodes: int) -> NDArray[np.int64]:
     array = np.asarray(host(sizes, "sizes"))
     if array.ndim != 1 or not len(array) or array.dtype.kind not in "iu":
         raise GraphError("sizes must be a list of whole numbers, the nodes of each graph, of one graph at least")

@@ -59,18 +59,18 @@ class Inference:
             rows = self._received(layer, own, sent, kept)
         return rows[0]
 
-    def _messages(self, layer: Layer, own: Params, rows: Rows) -> tuple[NDArray[np.floating], Any]:
+    def _messages(self, layer: Layer, own: Params, rows: Rows) -> tuple[NDArray[np.floating], object]:
         """What all of the layer's input rows send, and what they keep. rows: () for the features."""
         below, message = self._levels[layer.number], cast(Any, layer.message)
         found: Rows = ()
-        kept: Any = None
+        kept: object = None
         for part in self._even(len(below), layer.fan_in):
             sent, kept = message(self._backend, own, *self._input(rows, below, part))
             found = self._written(found, part, _arrays((sent, kept)), len(below))
         stayed = iter(found[1:])
         return found[0], forward.mapped(lambda _: next(stayed), kept)
 
-    def _received(self, layer: Layer, own: Params, sent: NDArray[np.floating], kept: Any) -> Rows:
+    def _received(self, layer: Layer, own: Params, sent: NDArray[np.floating], kept: object) -> Rows:
         """The layer's output rows, and those of what it carries on."""
         backend, below, above = self._backend, self._levels[layer.number], self._levels[layer.number + 1]
         found: Rows = ()
@@ -134,7 +134,7 @@ class Inference:
             return np.memmap(file, dtype=dtype, mode="w+", shape=(max(rows, 1), width))[:rows]
 
 
-def _arrays(kept: Any) -> list[Array]:
+def _arrays(kept: object) -> list[Array]:
     """The arrays of what is kept, in the order in which `forward.mapped` comes to them."""
     found: list[Array] = []
     forward.mapped(found.append, kept)

@@ -144,7 +144,7 @@ class Links:
         edges, counted = self._picked(links.train), self._counted(len(links.train))
         return lambda epoch: ((edges, self._picked(links.negatives(epoch, each))), *counted)
 
-    def _picked(self, pairs: Pairs) -> Any:
+    def _picked(self, pairs: Pairs) -> object:
         return self.backend.csr(picking(pairs, self.problem.graph.num_nodes))
 
     def _counted(self, edges: int) -> tuple[Array, Array]:

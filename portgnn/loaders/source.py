@@ -107,7 +107,7 @@ class Source(ABC):
         product = np.empty((blocks[-1].shape[0], features.shape[1]), "float64" if dtype == "float64" else "float32")
         for start in range(0, features.shape[1], COLUMNS):
             columns = slice(start, start + COLUMNS)
-            part: Any = np.asarray(features[:, columns], dtype=np.float64)
+            part: object = np.asarray(features[:, columns], dtype=np.float64)
             for block in blocks:
                 part = block @ part
             product[:, columns] = part

@@ -26,7 +26,7 @@ class Logger(Callback):
     median_train_ms, and each metric of the test nodes (test_accuracy).
     """
 
-    def open(self, facts: RunFacts, parameters: dict[str, Any]) -> None:
+    def open(self, facts: RunFacts, parameters: dict[str, object]) -> None:
         """Begins a record. parameters: the recipe's values and what else the run is."""
         raise NotImplementedError
 

@@ -31,7 +31,7 @@ class TensorBoard(Logger):
         self._tensors = library("tensorboard.compat.proto.tensor_pb2", "tensorboard", "tensorboard")
         self._text = library("tensorboard.plugins.text.metadata", "tensorboard", "tensorboard")
 
-    def open(self, facts: RunFacts, parameters: dict[str, Any]) -> None:
+    def open(self, facts: RunFacts, parameters: dict[str, object]) -> None:
         self._writer = self._files.EventFileWriter(self.folder)
         log = self._events.SessionLog
         # A start at step 0 hides the points of an earlier run; readers look for it from this version on.
@@ -51,7 +51,7 @@ class TensorBoard(Logger):
     def close(self, failed: bool) -> None:
         self._writer.close()
 
-    def _table(self, tag: str, markdown: str) -> Any:
+    def _table(self, tag: str, markdown: str) -> object:
         text = self._tensors.TensorProto(dtype="DT_STRING", string_val=[markdown.encode()])
         metadata = self._text.create_summary_metadata(display_name=tag, description="")
         return self._summaries.Summary(value=[self._summaries.Summary.Value(tag=tag, metadata=metadata, tensor=text)])

@@ -81,7 +81,7 @@ def own_network(model: str | type[Network] | None) -> str | type[Network] | None
     return None if isinstance(model, str) and model in NETWORKS else model
 
 
-def _module(name: str, model: str, may_import: bool) -> Any:
+def _module(name: str, model: str, may_import: bool) -> object:
     if name in sys.modules:
         return sys.modules[name]
     if not may_import:
@@ -101,7 +101,7 @@ def _module(name: str, model: str, may_import: bool) -> Any:
         raise ConfigError(f"model={model}: importing {name} failed: {type(error).__name__}: {error!s:.200}") from None
 
 
-def _checked(found: Any, model: str) -> type[Network]:
+def _checked(found: object, model: str) -> type[Network]:
     if not (isinstance(found, type) and issubclass(found, Network)):
         what = found.__name__ if isinstance(found, type) else shown(found, 60)
         raise ConfigError(f"{model} is {what}, and no portgnn.Network; see docs/write-a-network.md")
@@ -114,7 +114,7 @@ def _checked(found: Any, model: str) -> type[Network]:
 class _Listing(ModuleType):
     """`portgnn.models` is a room and, called, the list of what is in it: both names are what people type."""
 
-    def __call__(self) -> Any:
+    def __call__(self) -> object:
         # By its name, as portgnn/__init__.py finds what it offers: the list has the recipes too, and no network does.
         return importlib.import_module("portgnn.presets").models()
 

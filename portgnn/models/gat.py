@@ -139,7 +139,7 @@ class GAT(Stacked):
     """Neighbours weighed by attention, which each node pays them."""
 
     paper = "Veličković et al. 2018, Graph attention networks"
-    variants: ClassVar[tuple[dict[str, Any], ...]] = ({"heads": 1}, {"output_heads": 2, "heads": 3})
+    variants: ClassVar[tuple[dict[str, object], ...]] = ({"heads": 1}, {"output_heads": 2, "heads": 3})
     weighting = "pattern"
     kind = Attention
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from portgnn.hyperparameters import NETWORK, RATE, Bounds, check, hyperparameter
 from portgnn.models.activations import Activation
@@ -28,7 +28,7 @@ class Network(ABC):
 
     paper: ClassVar[str] = ""
     """Authors, year and title."""
-    variants: ClassVar[tuple[dict[str, Any], ...]] = ()
+    variants: ClassVar[tuple[dict[str, object], ...]] = ()
     """Hyperparameters that make another form of it, which `portgnn verify --model` looks at, too."""
     weighting: ClassVar[Weighting] = "symmetric"
     """What its edges weigh."""
@@ -80,7 +80,7 @@ class Stacked(Network):
         return self.norm != "batch"
 
     @abstractmethod
-    def layer(self, **place: Any) -> Layer:
+    def layer(self, **place: object) -> Layer:
         """One layer. place: the fields of `Layer`, to hand on to its class."""
 
     def dropout_rates(self) -> tuple[float, ...]:

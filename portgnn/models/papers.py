@@ -47,7 +47,7 @@ def gcn(network: Any, p: Values, x: Numbers, a: Numbers, drop: Drop) -> Numbers:
     return stacked(network, p, x, drop, convolved)
 
 
-def mlp(network: Any, p: Values, x: Numbers, a: Numbers, drop: Drop) -> Numbers:
+def mlp(network: object, p: Values, x: Numbers, a: Numbers, drop: Drop) -> Numbers:
     return stacked(network, p, x, drop, lambda layer, h: h @ p[f"weight{layer}"] + row(p[f"bias{layer}"]))
 
 
@@ -78,7 +78,7 @@ def sage(network: Any, p: Values, x: Numbers, a: Numbers, drop: Drop) -> Numbers
     return stacked(network, p, x, drop, convolved)
 
 
-def gin(network: Any, p: Values, x: Numbers, a: Numbers, drop: Drop) -> Numbers:
+def gin(network: object, p: Values, x: Numbers, a: Numbers, drop: Drop) -> Numbers:
     """Xu et al. 2019, eq. 4.1."""
 
     def convolved(layer: int, h: Numbers) -> Numbers:
@@ -89,7 +89,7 @@ def gin(network: Any, p: Values, x: Numbers, a: Numbers, drop: Drop) -> Numbers:
     return stacked(network, p, x, drop, convolved)
 
 
-def gat(network: Any, p: Values, x: Numbers, a: Numbers, drop: Drop) -> Numbers:
+def gat(network: object, p: Values, x: Numbers, a: Numbers, drop: Drop) -> Numbers:
     """Veličković et al. 2018, eq. 3 to 6."""
     neighbours = looped(a) != 0
 
@@ -102,7 +102,7 @@ def gat(network: Any, p: Values, x: Numbers, a: Numbers, drop: Drop) -> Numbers:
     return stacked(network, p, x, drop, convolved)
 
 
-def gatv2(network: Any, p: Values, x: Numbers, a: Numbers, drop: Drop) -> Numbers:
+def gatv2(network: object, p: Values, x: Numbers, a: Numbers, drop: Drop) -> Numbers:
     """Brody et al. 2022, eq. 7."""
     neighbours = looped(a) != 0
 

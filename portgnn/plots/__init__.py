@@ -39,11 +39,11 @@ DPI = 150
 def draw(
     kind: str,
     *,
-    runs: Sequence[dict[str, Any]] = (),
+    runs: Sequence[dict[str, object]] = (),
     model: Model | None = None,
     graph: Graph | None = None,
     map: str = "pca",
-    ax: Any = None,
+    ax: object = None,
 ) -> list[Axes]:
     """Draws one picture and returns its Axes.
 
@@ -87,11 +87,11 @@ def draw(
 
 def draw_result(
     model: Model,
-    runs: Sequence[dict[str, Any]],
+    runs: Sequence[dict[str, object]],
     kind: str,
     graph: Graph | None,
     map: str,
-    ax: Any,
+    ax: object,
     out: Path | None,
 ) -> list[Axes]:
     """What `TrainResult.plot` does; see there. runs: the document of the model's run, and then of the others."""
@@ -172,7 +172,7 @@ def _figure_class() -> type[Figure]:
     return Figure
 
 
-def _size(kind: str, runs: Sequence[dict[str, Any]], model: Model | None) -> tuple[float, float]:
+def _size(kind: str, runs: Sequence[dict[str, object]], model: Model | None) -> tuple[float, float]:
     """Inches."""
     classes = len(model.class_names if model else ())
     if kind == "confusion":

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def draw_bars(axes: Sequence[Axes], run: dict[str, Any]) -> None:
+def draw_bars(axes: Sequence[Axes], run: dict[str, object]) -> None:
     """The first group of a run, fastest at the top, on a logarithmic axis: rows differ by hundreds."""
     from matplotlib.ticker import FuncFormatter
 

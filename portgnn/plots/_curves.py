@@ -42,7 +42,7 @@ def draw_curves(axes: Sequence[Axes], runs: Sequence[dict[str, Any]]) -> None:
     losses.set(xlabel="epoch", ylabel=loss_words(runs), title=title(runs))
     for metric, own in drawn.items():
         own.set(xlabel="epoch", ylabel=f"{metric.words} ({metric.unit})", title=metric.words)
-    many: dict[str, Any] = {"fontsize": 7, "loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "frameon": False}
+    many: dict[str, object] = {"fontsize": 7, "loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "frameon": False}
     for one in axes:
         one.grid(alpha=0.3)
         if one.get_legend_handles_labels()[0]:
@@ -59,7 +59,7 @@ def _draw_metric(axes: Axes, run: dict[str, Any], metric: Quantity, of: str, loo
         axes.axhline(test, label=f"{of}test, after training", **dots)
 
 
-def metrics_of(runs: Sequence[dict[str, Any]]) -> list[Quantity]:
+def metrics_of(runs: Sequence[dict[str, object]]) -> list[Quantity]:
     """What has a curve in some of the runs, beside the loss; where nothing has, what is known of test nodes."""
     names = {name for run in runs for name in run}
     drawn, tested = (
@@ -104,7 +104,7 @@ def draw_comparison(axes: Sequence[Axes], runs: Sequence[dict[str, Any]]) -> Non
         one.grid(alpha=0.3)
 
 
-def title(runs: Sequence[dict[str, Any]]) -> str:
+def title(runs: Sequence[dict[str, object]]) -> str:
     """What all runs have in common of dataset, recipe and seed."""
     shared = {head: str(runs[0][head]) for head in HEADS if len({str(run[head]) for run in runs}) == 1}
     words = [shared.get("dataset", ""), shared.get("preset", ""), f"seed {shared['seed']}" if "seed" in shared else ""]

@@ -31,7 +31,7 @@ def line(slot: int, count: int = 1) -> dict[str, Any]:
     }
 
 
-def point(slot: int) -> dict[str, Any]:
+def point(slot: int) -> dict[str, object]:
     """Colour and marker of a class; classes beyond the colours take the next marker."""
     return {
         "color": COLOURS[slot % len(COLOURS)],

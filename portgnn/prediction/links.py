@@ -70,9 +70,9 @@ class ScoredLinks:
 def predict_links(
     model_or_path: Trained,
     graph: Target,
-    pairs: Any = None,
+    pairs: object = None,
     *,
-    node: Any = None,
+    node: object = None,
     k: int = 10,
     backend: str | Backend = "numpy",
     device: str | None = None,
@@ -190,7 +190,7 @@ def numbers_of(graph: Graph, nodes: Sequence[object] | NDArray[np.generic]) -> N
     return np.array([_number_of(graph, each, places) for each in given.flat], dtype=np.int64).reshape(given.shape)
 
 
-def _number_of(graph: Graph, node: Any, places: dict[str, int]) -> int:
+def _number_of(graph: Graph, node: object, places: dict[str, int]) -> int:
     if isinstance(node, str):
         found = places.get(node, -1)
         if found < 0:
@@ -219,7 +219,7 @@ def checked_pairs(graph: Graph, pairs: Any) -> Pairs:
     return found
 
 
-def _candidates(graph: Graph, node: int, k: Any) -> Pairs:
+def _candidates(graph: Graph, node: int, k: object) -> Pairs:
     """The pairs of a node with all that no edge joins it to. Raises ConfigError where these are fewer than k."""
     wanted = whole_number("k", k, 1)
     others = np.ones(graph.num_nodes, dtype=bool)

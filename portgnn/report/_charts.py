@@ -134,7 +134,7 @@ def _median_curves(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> list
     return found
 
 
-def benchmark(run: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]], list[Element]]]:
+def benchmark(run: dict[str, object]) -> list[tuple[str, list[dict[str, Any]], list[Element]]]:
     """For each group of rows: its title, its rows from fast to slow, and its bars for a wide and a narrow page."""
     made = []
     for (dataset, recipe, hidden), rows in timed_groups(run).items():
@@ -159,7 +159,7 @@ def benchmark(run: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]], list
     return made
 
 
-def growth(run: dict[str, Any]) -> tuple[list[str], list[Element]]:
+def growth(run: dict[str, object]) -> tuple[list[str], list[Element]]:
     """The names of the lines, and time and peak memory against stored edges."""
     series = growth_series(run)
     if not series:

@@ -50,7 +50,7 @@ def verification_cell(report: dict[str, Any]) -> str:
     return render(E("div", *parts))
 
 
-def study_cell(data: dict[str, Any]) -> str:
+def study_cell(data: dict[str, object]) -> str:
     """A study: its rows, what they differ by, and what must be known of the numbers."""
     parts = [_lines(*study_tables.main(data))]
     if data["comparisons"]:

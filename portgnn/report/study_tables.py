@@ -31,7 +31,7 @@ def varying(data: dict[str, Any]) -> list[str]:
     return found
 
 
-def label(row: dict[str, Any], data: dict[str, Any], without: Sequence[str] = ()) -> str:
+def label(row: dict[str, Any], data: dict[str, object], without: Sequence[str] = ()) -> str:
     """A row in few words."""
     words = [str(row[name]) for name in varying(data) if name not in without]
     if data["each"]:
@@ -163,7 +163,7 @@ def _number(value: float | None, form: str) -> str:
     return "-" if value is None else f"{value:{form}}"
 
 
-def as_text(data: dict[str, Any]) -> str:
+def as_text(data: dict[str, object]) -> str:
     """Columns one below the other."""
     parts = [_aligned(*main(data))]
     if data["comparisons"]:
@@ -177,7 +177,7 @@ def _aligned(heads: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
-def as_markdown(data: dict[str, Any]) -> str:
+def as_markdown(data: dict[str, object]) -> str:
     parts = [_piped(*main(data))]
     if data["comparisons"]:
         parts.append(_piped(*differences(data)))
@@ -217,7 +217,7 @@ def runs_csv(data: dict[str, Any]) -> str:
     return _separated([*NAMES, "setting", "metric", *fields], lines)
 
 
-def _separated(heads: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
+def _separated(heads: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(map(inert, heads))
@@ -259,14 +259,14 @@ def as_latex(data: dict[str, Any]) -> str:
     )
 
 
-def _best(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+def _best(rows: Sequence[dict[str, Any]]) -> dict[str, object] | None:
     scored = [row for row in rows if row["summary"]]
     if len(scored) < 2 or len({row["metric"] for row in scored}) > 1:
         return None
     return max(scored, key=lambda row: row["summary"]["mean"] * (1 if row["higher_is_better"] else -1))
 
 
-def _cell(row: dict[str, Any], best: bool) -> str:
+def _cell(row: dict[str, object], best: bool) -> str:
     if not row["summary"]:
         return "--"
     text = figure(row, "\\pm").replace("-", "{-}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from portgnn.errors import ConfigError
 
@@ -122,7 +122,7 @@ class Callbacks:
                 error.add_note(f"then {other!r} was {_last_note(other)}")
 
 
-def _call(callback: Callback, method: str, argument: Any) -> None:
+def _call(callback: Callback, method: str, argument: object) -> None:
     try:
         getattr(callback, method)(argument)
     except Exception as error:

@@ -108,7 +108,7 @@ class TrainResult:
         others: Sequence[TrainResult] = (),
         graph: Graph | None = None,
         map: str = "pca",
-        ax: Any = None,
+        ax: object = None,
         out: str | os.PathLike[str] | None = None,
     ) -> list[Axes]:
         """Draws the run with matplotlib and returns the Axes.
@@ -134,7 +134,7 @@ class TrainResult:
         return run_cell(self.to_dict())
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """As JSON has it."""
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)

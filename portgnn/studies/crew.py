@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, Protocol
+from typing import Protocol
 
 from portgnn.errors import PortgnnError
 from portgnn.studies.plan import Dataset, Reading
@@ -118,7 +118,7 @@ class _Processes:
         except OSError:
             raise _lost(worker, job) from None
 
-    def _answer(self, worker: _Worker, job: Job) -> tuple[Seed, dict[str, Any]] | None:
+    def _answer(self, worker: _Worker, job: Job) -> tuple[Seed, dict[str, object]] | None:
         """A run that is done; None where the job is."""
         try:
             answer = worker.pipe.recv()

@@ -36,7 +36,7 @@ def read_study(path: Path) -> dict[str, Any]:
     return found
 
 
-def _checked(name: str, value: Any) -> tuple[str, Any]:
+def _checked(name: str, value: object) -> tuple[str, Any]:
     if name == "set":
         return "values", _values(value)
     if name == "seeds" and (_is_whole(value) or (isinstance(value, list) and all(map(_is_whole, value)))):
@@ -59,7 +59,7 @@ def _checked(name: str, value: Any) -> tuple[str, Any]:
     raise ConfigError(f"{name} is no option of a study{nearest(name, known) or '. Known: ' + ', '.join(sorted(known))}")
 
 
-def _values(value: Any) -> dict[str, Any]:
+def _values(value: object) -> dict[str, Any]:
     if isinstance(value, str):
         return dict(read(value))
     if not isinstance(value, dict):

@@ -93,7 +93,7 @@ def _named(row: dict[str, str]) -> str:
     return f"{row.get('model')} on {row.get('dataset')}, {row.get('backend')}"
 
 
-def put(path: Path, document: dict[str, Any]) -> None:
+def put(path: Path, document: dict[str, object]) -> None:
     """Writes a run, whole or not at all."""
     write_atomically(path, json.dumps(document).encode())
 

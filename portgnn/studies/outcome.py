@@ -41,14 +41,14 @@ class Rule:
             listed = ", ".join(f"val_{name}" for name in known)
             raise ConfigError(f"--select {self.select} is no curve of the validation; known: {listed}")
 
-    def tested(self, document: dict[str, Any]) -> Curve | None:
+    def tested(self, document: dict[str, object]) -> Curve | None:
         """Which score of a run's document counts; None where it has no test split."""
         if self.metric is not None:
             return tasks.curve(f"test_{self.metric}") if f"test_{self.metric}" in document else None
         names = [name for name, value in document.items() if name.startswith("test_") and value is not None]
         return tasks.curve(names[0]) if names else None
 
-    def chosen_by(self, document: dict[str, Any]) -> Curve:
+    def chosen_by(self, document: dict[str, object]) -> Curve:
         """The validation curve that a run is judged by. Raises ConfigError where there is none."""
         tested = self.tested(document)
         names = [self.select] if self.select else [*([f"val_{tested.quantity.name}"] if tested else []), "val_loss"]
@@ -61,7 +61,7 @@ class Rule:
             "validation nodes (--split fraction:0.6:0.2), or show every setting with --each"
         )
 
-    def falling(self, document: dict[str, Any]) -> float | None:
+    def falling(self, document: dict[str, object]) -> float | None:
         """What a run is chosen by, so that lower is better; None for one that failed."""
         if FAILED in document:
             return None
@@ -81,7 +81,7 @@ class Candidate:
     """A setting with the documents of its runs."""
 
     setting: Setting
-    runs: list[tuple[Run, dict[str, Any]]]
+    runs: list[tuple[Run, dict[str, object]]]
 
     @property
     def failed(self) -> int:
@@ -147,7 +147,7 @@ def _row(chosen: Candidate, group: Sequence[Candidate], rule: Rule, varied: Sequ
     return found | _numbers(found["runs"], [document for _, document in whole])
 
 
-def _candidate(each: Candidate, rule: Rule, varied: Sequence[str], judged: Curve | None) -> dict[str, Any]:
+def _candidate(each: Candidate, rule: Rule, varied: Sequence[str], judged: Curve | None) -> dict[str, object]:
     """Without a word of the test: it decides nothing."""
     value = each.falling(rule) if judged else None
     mean = -value if judged and value is not None and judged.quantity.higher_is_better else value
@@ -155,7 +155,7 @@ def _candidate(each: Candidate, rule: Rule, varied: Sequence[str], judged: Curve
     return {"values": said, "validation": mean, "runs": len(each.runs), "failed": each.failed}
 
 
-def _run(run: Run, document: dict[str, Any], tested: Curve | None, judged: Curve | None) -> dict[str, Any]:
+def _run(run: Run, document: dict[str, Any], tested: Curve | None, judged: Curve | None) -> dict[str, object]:
     return {
         "key": run.key,
         "seed": run.seed,
@@ -170,7 +170,7 @@ def _run(run: Run, document: dict[str, Any], tested: Curve | None, judged: Curve
     }
 
 
-def _numbers(runs: Sequence[dict[str, Any]], documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _numbers(runs: Sequence[dict[str, Any]], documents: Sequence[dict[str, Any]]) -> dict[str, object]:
     """What the runs of a row say together."""
     values = units(runs)
     scores = {
@@ -188,7 +188,7 @@ def _numbers(runs: Sequence[dict[str, Any]], documents: Sequence[dict[str, Any]]
     }
 
 
-def units(runs: Sequence[dict[str, Any]]) -> dict[Any, list[float]]:
+def units(runs: Sequence[dict[str, Any]]) -> dict[object, list[float]]:
     """Test scores by what is independent: splits where there are several, else seeds."""
     by = "split" if len({each["split"] for each in runs}) > 1 else "seed"
     found: dict[Any, list[float]] = {}
@@ -209,7 +209,7 @@ def _curves(documents: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
     return found
 
 
-def comparisons(table: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def comparisons(table: Sequence[dict[str, Any]]) -> list[dict[str, object]]:
     """Rows of one dataset and metric against each other."""
     by_subject: dict[tuple[Any, ...], list[int]] = {}
     for at, row in enumerate(table):

@@ -190,7 +190,7 @@ class Row:
         has = known(type(self.base).network_class)
         return {name: values for name, values in among.items() if name in has}
 
-    def setting(self, values: dict[str, Any]) -> Setting:
+    def setting(self, values: dict[str, object]) -> Setting:
         """Raises ConfigError where the values do not go together."""
         return Setting(self, values, self.base.with_(**values))
 
@@ -300,7 +300,7 @@ def planned(
 
 
 def _bases(
-    models: Sequence[str | type[Network] | None], presets: Sequence[str | None], given: dict[str, Any]
+    models: Sequence[str | type[Network] | None], presets: Sequence[str | None], given: dict[str, object]
 ) -> list[Config]:
     """The recipes, none twice: the presets of every model, and of a preset the model that it is for."""
     task = given.get("task")

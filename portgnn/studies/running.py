@@ -187,7 +187,7 @@ class _Trained:
 
     def __init__(self, store: Folder, workers: Crew, processes: int, progress: Progress) -> None:
         self._store, self._workers, self._processes, self._progress = store, workers, processes, progress
-        self._documents: dict[str, dict[str, Any]] = {}
+        self._documents: dict[str, dict[str, object]] = {}
         self.new = 0
 
     def document(self, run: Run) -> dict[str, Any] | None:
@@ -208,7 +208,7 @@ class _Trained:
                 wanted[run.key] = run
         self._progress.kept()
 
-        def done(each: Seed, document: dict[str, Any]) -> None:
+        def done(each: Seed, document: dict[str, object]) -> None:
             run = wanted[each.file.stem]
             self._documents[run.key] = document
             self.new += 1
@@ -255,7 +255,7 @@ def _document(
     jobs: int,
     command: str,
     seconds: float,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     varied = [name for name, values in plan.space.items() if _choices(values) > 1]
     found = rows([each for each in table if each], rule, varied)
     ran = [run for group in table for each in group for _, run in each.runs]
@@ -280,7 +280,7 @@ def _document(
     }
 
 
-def _files(data: dict[str, Any]) -> dict[str, str]:
+def _files(data: dict[str, object]) -> dict[str, str]:
     import json
 
     from portgnn.report import page
@@ -291,7 +291,7 @@ def _files(data: dict[str, Any]) -> dict[str, str]:
     return dict(zip(FILES, made, strict=True))
 
 
-def _several(given: Any, name: str) -> list[Any]:
+def _several(given: object, name: str) -> list[Any]:
     """One or several as a list, none twice. Raises ConfigError for an empty one."""
     found = list(given) if isinstance(given, list | tuple) else [given]
     if not found:
@@ -305,7 +305,7 @@ def _same(one: Any, other: Any) -> bool:
     return not isinstance(one, Graph | GraphSet) and type(one) is type(other) and bool(one == other)
 
 
-def _seeds(given: Any) -> tuple[int, ...]:
+def _seeds(given: object) -> tuple[int, ...]:
     """Seeds 0 to N - 1 of a number; a list as it is. Raises ConfigError."""
     plain = plain_number(given)
     if isinstance(plain, int) and not isinstance(plain, bool):
@@ -322,7 +322,7 @@ def _choices(values: spaces.Choices) -> int:
     return 2 if isinstance(values, spaces.Range) else len(values)
 
 
-def _said(values: spaces.Choices) -> Any:
+def _said(values: spaces.Choices) -> object:
     if not isinstance(values, spaces.Range):
         return list(values)
     return f"{values.low}..{values.high}" + (spaces.LOGARITHMIC if values.logarithmic else "")

@@ -52,7 +52,7 @@ def searched(row: Row, space: Space, trials: int, seeds: Sequence[int], outcomes
     return list(found.values())
 
 
-def _drawn(trial: Any, row: Row, space: Space) -> tuple[Any, Setting | None]:
+def _drawn(trial: object, row: Row, space: Space) -> tuple[object, Setting | None]:
     """None where the values do not go together."""
     values = {name: _suggested(trial, name, choices) for name, choices in space.items()}
     try:
@@ -61,7 +61,7 @@ def _drawn(trial: Any, row: Row, space: Space) -> tuple[Any, Setting | None]:
         return trial, None
 
 
-def _suggested(trial: Any, name: str, choices: Any) -> Any:
+def _suggested(trial: Any, name: str, choices: Any) -> object:
     if not isinstance(choices, Range):
         return trial.suggest_categorical(name, list(choices))
     if choices.whole:

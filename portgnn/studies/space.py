@@ -45,7 +45,7 @@ def read(text: str) -> dict[str, str]:
     return found
 
 
-def space(given: Mapping[str, Any], known: Mapping[str, Hyperparameter]) -> Space:
+def space(given: Mapping[str, object], known: Mapping[str, Hyperparameter]) -> Space:
     """What is to be tried, checked. given: of each name a value, several, a `Range`, or a text such as "16,64" or
     "1e-4..1e-1 log". known: the hyperparameters that the study's networks have.
 
@@ -81,12 +81,12 @@ def _range(one: Hyperparameter, values: Any) -> Range | None:
     return Range(low, high, values.logarithmic, one.kind is int)
 
 
-def _listed(one: Hyperparameter, values: Any) -> tuple[Any, ...]:
+def _listed(one: Hyperparameter, values: Any) -> tuple[object, ...]:
     if isinstance(values, str):
         words = [word.strip() for word in values.split(",")]
         if not all(words):
             raise ConfigError(f'--set {one.name}={values}: a value is missing; list them, as in --set "{EXAMPLE}"')
-        listed: Sequence[Any] = [one.read(word) for word in words]
+        listed: Sequence[object] = [one.read(word) for word in words]
     else:
         listed = list(values) if isinstance(values, list | tuple) or hasattr(values, "tolist") else [values]
     if not listed:
@@ -94,14 +94,14 @@ def _listed(one: Hyperparameter, values: Any) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(_checked(one, value) for value in listed))
 
 
-def _checked(one: Hyperparameter, value: Any) -> Any:
+def _checked(one: Hyperparameter, value: object) -> Any:
     try:
         return alone(one.name, value) if one.name in hyperparameters(Config) else one.checked(value)
     except TypeError:  # what cannot be a key or compared
         raise ConfigError(f"--set {one.name}: {shown(value)} cannot be used") from None
 
 
-def grid(tried: Space) -> Iterator[dict[str, Any]]:
+def grid(tried: Space) -> Iterator[dict[str, object]]:
     """Every combination. Raises ConfigError for a range, which has no end of them."""
     for name, values in tried.items():
         if isinstance(values, Range):

@@ -33,7 +33,7 @@ class Seed:
 
     seed: int
     file: Path
-    identity: dict[str, Any]
+    identity: dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Trainer:
 
     def __init__(self, sources: Sequence[Dataset], reading: Reading) -> None:
         self._sources, self._reading = sources, reading
-        self._read: tuple[Any, Graph | GraphSet] | None = None
+        self._read: tuple[object, Graph | GraphSet] | None = None
 
     def __call__(self, job: Job, done: Done) -> None:
         """Trains the job's runs. done: called with each and its document, which is in its file by then.
@@ -136,7 +136,7 @@ class Placed:
         except NonFiniteLossError as error:
             return [error]
 
-    def _document(self, each: Seed, found: Outcome) -> dict[str, Any]:
+    def _document(self, each: Seed, found: Outcome) -> dict[str, object]:
         if isinstance(found, NonFiniteLossError):  # the same each time: the study goes on without it
             return {FAILED: str(found)}
         task = self.engine.problem.task
@@ -181,6 +181,6 @@ def serve(pipe: Connection, sources: Sequence[Dataset], reading: Reading) -> Non
             _send(pipe, Failure(traceback.format_exc(), False))
 
 
-def _send(pipe: Connection, answer: Any) -> None:
+def _send(pipe: Connection, answer: object) -> None:
     with suppress(OSError):  # the study was killed; its runs are in their files
         pipe.send(answer)

@@ -54,7 +54,7 @@ def width(readout: Readout, outputs: int) -> int:
     return outputs + 1 if readout == "attention" else outputs
 
 
-def placed_readout(backend: Backend, readout: Readout, members: Any) -> CSR | EdgeHandle:
+def placed_readout(backend: Backend, readout: Readout, members: object) -> CSR | EdgeHandle:
     """members: CSR [graphs, rows], 1 at the rows of each graph's nodes (1/n of them for the mean), on the device."""
     return message_passing(backend).edges(members) if readout in ALONG_EDGES else backend.csr(members)
 

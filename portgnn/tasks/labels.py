@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -95,6 +95,6 @@ class Labels(Task):
     def loss(self, backend: Backend, outputs: Array, counted: Counted) -> Array:
         """Mean over the counted labels of -y log sigmoid(z) - (1 - y) log(1 - sigmoid(z))."""
         xp = backend.xp
-        one: Any = xp.reshape(outputs, (-1, 1))
+        one: object = xp.reshape(outputs, (-1, 1))
         mean: Array = xp.sum(counted.weights * backend.log_softmax(xp.concat([one, xp.zeros_like(one)], axis=1)))
         return mean

@@ -63,7 +63,7 @@ class _Ranked(Metric):
     def value(self, sums: Sequence[Any], count: int) -> Any:
         return sums[0]
 
-    def ranked(self, scores: Any, positive: Any) -> float:
+    def ranked(self, scores: object, positive: object) -> float:
         raise NotImplementedError
 
 
@@ -226,7 +226,7 @@ def every_pair(train: Pairs, messages: sp.csr_array, ordered: bool) -> Targets:
     return Targets(weights, labels, len(train))
 
 
-def signs(joined: Any) -> NDArray[np.float64]:
+def signs(joined: object) -> NDArray[np.float64]:
     """1 where an edge joins a pair and -1 where none does. joined: 1 and 0."""
     return np.where(np.asarray(joined) > 0, 1.0, -1.0)
 

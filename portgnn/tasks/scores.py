@@ -166,7 +166,7 @@ class OfErrors(Metric):
     def error(self, xp: Namespace, difference: Array) -> Array:
         raise NotImplementedError
 
-    def root(self, mean: Any) -> Any:
+    def root(self, mean: object) -> Any:
         return mean
 
     def sums(self, xp: Namespace, outputs: Array, counted: Any) -> tuple[Array, ...]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hypothesis import HealthCheck, Phase, example, given, seed, settings
 from hypothesis import strategies as st
 
@@ -50,7 +48,7 @@ RECIPE_EXAMPLES = (
 )
 
 
-def require(backend: Backend, check: Check, case: Any) -> None:
+def require(backend: Backend, check: Check, case: object) -> None:
     """Raises AssertionError where a check's error on one case exceeds its tolerance."""
     allowed = tolerance(check.name, backend.dtype, backend.device)
     measured = check(backend, case)
@@ -78,7 +76,7 @@ def hold(backend: Backend, check: Check, examples: int, draw: Draw, *, shrink: b
         suppress_health_check=list(HealthCheck),
     )
     @given(RECIPES if recipes else CASES)
-    def holds(case: Any) -> None:
+    def holds(case: object) -> None:
         require(backend, check, case)
 
     for case in (*(RECIPE_EXAMPLES if recipes else CASE_EXAMPLES), *own):

@@ -67,13 +67,13 @@ def is_held_to(backend: Backend, name: str) -> bool:
     return backend.dtype != "bfloat16" and (hasattr(backend.xp, "__array_api_version__") or name in LEAST)
 
 
-def _gradient_param(backend: Backend, case: Any) -> Any:
+def _gradient_param(backend: Backend, case: Any) -> object:
     expected = gap(backend, f"gradient.{case.name}")
     marks = [pytest.mark.xfail(reason=expected.reason, strict=True)] if expected else []
     return pytest.param(case, id=case.name, marks=marks)
 
 
-def _param(backend: Backend, check: Check, case: Any = None, epochs: int = 200) -> Any:
+def _param(backend: Backend, check: Check, case: object = None, epochs: int = 200) -> object:
     expected = gap(backend, check.name)
     marks = [pytest.mark.xfail(reason=expected.reason, strict=True)] if expected else []
     if case is None:

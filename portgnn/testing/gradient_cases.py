@@ -59,17 +59,17 @@ class GradientCase:
         parts = np.split(values.astype(np.float32), np.cumsum(sizes)[:-1])
         return [part.reshape(shape).astype(np.float64) for part, shape in zip(parts, self.shapes, strict=True)]
 
-    def placed(self, put: Callable[[NDArray[np.generic]], Any]) -> list[Any]:
+    def placed(self, put: Callable[[NDArray[np.generic]], object]) -> list[Any]:
         """The constants as arrays: masks of `where`, else integers."""
         return [
             put(np.asarray(value, dtype=bool if self.function == "where" else np.int64)) for value in self.constants
         ]
 
 
-def weighted_sum(xp: Namespace, results: Any, weigh: Callable[[tuple[int, ...], int], Any]) -> Any:
+def weighted_sum(xp: Namespace, results: object, weigh: Callable[[tuple[int, ...], int], object]) -> Any:
     """A loss in which each element of the results counts differently. weigh(shape, number): the factors."""
     parts = results if isinstance(results, Sequence) else [results]
-    total: Any = None
+    total: object = None
     for number, part in enumerate(parts):
         one = xp.sum(part * weigh(tuple(part.shape), number))
         total = one if total is None else total + one
@@ -113,7 +113,7 @@ def gradient(backend: Backend, case: GradientCase, at: Sequence[Floats]) -> tupl
     """A case's loss and its gradient in each array, as the backend has them."""
     xp, constants = backend.xp, case.placed(backend.asarray)
 
-    def weigh(shape: tuple[int, ...], number: int) -> Any:
+    def weigh(shape: tuple[int, ...], number: int) -> object:
         return backend.asarray(factors(shape, number))
 
     def loss(params: dict[str, Any]) -> tuple[Any, None]:
@@ -128,7 +128,7 @@ def _one(name: str, low: float = 0.6, high: float = 1.4) -> GradientCase:
     return GradientCase(name, lambda xp, x: getattr(xp, name)(x), ((3, 2),), low, high)
 
 
-def _two(name: str, fn: Callable[..., Any], *, apart: int = 0, numbers: bool = True) -> list[GradientCase]:
+def _two(name: str, fn: Callable[..., object], *, apart: int = 0, numbers: bool = True) -> list[GradientCase]:
     """A function of two arrays: of one shape, broadcast both ways, with one of no axes, and with a number."""
     cases = [
         GradientCase(name, fn, ((3, 2), (3, 2)), apart=apart),
@@ -238,7 +238,7 @@ _MOVEMENT = (
 
 
 def _reduction(name: str, apart: int = 0, *, several: bool = True) -> list[GradientCase]:
-    def call(xp: Namespace, x: Any, **options: Any) -> Any:
+    def call(xp: Namespace, x: object, **options: object) -> Any:
         return getattr(xp, name)(x, **options)
 
     two = (0, 2) if several else 0
@@ -290,23 +290,23 @@ EYE = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
 LADDER = [[4, 0, 0], [0, 7, 0], [0, 0, 10]]
 
 
-def _regular(xp: Namespace, x: Any, eye: Any) -> Any:
+def _regular(xp: Namespace, x: Any, eye: object) -> object:
     """A well-conditioned matrix."""
     return x + 2.0 * xp.astype(eye, x.dtype)
 
 
-def _definite(xp: Namespace, x: Any, ladder: Any) -> Any:
+def _definite(xp: Namespace, x: Any, ladder: object) -> object:
     """A symmetric one with positive eigenvalues well apart."""
     return 0.3 * (x + xp.matrix_transpose(x)) + xp.astype(ladder, x.dtype)
 
 
-def _projector(xp: Namespace, x: Any, ladder: Any) -> Any:
+def _projector(xp: Namespace, x: object, ladder: object) -> object:
     """Of the two largest eigenvalues: it does not depend on the eigenvectors' signs."""
     vectors = xp.linalg.eigh(_definite(xp, x, ladder))[1][:, 1:]
     return vectors @ xp.matrix_transpose(vectors)
 
 
-def _of_regular(name: str, fn: Callable[..., Any], *shapes: tuple[int, ...]) -> GradientCase:
+def _of_regular(name: str, fn: Callable[..., object], *shapes: tuple[int, ...]) -> GradientCase:
     """linalg's function of a well-conditioned matrix, and of what else there is."""
     return GradientCase(
         f"linalg.{name}", lambda xp, x, *rest: fn(xp.linalg, _regular(xp, x, rest[-1]), *rest[:-1]),
@@ -314,7 +314,7 @@ def _of_regular(name: str, fn: Callable[..., Any], *shapes: tuple[int, ...]) -> 
     )  # fmt: skip
 
 
-def _of_definite(name: str, fn: Callable[..., Any]) -> GradientCase:
+def _of_definite(name: str, fn: Callable[..., object]) -> GradientCase:
     return GradientCase(
         f"linalg.{name}", lambda xp, x, c: fn(xp.linalg, _definite(xp, x, c)), ((3, 3),), constants=(LADDER,)
     )  # fmt: skip

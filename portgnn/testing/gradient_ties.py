@@ -41,11 +41,11 @@ class Tie:
         return self.name.partition(",")[0]
 
 
-def _where_of_root(xp: Namespace, x: Any) -> Any:
+def _where_of_root(xp: Namespace, x: Any) -> object:
     return xp.where(x > 0.0, xp.sqrt(x), 0.0 * x)
 
 
-def _where_of_safe_root(xp: Namespace, x: Any) -> Any:
+def _where_of_safe_root(xp: Namespace, x: Any) -> object:
     return xp.where(x > 0.0, xp.sqrt(xp.where(x > 0.0, x, x * 0.0 + 1.0)), 0.0 * x)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from portgnn.protocol import Backend
 from portgnn.testing._properties import hold, require
 from portgnn.verification.check import Check
@@ -14,5 +12,5 @@ def test_drawn(drawn: Check, backend: Backend, examples: int, draw: Draw) -> Non
     hold(backend, drawn, examples, draw)
 
 
-def test_fixed(fixed: Check, case: Any, backend: Backend) -> None:
+def test_fixed(fixed: Check, case: object, backend: Backend) -> None:
     require(backend, fixed, case)

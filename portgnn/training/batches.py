@@ -38,7 +38,7 @@ class BatchSteps:
             self._step = compiled(backend, _adding(backend, loss))
             self._update = compiled(backend, _updating(backend, problem))
 
-    def __call__(self, state: State, keys: NDArray[np.uint32], batch: Any, count: float) -> tuple[State, Array]:
+    def __call__(self, state: State, keys: NDArray[np.uint32], batch: object, count: float) -> tuple[State, Array]:
         """The state after the batch, and its loss. keys: [layers, 2] on the host. count: what the loss counts for."""
         if self._accumulate == 1:
             state, (loss,) = self._step(state, keys, batch)
@@ -50,7 +50,7 @@ class BatchSteps:
         return (self._updated(state, keys) if self._added == self._accumulate else state), loss
 
     def epoch(
-        self, state: State, keys: NDArray[np.uint32], batches: Iterable[tuple[Any, float]]
+        self, state: State, keys: NDArray[np.uint32], batches: Iterable[tuple[object, float]]
     ) -> tuple[State, float]:
         """The state after a pass over batches, each on the device with what it counts for, and their mean loss."""
         losses, counts = [], []

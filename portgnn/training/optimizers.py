@@ -80,8 +80,8 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        zeros: Callable[[tuple[int, ...]], Any],
-        sqrt: Callable[[Any], Any],
+        zeros: Callable[[tuple[int, ...]], object],
+        sqrt: Callable[[object], object],
         rate: Rate,
         beta1: float,
         beta2: float,
@@ -140,7 +140,7 @@ def clipped_by_norm(xp: Namespace, grads: Params, most: float) -> Params:
     Squares are taken in units of `most`: then those overflow alone that would be cut to nothing, and gradients below
     the norm keep their bits. torch.nn.utils.clip_grad_norm_ divides by norm + 1e-6 in place of the norm.
     """
-    total: Any = 0.0
+    total: object = 0.0
     for grad in grads.values():
         units = grad * (1.0 / most)
         total = total + xp.sum(units * units)

@@ -48,7 +48,7 @@ def _nudged(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value + 0.3 * random.standard_normal(np.shape(value)) for name, value in values.items()}
 
 
-def _check_layers(name: str, layers: Any) -> None:
+def _check_layers(name: str, layers: object) -> None:
     if not isinstance(layers, tuple) or not layers or not all(isinstance(each, Layer) for each in layers):
         raise ConfigError(f"{name}.built must return a tuple of layers, at least one, and returned {layers!r:.80}")
     widths = [FEATURES, *(layer.fan_out for layer in layers)]
@@ -122,7 +122,7 @@ class _Trial:
         mapped(lambda each: _has_rows(what, "kept", each), kept)
         return sent, kept
 
-    def _aggregate(self, layer: Layer, own: Params, sent: Array, kept: Any) -> Array:
+    def _aggregate(self, layer: Layer, own: Params, sent: Array, kept: object) -> Array:
         backend, what = self.backend, f"{_named(layer)}.aggregate"
         edges: Any = backend.csr(self._matrix)
         if layer.along == "edges":
@@ -132,7 +132,7 @@ class _Trial:
         _has_rows(what, "its result", total)
         return cast(Array, total)
 
-    def _update(self, layer: Layer, own: Params, total: Array, kept: Any) -> tuple[Any, ...]:
+    def _update(self, layer: Layer, own: Params, total: Array, kept: object) -> tuple[Any, ...]:
         what = f"{_named(layer)}.update"
         output = _called(what, lambda: layer.update(self.backend, own, total, kept))
         first, *carried = output if isinstance(output, tuple) else (output,)
@@ -153,7 +153,7 @@ class _Trial:
     def _others(self, x: Array, row: int) -> Any:
         return np.delete(np.asarray(self.backend.to_numpy(x), dtype=np.float64), row, 0)
 
-    def _compare(self, what: str, before: Any, after: Any, row: int) -> None:
+    def _compare(self, what: str, before: object, after: object, row: int) -> None:
         arrays: list[list[Any]] = [[], []]
         for found, each in zip(arrays, (before, after), strict=True):
             mapped(found.append, each)
@@ -180,7 +180,7 @@ def _check_use(backend: Backend, trial: _Trial, params: Params, name: str) -> No
         )
 
 
-def _called(what: str, function: Callable[[], Any]) -> Any:
+def _called(what: str, function: Callable[[], object]) -> Any:
     try:
         return function()
     except ConfigError:
@@ -190,7 +190,7 @@ def _called(what: str, function: Callable[[], Any]) -> Any:
         raise ConfigError(f"{what} failed: {type(error).__name__}: {text}") from error
 
 
-def _has_rows(what: str, part: str, array: Any) -> tuple[int, ...]:
+def _has_rows(what: str, part: str, array: object) -> tuple[int, ...]:
     shape = getattr(array, "shape", None)
     if shape is None or len(shape) != 2 or shape[0] != NODES:
         found = _shown(array) if shape is None else f"the shape {list(shape)}"
@@ -198,7 +198,7 @@ def _has_rows(what: str, part: str, array: Any) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _shown(found: Any) -> str:
+def _shown(found: object) -> str:
     return f"a {type(found).__name__}"
 
 

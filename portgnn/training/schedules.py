@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,9 +66,9 @@ class Schedule:
     def __init__(self, backend: Backend, config: Config) -> None:
         host = rates(config)
         self._backend, self._last, self._config = backend, len(host) - 1, config
-        self._rates: Any = in_float32(backend, host)
+        self._rates: object = in_float32(backend, host)
         self._none = backend.xp.zeros_like(self._rates)
-        self._places: Any = backend.asarray(np.arange(len(host), dtype=np.int32))
+        self._places: object = backend.asarray(np.arange(len(host), dtype=np.int32))
         self._zero, self._one = (backend.asarray(np.array(value, dtype=np.int32)) for value in (0, 1))
 
     def init(self) -> State:
@@ -80,7 +79,7 @@ class Schedule:
             state |= {WAITED: backend.asarray(none), BEST: backend.asarray(np.array(NO_LOSS_YET))}
         return state
 
-    def part_of(self, state: Mapping[str, Any]) -> State:
+    def part_of(self, state: Mapping[str, object]) -> State:
         """What belongs to the schedule."""
         return {name: state[name] for name in (PLACE, WAITED, BEST) if name in state}
 
@@ -116,7 +115,7 @@ def schedule_of(backend: Backend, config: Config) -> Schedule | None:
     return Schedule(backend, config) if config.is_scheduled else None
 
 
-def in_float32(backend: Backend, host: NDArray[np.float64]) -> Any:
+def in_float32(backend: Backend, host: NDArray[np.float64]) -> object:
     """Numbers on the device in float32 where the backend computes in bfloat16 and has room for that; else its floats.
 
     Three numbers of 8 bits add up to one of 24: the door makes every float the backend's own.

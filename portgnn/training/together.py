@@ -52,7 +52,7 @@ class Shared:
         return self._made[validate]
 
 
-def at_once(problem: Any) -> tuple[int, str]:
+def at_once(problem: object) -> tuple[int, str]:
     """How many seeds one step takes on, and where that is one, why."""
     if not isinstance(problem, Prepared):
         return 1, "batches and pairs are each seed's own"
@@ -161,7 +161,7 @@ def _joined(states: Sequence[Host]) -> Host:
     }
 
 
-def _of(value: Any, seat: int) -> Any:
+def _of(value: Any, seat: int) -> object:
     """The share of one run in an array of all."""
     return value if len(value.shape) < 2 else value[..., seat, :]
 
@@ -211,7 +211,7 @@ class _Stacked:
     def __init__(self, backend: Backend) -> None:
         self._backend, self.xp = backend, _Namespace(backend.xp)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._backend, name)
 
     def matmul(self, a: Any, b: Array) -> Array:
@@ -240,11 +240,11 @@ class _Namespace:
     def __init__(self, xp: Namespace) -> None:
         self._xp = xp
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._xp, name)
 
     def sum(self, x: Any) -> Any:
         return self._xp.sum(x, axis=tuple(axis for axis in range(len(x.shape)) if axis != len(x.shape) - 2))
 
-    def argmax(self, x: Any, axis: int) -> Any:
+    def argmax(self, x: object, axis: int) -> Any:
         return self._xp.argmax(x, axis=axis, keepdims=True)

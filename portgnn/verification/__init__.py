@@ -185,7 +185,7 @@ def _quietly() -> np.errstate:
     return np.errstate(all="ignore")
 
 
-def run_check(backend: Backend, check: Check, cases: tuple[Any, ...]) -> CheckResult:
+def run_check(backend: Backend, check: Check, cases: tuple[object, ...]) -> CheckResult:
     """One check on some cases: the largest error of them; ends at the first case that fails."""
     allowed = tolerance(check.name, backend.dtype, backend.device).value
     clock = time.perf_counter()

@@ -100,6 +100,6 @@ def gradient(backend: Backend, recipe: Recipe, params: Values, keys: Keys, seen:
     return found
 
 
-def correct(backend: Backend, recipe: Recipe, logits: Any, nodes: Any) -> tuple[int, int]:
+def correct(backend: Backend, recipe: Recipe, logits: Any, nodes: object) -> tuple[int, int]:
     """How many of nodes are right by the reference's logits, and how many rounding may decide."""
     return recipe.oracle.correct(logits, nodes, TIES.get(backend.dtype))

@@ -136,7 +136,7 @@ def splits(_: Backend, case: Case) -> Measured:
     return Measured(0.0)
 
 
-def _scored(logits: Floats, labels: Any, classes: int) -> dict[str, Any]:
+def _scored(logits: Floats, labels: Any, classes: int) -> dict[str, object]:
     """Accuracy, macro F1, calibration and confusion, node by node and class by class."""
     shares = np.exp(log_softmax(logits))
     confusion = np.zeros((classes, classes), dtype=np.int64)

@@ -160,7 +160,7 @@ def loss(backend: Backend, one: Scored) -> Measured:
     placed, values = _placed(backend, one)
     task, asked = Link(one.config), _asked(backend, one)
 
-    def objective(params: Params) -> tuple[Any, None]:
+    def objective(params: Params) -> tuple[object, None]:
         return task.loss(backend, task.head(backend, params, params[ROWS], asked), asked), None
 
     (got, _), grads = backend.value_and_grad(objective)(placed)

@@ -46,7 +46,7 @@ STEPS = (1e-5, 1e-6, 1e-7)
 AT_ONCE = 64
 """Derivatives that are taken together."""
 
-DRESSES: tuple[dict[str, Any], ...] = (
+DRESSES: tuple[dict[str, object], ...] = (
     {},
     {"norm": "layer", "residual": "linear", "jumping": "cat", "activation": "elu"},
     {"norm": "batch", "residual": "add", "activation": "gelu", "layers": 3},
@@ -54,7 +54,7 @@ DRESSES: tuple[dict[str, Any], ...] = (
     {"jumping": "sum", "residual": "add"},
 )
 """Options of networks that have them, beside those that they begin with."""
-SMALL: dict[str, Any] = {"hidden": 4, "heads": 2, "hops": 3, "layers": 2}
+SMALL: dict[str, object] = {"hidden": 4, "heads": 2, "hops": 3, "layers": 2}
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Trial:
     def graph(self) -> Graph:
         return _graph(self.seed)
 
-    def prepared(self, **more: Any) -> Prepared:
+    def prepared(self, **more: object) -> Prepared:
         return Prepared.of(self.graph, self.config(**more))
 
     @cached_property

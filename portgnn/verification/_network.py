@@ -71,7 +71,7 @@ def _loss_and_gradient(backend: Backend, recipe: Recipe) -> tuple[Any, Any, Any,
     watched: Any = Watched(backend)
     plain = make_loss(watched, operands, prepared)
 
-    def loss_and_seen(params: Params, keys: Keys) -> tuple[Any, Any]:
+    def loss_and_seen(params: Params, keys: Keys) -> tuple[object, object]:
         watched.seen = []
         return plain(params, keys)[0], tuple(watched.seen)
 

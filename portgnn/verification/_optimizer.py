@@ -14,7 +14,7 @@ from portgnn.verification.check import check
 from portgnn.verification.draw import EDGE_ROWS, EDGE_SIZES, Draw, betas
 from portgnn.verification.measure import Departure, Floats, Measured, compare, fetch, worst
 
-MISTAKES: dict[str, dict[str, Any]] = {
+MISTAKES: dict[str, dict[str, object]] = {
     "Adam without bias correction": {"corrected": False},
     "Adam adds eps inside the square root": {"eps_inside": True},
     "weight decay is decoupled (AdamW), not added to the gradient": {"decoupled": True},
@@ -65,7 +65,7 @@ def _stated(settings: dict[str, float], **more: Any) -> oracle.Adam:
 
 
 def _expected(
-    case: Case, steps: int, decay: dict[str, float], settings: dict[str, float], **mistake: Any
+    case: Case, steps: int, decay: dict[str, float], settings: dict[str, float], **mistake: object
 ) -> dict[str, Floats]:
     optimizer, params = _stated(settings, decay=decay, **mistake), _start(case)
     for step in range(steps):
@@ -74,7 +74,7 @@ def _expected(
 
 
 def _one(
-    name: str, case: Case, steps: int, decay: dict[str, float], settings: dict[str, float], mistake: dict[str, Any]
+    name: str, case: Case, steps: int, decay: dict[str, float], settings: dict[str, float], mistake: dict[str, object]
 ) -> Floats:
     return _expected(case, steps, decay, settings, **mistake)[name]
 

@@ -39,7 +39,7 @@ class Trial:
         return Config(**dict(self.options))
 
 
-def _chosen(draw: Draw, purpose: str, options: tuple[dict[str, Any], ...]) -> tuple[Trial, ...]:
+def _chosen(draw: Draw, purpose: str, options: tuple[dict[str, object], ...]) -> tuple[Trial, ...]:
     stream = draw.stream(purpose)
     shape = (int(stream.integers(2, 9)), 1, int(stream.integers(1, 5)))
     return tuple(
@@ -85,7 +85,7 @@ def _gradients(case: Case, step: int) -> dict[str, Floats]:
     return found
 
 
-def _expected(trial: Trial, decay: dict[str, float], **mistake: Any) -> dict[str, Floats]:
+def _expected(trial: Trial, decay: dict[str, float], **mistake: object) -> dict[str, Floats]:
     stated, params = Optimizer(trial.config, decay, **mistake), _start(trial.case)
     for step in range(STEPS):
         params = stated.step(params, _gradients(trial.case, step))
@@ -167,9 +167,9 @@ def _ways(draw: Draw) -> tuple[Way, ...]:
     stream = draw.stream("schedule")
     start = tuple(float(x) for x in stream.uniform(0.25, 1.0, 3).astype(np.float32))
     warmup, factor = int(stream.integers(1, 5)), float(stream.choice([0.4, 0.5, 0.7]))
-    common: dict[str, Any] = {"epochs": 24, "learning_rate": float(stream.choice([0.2, 0.3]))}
+    common: dict[str, object] = {"epochs": 24, "learning_rate": float(stream.choice([0.2, 0.3]))}
     every = int(stream.integers(2, 6))
-    made: tuple[dict[str, Any], ...] = (
+    made: tuple[dict[str, object], ...] = (
         common | {"warmup": warmup},
         common | {"schedule": "step", "schedule_factor": factor, "schedule_every": every},
         common | {"schedule": "exponential", "schedule_factor": factor, "schedule_every": every, "warmup": warmup},
@@ -186,7 +186,7 @@ def _few_ways(draw: Draw) -> tuple[Way, ...]:
     return ways[-1:] if draw.dtype == "bfloat16" else (ways[draw.seed % 4], ways[-1])
 
 
-def _course(way: Way, **mistake: Any) -> Floats:
+def _course(way: Way, **mistake: object) -> Floats:
     stated, params, losses = Optimizer(way.config, {}, **mistake), {"x": np.array(way.start)}, []
     for _ in range(way.config.epochs):
         losses.append(float((params["x"] ** 2).sum()) / 2)
@@ -224,7 +224,7 @@ def schedule(backend: Backend, way: Way) -> Measured:
     return compare("the losses", np.concatenate(rows), want, suspects=suspects)
 
 
-COMBINED: tuple[dict[str, Any], ...] = (
+COMBINED: tuple[dict[str, object], ...] = (
     {"optimizer": "sgd", "learning_rate": 0.2, "momentum": 0.9, "nesterov": True, "schedule": "cosine", "warmup": 1},
     {"optimizer": "adamw", "learning_rate": 0.02, "eps": 1e-3, "schedule": "step", "schedule_every": 3,
      "clip_norm": 0.1},

@@ -53,7 +53,7 @@ class Function:
 
 
 def _unary() -> tuple[Function, ...]:
-    def exact(name: str, of: Callable[..., Any], **more: Any) -> Function:
+    def exact(name: str, of: Callable[..., object], **more: Any) -> Function:
         return Function(name, of, exact=True, **more)
 
     return (
@@ -123,7 +123,7 @@ ROUNDED = ("floor_divide", "remainder")
 
 LOGICAL = {"logical_and": np.logical_and, "logical_or": np.logical_or, "logical_xor": np.logical_xor}
 
-INTEGER: dict[str, Callable[..., Any]] = {
+INTEGER: dict[str, Callable[..., object]] = {
     "add": np.add,
     "subtract": np.subtract,
     "multiply": np.multiply,
@@ -138,14 +138,14 @@ INTEGER: dict[str, Callable[..., Any]] = {
     "less": np.less,
     "greater_equal": np.greater_equal,
 }
-INTEGER_UNARY: dict[str, Callable[..., Any]] = {
+INTEGER_UNARY: dict[str, Callable[..., object]] = {
     "abs": np.abs,
     "bitwise_invert": np.invert,
     "negative": np.negative,
     "sign": np.sign,
     "square": np.square,
 }
-SHIFTS: dict[str, Callable[..., Any]] = {
+SHIFTS: dict[str, Callable[..., object]] = {
     "bitwise_left_shift": np.left_shift,
     "bitwise_right_shift": np.right_shift,
 }
@@ -159,7 +159,7 @@ REDUCTIONS: dict[str, Callable[..., Any]] = {
     "var": np.var,
     "std": np.std,
 }
-LOGICAL_REDUCTIONS: dict[str, Callable[..., Any]] = {"all": np.all, "any": np.any}
+LOGICAL_REDUCTIONS: dict[str, Callable[..., object]] = {"all": np.all, "any": np.any}
 POSITIONS: dict[str, Callable[..., Any]] = {"argmax": np.argmax, "argmin": np.argmin}
 CUMULATIVE: dict[str, Callable[..., Any]] = {"cumulative_sum": np.cumsum, "cumulative_prod": np.cumprod}
 

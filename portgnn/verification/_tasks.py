@@ -134,7 +134,7 @@ def loss(backend: Backend, one: Judged) -> Measured:
     placed = backend.asarray(one.outputs)
     outputs = backend.to_numpy(placed).astype(np.float64)
 
-    def objective(params: Params) -> tuple[Any, None]:
+    def objective(params: Params) -> tuple[object, None]:
         return task.loss(backend, params["outputs"], counted), None
 
     (got, _), grads = backend.value_and_grad(objective)({"outputs": placed})

@@ -41,7 +41,7 @@ class Check:
             return ()
         return self.full(draw) if callable(self.full) else self.full
 
-    def __call__(self, backend: Backend, case: Any) -> Measured:
+    def __call__(self, backend: Backend, case: object) -> Measured:
         return self.function(backend, case)
 
 

@@ -105,7 +105,7 @@ def betas(stream: np.random.Generator) -> dict[str, float]:
     }
 
 
-def _options(stream: np.random.Generator, dtype: str, preset: str, layers: int) -> tuple[tuple[str, Any], ...]:
+def _options(stream: np.random.Generator, dtype: str, preset: str, layers: int) -> tuple[tuple[str, object], ...]:
     """Hyperparameters that a preset leaves at its own values, drawn."""
     options: dict[str, Any] = {"layers": layers}
     if dtype == "bfloat16":  # eight bits of weights: a large rate or momentum leaves nothing to compare
@@ -122,7 +122,7 @@ def _options(stream: np.random.Generator, dtype: str, preset: str, layers: int) 
 _TURN = (("kipf", "csr", "sparse"), ("pyg", "dense", "sparse"), ("article", "csr", "dense"), ("pyg", "csr", "dense"))
 
 
-def recipe(draw: Draw, purpose: str, number: int, **fixed: Any) -> Recipe:
+def recipe(draw: Draw, purpose: str, number: int, **fixed: object) -> Recipe:
     """A recipe whose training stays clear of the kinks of ReLU, on a graph whose loss does not read every node.
 
     number: which of several; their presets and forms differ.
@@ -172,7 +172,7 @@ KINK = 1e-5
 """How near 0, beside the largest of its layer, an input of ReLU may come: of nearer ones rounding decides the side."""
 
 
-def drawn_recipes(purpose: str, count: int, **fixed: Any) -> Callable[[Draw], tuple[Recipe, ...]]:
+def drawn_recipes(purpose: str, count: int, **fixed: object) -> Callable[[Draw], tuple[Recipe, ...]]:
     """Cases: so many recipes."""
     return lambda draw: tuple(recipe(draw, purpose, number, **fixed) for number in range(count))
 

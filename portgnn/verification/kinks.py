@@ -80,7 +80,7 @@ class Watched:
         self._backend = backend
         self.seen: list[tuple[Array, Array]] = []
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._backend, name)
 
     def relu(self, x: Array) -> Array:

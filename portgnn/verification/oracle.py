@@ -158,12 +158,14 @@ class Network:
             (gap < near * np.abs(rows).max()).sum()
         )
 
-    def gradient(self, params: Values, keys: Keys, nodes: Any) -> tuple[float, Values]:
+    def gradient(self, params: Values, keys: Keys, nodes: object) -> tuple[float, Values]:
         """The training loss and its gradient, by hand."""
         loss, grads, _ = self._pulled(params, keys, nodes)
         return loss, grads
 
-    def _pulled(self, params: Values, keys: Keys, nodes: Any) -> tuple[float, Values, list[tuple[Any, Any, Floats]]]:
+    def _pulled(
+        self, params: Values, keys: Keys, nodes: Any
+    ) -> tuple[float, Values, list[tuple[object, object, Floats]]]:
         config = self.config
         logits, trace = self.forward(params, keys)
         grad = np.zeros_like(logits)
