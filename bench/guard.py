@@ -181,4 +181,6 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    from bench.harness.ending import ended
+
+    ended(main, sys.argv[1:])

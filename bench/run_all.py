@@ -17,4 +17,6 @@ sys.path[0] = str(Path(__file__).resolve().parent.parent)
 from bench.cli import main  # noqa: E402
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from bench.harness.ending import ended
+
+    ended(main)

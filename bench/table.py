@@ -98,4 +98,6 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    from bench.harness.ending import ended
+
+    ended(main, sys.argv[1:])

@@ -7,6 +7,7 @@ python bench/studies/array_api.py
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,14 @@ def _link(upstream: str) -> str:
     return f"[{upstream}](https://github.com/{repository}/issues/{number})" if number else "none found"
 
 
-if __name__ == "__main__":
+def main() -> None:
     print(passed())
     print()
     print(gaps())
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    from bench.harness.ending import ended
+
+    ended(main)

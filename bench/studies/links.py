@@ -185,4 +185,6 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    from bench.harness.ending import ended
+
+    ended(main, sys.argv[1:])

@@ -177,4 +177,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from bench.harness.ending import ended
+
+    ended(main)

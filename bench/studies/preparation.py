@@ -316,4 +316,7 @@ def main() -> None:
 if __name__ == "__main__":
     if "--one" not in sys.argv:  # a figure comes from the checkout that PYTHONPATH names
         sys.path[:0] = [str(HERE), str(HERE / "backends")]
-    main()
+    sys.path.append(str(HERE))
+    from bench.harness.ending import ended
+
+    ended(main)

@@ -210,4 +210,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from bench.harness.ending import ended
+
+    ended(main)

@@ -327,4 +327,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    from bench.harness.ending import ended
+
+    ended(main)
