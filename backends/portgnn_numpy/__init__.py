@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -11,14 +12,14 @@ import scipy
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.parts import compiled
+from portgnn.parts import FasterRun, compiled
 from portgnn.protocol import Capabilities, Key, Run, Step
 from portgnn.random import HASH, dropout_mask, keep_threshold, random_bits
 from portgnn_numpy.arrays import Array
 from portgnn_numpy.backend import TapeBackend
 from portgnn_numpy.csr import product
 from portgnn_numpy.optim import InPlaceAdam
-from portgnn_numpy.recording import RecordedRun, made
+from portgnn_numpy.recording import WORTH_RECORDING, made, recorded
 from portgnn_numpy.underflow import to_zero
 
 LARGE = 1 << 20
@@ -102,7 +103,7 @@ class NumPyBackend(TapeBackend):
         return super()._largest(x)
 
     def compile(self, step: Step) -> Run:
-        return to_zero(RecordedRun(step, super().compile(step)))
+        return to_zero(FasterRun(partial(recorded, step), super().compile(step), WORTH_RECORDING))
 
     def to_numpy(self, x: Array) -> NDArray[Any]:
         return np.array(x, copy=True)

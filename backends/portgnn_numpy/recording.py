@@ -15,7 +15,8 @@ from typing import Any, NoReturn, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.protocol import Run, State, Step
+from portgnn.parts import seen_equal
+from portgnn.protocol import State, Step
 
 WORTH_RECORDING = 8
 """Epochs in one call from which on a step is recorded. The training loop asks for few where an epoch is long, and
@@ -277,43 +278,21 @@ class Recording:
         finally:
             _THREAD.recorder = None
 
-    def __call__(self, keys: NDArray[np.uint32]) -> list[list[float]]:
-        """Epochs, one for each of keys [epochs, layers, 2]: changes `state`, returns the metrics of each."""
-        return [self._program(row) for row in keys.tolist()]
-
-
-class RecordedRun:
-    """`run(state, keys)` that makes the recorded calls, or `plain` where a step cannot be recorded."""
-
-    def __init__(self, step: Step, plain: Run) -> None:
-        self._step, self.plain = step, plain
-        self.recording: Recording | None = None
-        self._refused = False
-
-    def __call__(self, state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
-        if self.recording is None and not self._refused and len(keys) >= WORTH_RECORDING:
-            self.recording = self._record(state, keys[0])
-            self._refused = self.recording is None
-        if self.recording is None:
-            return self.plain(state, keys)
+    def fill(self, state: State) -> None:
         for name, value in state.items():
-            np.copyto(self.recording.state[name], value)
-        metrics = np.array(self.recording(keys), dtype=np.float64)
-        # Copies: the next call writes over the recorded arrays, and a caller may still hold these.
-        return {name: value.copy() for name, value in self.recording.state.items()}, metrics
+            np.copyto(self.state[name], value)
 
-    def _record(self, state: State, keys: NDArray[np.uint32]) -> Recording | None:
-        """A recording that was seen to give the step's own bits, from another state and by other keys."""
-        others = keys ^ np.uint32(0x5DEECE66)
-        try:
-            recording = Recording(self._step, _copied(state), keys.tolist())
-            expected, measured = self._step(_copied(recording.state), others.tolist())
-            found = recording(others[None])[0]
-        # A step that cannot be recorded fails in its own way, and the plain loop says what is wrong with it.
-        except Exception:
-            return None
-        same = all(_same(recording.state[name], value) for name, value in expected.items())
-        return recording if same and all(map(_same, found, measured)) else None
+    def __call__(self, keys: NDArray[np.uint32]) -> NDArray[np.float64]:
+        """Epochs, one for each of keys [epochs, layers, 2]: changes `state`, returns the metrics of each."""
+        return np.array([self._program(row) for row in keys.tolist()], dtype=np.float64)
+
+    def copy(self) -> State:
+        return _copied(self.state)
+
+
+def recorded(step: Step, state: State, keys: NDArray[np.uint32]) -> Recording:
+    """A recording of the step that was seen to give the step's own bits. Raises where there is none."""
+    return seen_equal(Recording(step, _copied(state), keys.tolist()), step, keys, _same)
 
 
 def _copied(state: State) -> State:

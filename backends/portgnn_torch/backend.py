@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.weak import WeakIdKeyDictionary
 
-from portgnn.parts import MasterWeights, attended, checked_loss, compiled, plain_batches, plain_loop
+from portgnn.parts import FasterRun, MasterWeights, attended, checked_loss, compiled, plain_batches, plain_loop
 from portgnn.protocol import (
     BatchRun,
     BatchStep,
@@ -35,7 +35,7 @@ from portgnn_torch.collectives import TorchCollectives, join, launch_environment
 from portgnn_torch.edges import EdgeProduct, EdgeSoftmax, Gather, SegmentMax, SegmentSum, TorchEdges, place_edges
 from portgnn_torch.graphs import GraphRun
 from portgnn_torch.optim import FusedAdam, KernelAdam
-from portgnn_torch.recording import RecordedKey, RecordedRun
+from portgnn_torch.recording import WORTH_RECORDING, RecordedKey, on_host, recorded
 from portgnn_torch.sampling import DrawsHere
 from portgnn_torch.sparse import Form, SpMM, SpMMAdd, TorchCSR, best_form, place, placed, stored_dtype
 
@@ -327,7 +327,7 @@ class TorchBackend(DrawsHere):
     def compile(self, step: Step) -> Run:
         def fetch(metrics: list[tuple[torch.Tensor, ...]]) -> NDArray[np.float64]:
             if self._on_host:
-                return np.array([[value.item() for value in row] for row in metrics], dtype=np.float64)
+                return on_host(metrics)
             rows = torch.stack([torch.stack([value.to(self._float) for value in row]) for row in metrics])
             return self.to_numpy(rows).astype(np.float64)
 
@@ -335,11 +335,11 @@ class TorchBackend(DrawsHere):
             graphs = GraphRun(step, self._device, self._float)
             if self._form is not Form.KERNEL:
                 return graphs
-            from portgnn_torch.persistent.launch import PersistentRun
+            from portgnn_torch.persistent.launch import Persistent
 
-            return PersistentRun(step, graphs, self._device, self._float)
+            return FasterRun(partial(Persistent, step), graphs)
         plain = plain_loop(step, fetch, lambda *_: None)
-        return recordable(RecordedRun(step, plain, fetch) if self._on_host else plain)
+        return recordable(FasterRun(partial(recorded, step), plain, WORTH_RECORDING) if self._on_host else plain)
 
     def compile_batches(self, step: BatchStep) -> BatchRun:
         if not self._on_host:

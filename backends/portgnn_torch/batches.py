@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from portgnn.parts import other_keys
 from portgnn.protocol import BatchStep, State
 from portgnn_torch.recording import RecordedKey, Recorder, Unrecordable, same_tensors
 
@@ -131,7 +132,7 @@ class RecordedBatches:
         self, state: State, keys: NDArray[np.uint32], batch: Any, leaves: Leaves, first: tuple[Any, Leaves]
     ) -> _Program | None:
         """A recording of the first batch, by other keys, that gave the step's bits on this one."""
-        others = keys ^ np.uint32(0x5DEECE66)
+        others = other_keys(keys)
         try:
             program = _recorded(self._step, _copied(state), others, *first)
             expected, measured = self._step(_copied(state), keys.tolist(), batch)

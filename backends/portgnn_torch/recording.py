@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from portgnn.protocol import Run, State, Step
+from portgnn.parts import seen_equal
+from portgnn.protocol import State, Step
 from portgnn.random import BLOCK
 
 WORTH_RECORDING = 8
@@ -260,52 +261,34 @@ class Recording:
         # Epochs whose inputs are made together: as many as stay in a core's cache.
         self._together = max(1, BLOCK // max([1, *recorder.input_sizes]))
 
-    def __call__(self, keys: NDArray[np.uint32]) -> list[list[torch.Tensor]]:
+    def fill(self, state: State) -> None:
+        for name, value in state.items():
+            self.state[name].copy_(value)
+
+    def __call__(self, keys: NDArray[np.uint32]) -> NDArray[np.float64]:
         """Epochs, one for each of keys [epochs, layers, 2]: changes `state`, returns the metrics of each."""
-        metrics = []
+        metrics: list[list[torch.Tensor]] = []
         with torch.no_grad():
             for start in range(0, len(keys), self._together):
                 part = keys[start : start + self._together]
                 made = [make(part[:, layer], index).unbind() for layer, make, index in self._inputs]
                 metrics += [self._program(*[each[epoch] for each in made]) for epoch in range(len(part))]
-        return metrics
+        return on_host(metrics)
+
+    def copy(self) -> State:
+        return {name: value.clone() for name, value in self.state.items()}
 
 
-class RecordedRun:
-    """`run(state, keys)` that calls the recorded operations, or `plain` where a step cannot be recorded."""
+def recorded(step: Step, state: State, keys: NDArray[np.uint32]) -> Recording:
+    """A recording of the step that was seen to give the step's own bits. Raises where there is none."""
+    # Outside the recording once: what is made on its first use, as a large transpose, is no part of a step.
+    step({name: value.clone() for name, value in state.items()}, keys.tolist())
+    return seen_equal(Recording(step, state, keys), step, keys, same_tensors)
 
-    def __init__(self, step: Step, plain: Run, fetch: Callable[[list[Any]], NDArray[np.float64]]) -> None:
-        self._step, self._plain, self._fetch = step, plain, fetch
-        self._recording: Recording | None = None
-        self._refused = False
 
-    def __call__(self, state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
-        if self._recording is None and not self._refused and len(keys) >= WORTH_RECORDING:
-            self._recording = self._record(state, keys[0])
-            self._refused = self._recording is None
-        if self._recording is None:
-            return self._plain(state, keys)
-        for name, value in state.items():
-            self._recording.state[name].copy_(value)
-        metrics = self._recording(keys)
-        # Copies: the next call writes over the recorded arrays, and a caller may still hold these.
-        return {name: value.clone() for name, value in self._recording.state.items()}, self._fetch(metrics)
-
-    def _record(self, state: State, keys: NDArray[np.uint32]) -> Recording | None:
-        """A recording that was seen to give the step's own bits, from another state and by other keys."""
-        others = keys ^ np.uint32(0x5DEECE66)
-        try:
-            # Outside the recording once: what is made on its first use, as a large transpose, is no part of a step.
-            self._step({name: value.clone() for name, value in state.items()}, keys.tolist())
-            recording = Recording(self._step, state, keys)
-            start = {name: value.clone() for name, value in recording.state.items()}
-            expected, measured = self._step(start, others.tolist())
-            found = recording(others[None])[0]
-        # A step that cannot be recorded fails in its own way, and the plain loop says what is wrong with it.
-        except Exception:
-            return None
-        same = all(same_tensors(recording.state[name], value) for name, value in expected.items())
-        return recording if same and all(map(same_tensors, found, measured)) else None
+def on_host(metrics: Sequence[Sequence[torch.Tensor]]) -> NDArray[np.float64]:
+    """Metrics of epochs, 0-d tensors of the CPU, as [epochs, number of metrics]."""
+    return np.array([[value.item() for value in row] for row in metrics], dtype=np.float64)
 
 
 def _is_laid_out_as(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -31,13 +31,13 @@ import torch
 from portgnn import load_graph
 from portgnn.benchmark.runner import git_revision
 from portgnn.models.layer import streams_of
+from portgnn.parts import FasterRun
 from portgnn.placing.prepared import Prepared
 from portgnn.presets import preset
 from portgnn.random import dropout_keys
 from portgnn.results.environment import machine
 from portgnn.training import initial_state, make_run
 from portgnn_torch import TorchBackend
-from portgnn_torch.persistent.launch import PersistentRun
 
 CHUNK = 64
 CALLS = 4
@@ -66,10 +66,10 @@ def compared(
     backend = TorchBackend("cuda", dtype)
     prepared = Prepared.of(load_graph(dataset), preset(recipe, **fields))
     persistent: Any = make_run(backend, prepared, validate=validate)
-    assert isinstance(persistent, PersistentRun)
+    assert isinstance(persistent, FasterRun)
     state = initial_state(backend, prepared, 0)
     keys = dropout_keys(0, range(CHUNK), streams_of(prepared.layers))
-    ways = {"kernel": persistent, "graphs": persistent.graphs}
+    ways = {"kernel": persistent, "graphs": persistent.plain}
     first, losses = {}, {}
     for name, way in ways.items():
         began = time.perf_counter()

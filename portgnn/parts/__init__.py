@@ -37,6 +37,18 @@ from portgnn.parts._edges import (
 from portgnn.parts._edges import (
     provides as provides,
 )
+from portgnn.parts._faster import (
+    EpochProgram as EpochProgram,
+)
+from portgnn.parts._faster import (
+    FasterRun as FasterRun,
+)
+from portgnn.parts._faster import (
+    other_keys as other_keys,
+)
+from portgnn.parts._faster import (
+    seen_equal as seen_equal,
+)
 from portgnn.protocol import Backend, BatchRun, BatchStep, Optimizer, Params, Run, State, Step
 
 Array: TypeAlias = Any

@@ -50,7 +50,7 @@ def test_a_recording_gives_the_bits_of_the_plain_loop(csbm: Graph, dtype: str, r
     run: Any = make_run(backend, prepared, validate=True)
     state = initial_state(backend, prepared, 0)
     after, metrics = run(copied(state), keys)
-    assert run.__wrapped__.recording is not None
+    assert run.__wrapped__.program is not None
     held = copied(after)
     expected, plain = run.__wrapped__.plain(copied(state), keys)
     np.testing.assert_array_equal(metrics, plain)
@@ -80,10 +80,10 @@ def test_few_epochs_are_not_recorded_and_large_results_neither(monkeypatch: pyte
 
     run: Any = NumPyBackend().compile(step)
     run({"x": np.zeros(3)}, KEYS[: WORTH_RECORDING - 1])
-    assert run.__wrapped__.recording is None
+    assert run.__wrapped__.program is None
     monkeypatch.setattr(recording, "LARGEST", 20)
     run({"x": np.zeros(3)}, KEYS)
-    assert run.__wrapped__.recording is None
+    assert run.__wrapped__.program is None
 
 
 def reads_a_value(state: Any, keys: Any) -> Any:
@@ -156,7 +156,7 @@ def test_other_steps_give_what_they_give_in_a_plain_loop(step: Any, recorded: bo
     state = {"x": np.arange(3.0)} | ({"y": np.ones(3)} if step is swaps else {})
     keys = KEYS[1:]  # an odd number: after an even one, arrays that change places are where they were
     after, metrics = run(copied(state), keys)
-    assert (run.__wrapped__.recording is not None) == recorded
+    assert (run.__wrapped__.program is not None) == recorded
     expected, rows = copied(state), []
     for row in keys.tolist():
         expected, measured = step(expected, row)
@@ -177,4 +177,4 @@ def depends_on_the_host(state: Any, keys: Any) -> Any:
 def test_a_recording_with_a_value_of_the_host_in_it_is_found_out() -> None:
     run: Any = NumPyBackend().compile(depends_on_the_host)
     run({"x": np.zeros(3)}, KEYS)
-    assert run.__wrapped__.recording is None
+    assert run.__wrapped__.program is None

@@ -34,8 +34,8 @@ def test_a_recording_gives_the_bits_of_the_plain_loop(dtype: str, csr: Any, reci
     run: Any = make_run(backend, prepared, validate=True)
     state = initial_state(backend, prepared, 0)
     after, metrics = run(copied(state), KEYS)
-    assert run.__wrapped__._recording is not None
-    expected, plain = run.__wrapped__._plain(copied(state), KEYS)
+    assert run.__wrapped__.program is not None
+    expected, plain = run.__wrapped__.plain(copied(state), KEYS)
     np.testing.assert_array_equal(metrics, plain)
     assert all(torch.equal(after[name], expected[name]) for name in expected)
     # The recording serves another start as well, and leaves what it handed out alone.
@@ -49,7 +49,7 @@ def test_few_epochs_are_not_recorded() -> None:
     backend = TorchBackend("cpu")
     run: Any = backend.compile(lambda state, keys: ({"x": state["x"] + 1}, (state["x"].sum(),)))
     run({"x": torch.zeros(3)}, KEYS[: WORTH_RECORDING - 1])
-    assert run.__wrapped__._recording is None
+    assert run.__wrapped__.program is None
 
 
 def reads_a_value(state: Any, keys: Any) -> Any:
@@ -88,7 +88,7 @@ def test_other_steps_give_what_they_give_in_a_plain_loop(step: Any, recorded: bo
     state = {"x": torch.arange(3.0)} | ({"y": torch.ones(3)} if step is swaps else {})
     keys = KEYS[1:]  # an odd number: after an even one, arrays that change places are where they were
     after, metrics = run(copied(state), keys)
-    assert (run.__wrapped__._recording is not None) == recorded
+    assert (run.__wrapped__.program is not None) == recorded
     expected, rows = copied(state), []
     for row in keys.tolist():
         expected, measured = step(expected, row)
@@ -100,7 +100,7 @@ def test_other_steps_give_what_they_give_in_a_plain_loop(step: Any, recorded: bo
 def test_a_recording_with_a_value_of_the_host_in_it_is_found_out() -> None:
     run: Any = TorchBackend("cpu").compile(depends_on_the_host)
     run({"x": torch.zeros(3)}, KEYS)
-    assert run.__wrapped__._recording is None
+    assert run.__wrapped__.program is None
 
 
 def _batch(rows: int, seed: int, shared: bool = True) -> Any:

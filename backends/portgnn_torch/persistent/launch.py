@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from portgnn.protocol import Run, State, Step
+from portgnn.parts import other_keys
+from portgnn.protocol import State, Step
 from portgnn_torch.persistent.plan import plan
 from portgnn_torch.persistent.source import FOLDER, Program, program
 from portgnn_torch.persistent.trace import Untraceable, trace
@@ -121,46 +122,33 @@ class Together:
         return self._views(self._memory.clone())
 
 
-class PersistentRun:
-    """`run(state, keys)` in one launch for all its epochs; for a step that has no such kernel, `graphs`.
+class Persistent:
+    """Epochs of a step in one launch, by a kernel that was seen to take the framework's own steps.
 
-    Which of both it is depends on the step and the machine alone, so that a run that goes on has the same bits.
+    Whether there is one depends on the step and the machine alone, so that a run that goes on has the same bits.
     """
 
-    def __init__(self, step: Step, graphs: Run, device: torch.device, dtype: torch.dtype) -> None:
-        self._step, self.graphs, self._device, self._dtype = step, graphs, device, dtype
-        self._kernel: Kernel | None = None
-        self.refused: str | None = None
-        """Why there is no kernel, once that is known."""
-
-    def __call__(self, state: State, keys: NDArray[np.uint32]) -> tuple[State, NDArray[np.float64]]:
-        if self._kernel is None and self.refused is None:
-            try:
-                self._kernel = self._made(state, keys[0])
-            # Whatever a compiler or an absent library raises: the graphs do without.
-            except Exception as reason:
-                self.refused = str(reason) or type(reason).__name__
-        if self._kernel is None:
-            return self.graphs(state, keys)
-        self._own.fill(state)
-        words = torch.from_numpy(keys.view(np.int32)).to(self._device)
-        metrics = self._kernel(words)
-        # A copy: the next call writes over these arrays, and a caller may still hold them.
-        return self._own.copy(), metrics.cpu().numpy().astype(np.float64)
-
-    def _made(self, state: State, keys: NDArray[np.uint32]) -> Kernel:
-        """A kernel that was seen to take the framework's own steps."""
-        if self._dtype not in TOLERANCE:
-            raise Untraceable(f"{self._dtype}")
-        words = torch.from_numpy(np.stack([keys, keys ^ np.uint32(0x5DEECE66)]).view(np.int32)).to(self._device)
+    def __init__(self, step: Step, state: State, keys: NDArray[np.uint32]) -> None:
+        """keys: [streams, 2]. Raises Untraceable, CudaError, or what a compiler or an absent library raises."""
+        first = next(iter(state.values()))
+        self._device, dtype = first.device, first.dtype
+        if dtype not in TOLERANCE:
+            raise Untraceable(f"{dtype}")
+        words = self._words(np.stack([keys, other_keys(keys)]))
         # Once before: kernels compile and libraries allocate on their first call, and what is found out then is kept.
-        self._step({name: value.clone() for name, value in state.items()}, words[0])
-        self._own = Together(state, self._dtype)
+        step({name: value.clone() for name, value in state.items()}, words[0])
+        self._own = Together(state, dtype)
         self._own.fill(state)
-        traced = trace(self._step, self._own.arrays, words[0])
-        kernel = Kernel(program(plan(traced), self._dtype), self._device)
-        check(kernel, kernel.program, self._step, state, words)
-        return kernel
+        traced = trace(step, self._own.arrays, words[0])
+        self._kernel = Kernel(program(plan(traced), dtype), self._device)
+        check(self._kernel, self._kernel.program, step, state, words)
+        self.fill, self.copy = self._own.fill, self._own.copy
+
+    def __call__(self, keys: NDArray[np.uint32]) -> NDArray[np.float64]:
+        return self._kernel(self._words(keys)).cpu().numpy().astype(np.float64)
+
+    def _words(self, keys: NDArray[np.uint32]) -> torch.Tensor:
+        return torch.from_numpy(keys.view(np.int32)).to(self._device)
 
 
 def check(kernel: Callable[[torch.Tensor], torch.Tensor], made: Program, step: Step, state: State, keys: Any) -> None:
