@@ -59,7 +59,7 @@ class Instruction:
     op: str
     operands: tuple[Operand, ...]
     output: Value
-    details: Mapping[str, object] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

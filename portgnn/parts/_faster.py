@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.protocol import Array, Run, State, Step
+from portgnn.protocol import Run, State, Step
 
 _OTHER = np.uint32(0x5DEECE66)
 
@@ -61,7 +61,7 @@ def other_keys(keys: NDArray[np.uint32]) -> NDArray[np.uint32]:
     return keys ^ _OTHER
 
 
-def seen_equal(program: Made, step: Step, keys: NDArray[np.uint32], same: Callable[[Array, Array], bool]) -> Made:
+def seen_equal(program: Made, step: Step, keys: NDArray[np.uint32], same: Callable[[Any, Any], bool]) -> Made:
     """The program, after it gave the step's own bits from another state and by other keys than it was made of.
 
     keys: [layers, 2], those that it was made by. same: whether two arrays have the same bits. Raises ValueError.
