@@ -70,8 +70,8 @@ def test_functions_fit_a_screen(draw: ModuleType) -> None:
 
 
 MOST_OPEN = 1100
-"""`Any` in portgnn/, imports not counted. It may fall: write a protocol, an alias of `portgnn.protocol`, a type variable,
-or `object` for what is only looked at or passed on, and lower this where the code has done better."""
+"""`Any` in portgnn/, imports not counted. It may fall: write a protocol, an alias of `portgnn.protocol`, a type
+variable, or `object` for what is only looked at or passed on, and lower this where the code has done better."""
 
 
 def test_the_type_checker_is_told_what_things_are(draw: ModuleType) -> None:
@@ -79,7 +79,8 @@ def test_the_type_checker_is_told_what_things_are(draw: ModuleType) -> None:
 
 
 def test_open_types_are_counted(draw: ModuleType, tmp_path: Path) -> None:
-    text = "from typing import Any, cast\nx: Any = cast(Any, 1)\ndef f(y: dict[str, Any]) -> Any:\n    assert y is not None\n"
+    text = "from typing import Any, cast\nx: Any = cast(Any, 1)\n"
+    text += "def f(y: dict[str, Any]) -> Any:\n    assert y is not None\n"
     found = draw.open_types(_planted(tmp_path, {"portgnn/a.py": text + "z: int = x  # type: ignore\n"}))
     assert found == {"Any": 4, "asserts that something is not None": 1, "type: ignore": 1, "cast": 1}
 
