@@ -73,6 +73,12 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     return LINK.sub(linked, MADE.sub(made, _included(markdown)))
 
 
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """The theme's search is a dialog without a name, which a screen reader would not tell."""
+    dialog = 'data-md-component="search" role="dialog"'
+    return output.replace(dialog, f'{dialog} aria-label="Search"')
+
+
 def _included(markdown: str) -> str:
     """Files of the repository's root that are pages here, too: their links are seen from the root."""
     found = re.fullmatch(r"<!-- whole: (\S+) -->\n*", markdown)

@@ -381,9 +381,12 @@ def report(
         list[Path], typer.Argument(metavar="RUN...", help="JSON of train, verify or the benchmark, in any mixture.")
     ],
     out: Annotated[Path, typer.Option(metavar="FILE.html", help="The page to write.")] = Path("report.html"),
+    pdf: Annotated[
+        Path | None, typer.Option(metavar="FILE.pdf", help="Print the page, too, by a Chromium, Chrome or Edge.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Put results on one HTML page: curves, verification, benchmark, growth, hardware and versions."""
     from portgnn.cli._reporting import run
 
-    run(results, out, as_json)
+    run(results, out, pdf, as_json)

@@ -1,4 +1,4 @@
-"""`portgnn report`: results as one HTML page."""
+"""`portgnn report`: results as one HTML page, and as PDF."""
 
 from __future__ import annotations
 
@@ -11,16 +11,26 @@ from portgnn.errors import ConfigError
 from portgnn.report.documents import read
 
 
-def run(results: Sequence[Path], out: Path, as_json: bool) -> None:
+def run(results: Sequence[Path], out: Path, pdf: Path | None, as_json: bool) -> None:
     from portgnn.report import page
+    from portgnn.report.printing import browser, printed
 
     if out.suffix not in (".html", ".htm"):
         raise ConfigError(f"--out {out} must end in .html")
     check_writable(out)
+    if pdf is not None:
+        if pdf.suffix != ".pdf":
+            raise ConfigError(f"--pdf {pdf} must end in .pdf")
+        check_writable(pdf)
+        browser()  # before anything is read or written
     documents = [read(path) for path in dict.fromkeys(results)]
     # A half of a surrogate pair, which JSON can spell, has no UTF-8.
-    write_atomically(out, page(documents).encode("utf-8", "replace"))
+    made = page(documents).encode("utf-8", "replace")
+    write_atomically(out, made)
+    if pdf is not None:
+        write_atomically(pdf, printed(made))
     if as_json:
-        print_json({"results": {document.name: document.kind for document in documents}, "out": str(out)})
+        kinds = {document.name: document.kind for document in documents}
+        print_json({"results": kinds, "out": str(out), "pdf": None if pdf is None else str(pdf)})
     else:
-        print_line(f"written to {out}")
+        print_line(f"written to {out}" if pdf is None else f"written to {out} and {pdf}")
