@@ -113,6 +113,15 @@ def test_figures_are_made_from_the_files(site: Path) -> None:
     assert f">{ms:.2f}<" in (site / "explanations" / "article" / "index.html").read_text().replace(" ", "")
 
 
+def test_what_a_screen_reader_is_told(site: Path) -> None:
+    """`tools/accessibility.py` finds the rest, with axe-core in a browser."""
+    for page in ("index.html", "verify/index.html"):
+        text = (site / page).read_text()
+        assert len(re.findall(r'<div class="md-search"[^>]* role="dialog"[^>]*>', text)) == 1
+        assert re.search(r'<div class="md-search"[^>]* role="dialog" aria-label="Search">', text)
+        assert "focus.js" in text
+
+
 def test_the_networks_are_those_that_there_are(site: Path) -> None:
     import portgnn
 
