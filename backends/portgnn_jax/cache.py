@@ -31,7 +31,7 @@ def keep_compiled() -> Path | None:
     asked = os.environ.get("PORTGNN_COMPILED", "").strip()
     if asked.lower() in ("off", "0", "no", "false") or not find_spec("filelock"):
         return None
-    if jax.config.read("jax_compilation_cache_dir"):
+    if getattr(jax.config, "jax_compilation_cache_dir", None):
         return None
     try:
         folder = (Path(asked).expanduser() if asked else _user_folder()) / _processor()
