@@ -37,6 +37,8 @@ _ATEN = torch.ops.aten
 SHORT = {
     _ATEN.add.Tensor: torch.add,
     _ATEN.add_.Tensor: torch.Tensor.add_,
+    _ATEN.argmax.default: torch.argmax,
+    _ATEN.eq.Tensor: torch.eq,
     _ATEN.mm.default: torch.mm,
     _ATEN.mul.Tensor: torch.mul,
     _ATEN.relu.default: torch.relu,
