@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import tempfile
 from collections.abc import Callable
@@ -16,7 +15,8 @@ os.environ.setdefault("PORTGNN_OFFLINE", "1")
 # A change must not pass or fail by luck: `make sweep` draws anew, and so does everybody's `portgnn verify`.
 os.environ.setdefault("PORTGNN_DRAW", "20261126")
 # What XLA compiled serves all processes of the tests, in a folder of their own; it may speak of it on stderr.
-os.environ.setdefault("PORTGNN_COMPILED", os.path.join(tempfile.gettempdir(), f"portgnn-tests-{getpass.getuser()}"))
+USER = getattr(os, "getuid", lambda: "user")()  # whose number may have no name
+os.environ.setdefault("PORTGNN_COMPILED", os.path.join(tempfile.gettempdir(), f"portgnn-tests-{USER}"))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 BESIDE = Path(__file__).parents[2] / "shared" / "data"
 if "PORTGNN_DATA" not in os.environ and BESIDE.is_dir():
