@@ -83,6 +83,17 @@ PRESETS: dict[str, Config] = {
     "gin-xu": Config(
         preset="gin-xu", model="gin", l2=0.0, weight_decay=5e-4, stop_after=0.5, restore_best=True,
     ),
+    # The two of Luo et al. 2024, tuned for one data set each (LUOyk1999/tunedGNN, medium_graph/run_gnn.sh).
+    "gcn-luo-minesweeper": Config(
+        preset="gcn-luo-minesweeper", layers=12, hidden=64, input_dropout=0.0, dropout=0.2, bias="after", norm="batch",
+        residual="linear", jumping="last", normalize_features="none", l2=0.0, epochs=2000, patience=0,
+        monitor="val_roc_auc", restore_best=True,
+    ),
+    "gcn-luo-chameleon": Config(
+        preset="gcn-luo-chameleon", layers=5, hidden=512, input_dropout=0.0, dropout=0.2, bias="after", jumping="last",
+        normalize_features="none", l2=0.0, weight_decay=1e-3, learning_rate=0.005, epochs=200, patience=0,
+        monitor="val_accuracy", restore_best=True,
+    ),
     "gae": Config(
         # Of tkipf/gae (train.py): no dropout, no penalty, features as they are, and nothing watched for stopping.
         preset="gae", task="link", hidden=32, embedding=16, input_dropout=0.0, dropout=0.0, l2=0.0, patience=0,

@@ -31,7 +31,7 @@ from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold
 from portgnn_jax import array_api, edges
 from portgnn_jax.cache import keep_compiled
 from portgnn_jax.edges import JaxEdges
-from portgnn_jax.sparse import JaxCSR, place
+from portgnn_jax.sparse import JaxCSR, place, place_pair
 
 CHUNK = 64
 """Epochs in one compiled loop; its size is fixed so that no chunk compiles anew."""
@@ -114,6 +114,11 @@ class JAXBackend:
         # Stored values are few beside the sums: in float32 they cost little, and the sums need it.
         stored = np.dtype("float32") if self.dtype == "bfloat16" else self._float
         return place(matrix, index, stored, self._put, self._pieces)
+
+    def csr_with_transpose(self, matrix: sp.csr_array, transposed: sp.csr_array) -> JaxCSR:
+        """See `portgnn.protocol.Transposing`."""
+        stored = np.dtype("float32") if self.dtype == "bfloat16" else self._float
+        return place_pair(matrix, transposed, stored, self._put, self._pieces)
 
     def matmul(self, a: Any, b: jax.Array) -> Any:
         return self.spmm(a, b) if isinstance(a, JaxCSR) else jnp.matmul(a, b, precision=self._precision)

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from portgnn.parts import transposed_order
 
+WASTE = 64
+"""Places for each stored value at most, where each row of a batch's matrix is one piece."""
 PIECE = 16
 """Stored values summed by one program step; shorter pieces are padded with zeros."""
 
@@ -101,6 +103,31 @@ def place(matrix: sp.csr_array, index: NDArray[np.uint32] | None, dtype: Any, pu
     forward = make(rows, columns, data, numbers, matrix.shape[0], put)
     backward = make(columns[order], rows[order], data[order], numbers[order], matrix.shape[1], put)
     return JaxCSR(matrix.shape, int(matrix.nnz), forward, backward)
+
+
+def place_pair(matrix: sp.csr_array, transposed: sp.csr_array, dtype: Any, put: Any, pieces: bool) -> JaxCSR:
+    """A matrix and its transpose, which may be itself."""
+    forward = _half(matrix, dtype, put, pieces)
+    backward = forward if transposed is matrix else _half(transposed, dtype, put, pieces)
+    return JaxCSR(matrix.shape, int(matrix.nnz), forward, backward)
+
+
+def _half(matrix: sp.csr_array, dtype: Any, put: Any, pieces: bool) -> Segments | Pieces:
+    """One way of a batch's matrix, in a form whose arrays' shapes its own shape says as nearly as can be: a compiled
+    step is made for them. As pieces, each row is one, of so many values as the longest has, in few classes.
+    """
+    counts, data = np.diff(matrix.indptr), matrix.data.astype(dtype, copy=False)
+    columns, numbers = matrix.indices.astype(np.int32, copy=False), np.zeros(matrix.nnz, dtype=np.uint32)
+    longest = max(1 << (max(int(counts.max(initial=1)), 1) - 1).bit_length(), 1)
+    if not pieces or not matrix.nnz or longest * len(counts) > WASTE * max(matrix.nnz, 1):
+        rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), counts)
+        return (_pieces if pieces else _segments)(rows, columns, data, numbers, matrix.shape[0], put)
+    longest = max(longest, PIECE) if longest > 1 else 1
+    at = matrix.indptr[:-1, None] + np.arange(longest, dtype=matrix.indptr.dtype)
+    real = at < matrix.indptr[1:, None]
+    at = np.where(real, at, 0)
+    values = np.where(real, data[at], data.dtype.type(0))
+    return Pieces(put(columns[at]), put(values), put(np.zeros((1, 1), dtype=np.uint32)), ())
 
 
 def _segments(rows: Any, columns: Any, values: Any, numbers: Any, count: int, put: Any) -> Segments:

@@ -67,6 +67,9 @@ class NumPyBackend(TapeBackend):
     def _sparse(self, matrix: sp.csr_array) -> sp.csr_array:
         return matrix.astype(self.dtype)
 
+    def _adopted(self, matrix: sp.csr_array) -> sp.csr_array:
+        return matrix if matrix.dtype == self.dtype else self._sparse(matrix)
+
     def _transpose(self, matrix: sp.csr_array) -> Any:
         is_square = matrix.shape[0] == matrix.shape[1] and matrix.nnz >= LARGE
         if is_square and compiled.is_symmetric(matrix.indptr, matrix.indices, matrix.data):

@@ -73,6 +73,10 @@ class TapeBackend(ABC):
     def _sparse(self, matrix: sp.csr_array) -> Any:
         """A canonical matrix as the sparse library's own, in the instance's dtype."""
 
+    def _adopted(self, matrix: sp.csr_array) -> Any:
+        """`_sparse` of a matrix whose arrays nobody changes."""
+        return self._sparse(matrix)
+
     @abstractmethod
     def _transpose(self, matrix: Any) -> Any:
         """Its transpose, ready to multiply."""
@@ -103,6 +107,12 @@ class TapeBackend(ABC):
     def csr(self, matrix: sp.csr_array, index: NDArray[np.uint32] | None = None) -> Sparse:
         ids = None if index is None else self._from_host(np.array(index, dtype=np.uint32))
         return Sparse(self._sparse(matrix), self._transpose, ids)
+
+    def csr_with_transpose(self, matrix: sp.csr_array, transposed: sp.csr_array) -> Sparse:
+        """See `portgnn.protocol.Transposing`."""
+        made = Sparse(self._adopted(matrix), self._transpose, None)
+        made.__dict__["transposed"] = made.matrix if transposed is matrix else self._adopted(transposed)
+        return made
 
     @to_zero
     def matmul(self, a: Any, b: Any) -> Any:

@@ -37,7 +37,7 @@ from portgnn_torch.graphs import GraphRun
 from portgnn_torch.optim import FusedAdam, KernelAdam
 from portgnn_torch.recording import WORTH_RECORDING, RecordedKey, on_host, recorded
 from portgnn_torch.sampling import DrawsHere
-from portgnn_torch.sparse import Form, SpMM, SpMMAdd, TorchCSR, best_form, place, placed, stored_dtype
+from portgnn_torch.sparse import Form, SpMM, SpMMAdd, TorchCSR, best_form, place, place_pair, placed, stored_dtype
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -130,6 +130,10 @@ class TorchBackend(DrawsHere):
     @recordable
     def csr(self, matrix: sp.csr_array, index: NDArray[np.uint32] | None = None) -> TorchCSR:
         return place(matrix, index, stored_dtype(self._float), self._device, self._form)
+
+    def csr_with_transpose(self, matrix: sp.csr_array, transposed: sp.csr_array) -> TorchCSR:
+        """See `portgnn.protocol.Transposing`."""
+        return place_pair(matrix, transposed, stored_dtype(self._float), self._device, self._form)
 
     def matmul(self, a: Any, b: torch.Tensor) -> torch.Tensor:
         return self.spmm(a, b) if isinstance(a, TorchCSR) else a @ b
@@ -342,6 +346,10 @@ class TorchBackend(DrawsHere):
         return recordable(FasterRun(partial(recorded, step), plain, WORTH_RECORDING) if self._on_host else plain)
 
     def compile_batches(self, step: BatchStep) -> BatchRun:
+        if self._device.type == "cuda" and self._form is Form.KERNEL:
+            from portgnn_torch.batches_cuda import CapturedBatches
+
+            return CapturedBatches(step)
         if not self._on_host:
             return plain_batches(cast(Any, self), step)
         return cast(BatchRun, recordable(RecordedBatches(step)))

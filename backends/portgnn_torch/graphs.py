@@ -19,7 +19,7 @@ UNROLLED = 8
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """No garbage is collected inside: to free an older graph's memory while another is recorded ends the recording."""
     gc.collect()
     was_on = gc.isenabled()
@@ -39,7 +39,7 @@ class Recorded:
         self.keys, self.metrics = keys, metrics
         self.graph = torch.cuda.CUDAGraph()
         # "relaxed": a library that loads a kernel on its first use, in whatever thread, does not end the recording.
-        with _uncollected(), torch.cuda.graph(self.graph, capture_error_mode=MODE):
+        with uncollected(), torch.cuda.graph(self.graph, capture_error_mode=MODE):
             for key, row in zip(keys.unbind(), metrics.unbind(), strict=True):
                 after, measured = step(state, key)
                 for name, value in after.items():

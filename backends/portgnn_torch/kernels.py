@@ -224,9 +224,13 @@ def _widths(columns: int) -> tuple[int, int]:
 class RowSums:
     """How the rows of one CSR pattern are shared among programs: made once, on the device."""
 
-    def __init__(self, indptr: torch.Tensor) -> None:
+    def __init__(self, indptr: torch.Tensor, longest: int | None = None) -> None:
+        """longest: how many values the longest row has at most, where that is known; else the device is asked."""
         self.rows = int(indptr.shape[0]) - 1
         self.starts, self.ends = indptr[:-1], indptr[1:]
+        if longest is not None and longest <= LONG_ROW:
+            self.longest, self.long, self.rows_of_long = longest, None, indptr[:0]
+            return
         lengths = self.ends - self.starts
         self.longest = int(lengths.max()) if self.rows else 0
         self.whole = LONG_ROW

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property, partial
 from typing import Any
@@ -153,6 +153,8 @@ def stored_dtype(dtype: torch.dtype) -> torch.dtype:
 AT_ONCE = 1 << 20
 """Stored values up to which a matrix has its transpose from the start: a recording of a step's operations should find
 it. A larger one has it when a gradient asks, and evaluation never does."""
+LEAST = 32
+"""Stored values that the longest row of a batch's matrix is taken to have at least."""
 _HOST = {torch.float64: np.float64, torch.float32: np.float32, torch.int64: np.int64, torch.int32: np.int32}
 
 
@@ -222,6 +224,34 @@ def place(
     plan = plan_of(form, indptr, indices, values, matrix.shape)
     made = TorchCSR(form, matrix.shape, indptr, indices, values, plan, numbers)
     return made.with_transpose() if matrix.nnz <= AT_ONCE else made
+
+
+def place_pair(
+    matrix: sp.csr_array, transposed: sp.csr_array, dtype: torch.dtype, device: torch.device, form: Form
+) -> TorchCSR:
+    """A matrix and its transpose, which may be itself, on a torch device; on the CPU by their own arrays."""
+    made = _adopted(matrix, dtype, device, form)
+    if transposed is matrix:
+        back = TorchCSR(form, made.shape, made.indptr, made.indices, made.values, made.plan, None)
+    else:
+        back = _adopted(transposed, dtype, device, form)
+    return replace(made, turned=back)
+
+
+def _adopted(matrix: sp.csr_array, dtype: torch.dtype, device: torch.device, form: Form) -> TorchCSR:
+    wide = torch.int32 if matrix.nnz < 2**31 else torch.int64
+    parts = ((matrix.indptr, wide), (matrix.indices, wide), (matrix.data, dtype))
+    indptr, indices, values = (torch.from_numpy(each).to(device=device, dtype=kind) for each, kind in parts)
+    plan: Any = None
+    if form is Form.KERNEL:
+        from portgnn_torch.kernels import RowSums
+
+        # Seen on the host, where it costs nothing to know; in few classes, since a recorded step is made for one.
+        longest = int(np.diff(matrix.indptr).max(initial=0))
+        plan = RowSums(indptr, longest if longest <= 1 else max(1 << (longest - 1).bit_length(), LEAST))
+    else:
+        plan = plan_of(form, indptr, indices, values, matrix.shape)
+    return TorchCSR(form, matrix.shape, indptr, indices, values, plan, None)
 
 
 class SpMM(torch.autograd.Function):

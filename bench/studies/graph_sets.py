@@ -1,13 +1,13 @@
 """Sets of graphs: backends beside each other, GIN over folds beside PyG's, graphs a second, killed and resumed runs.
 
 python bench/studies/graph_sets.py curves [--epochs 200]           losses of 200 epochs on every backend, float64
-python bench/studies/graph_sets.py folds [--datasets MUTAG,PROTEINS] [--sides portgnn,pyg]   the fair protocol
-python bench/studies/graph_sets.py speed [--dataset PROTEINS]      training beside PyG's DataLoader, in turns
+python bench/studies/graph_sets.py folds [--datasets MUTAG,PROTEINS] [--sides portgnn,pyg] [--jobs 14]   fair protocol
+python bench/studies/graph_sets.py speed [--sides numpy,torch,pyg,torch:cuda,pyg:cuda]   beside PyG's DataLoader
 python bench/studies/graph_sets.py kills [--times 20]              killed at random and resumed, bit for bit
 
-`folds` goes on where it was, a few minutes at a time. Each adds its part to bench/results/graph-sets.json (--json).
-Data come from PORTGNN_DATA. PyG's GIN has the layers, widths, norm, readout, optimizer, batches' size, stopping and
-folds of portgnn's; its initial values are its own.
+`folds` goes on where it was, a few minutes at a time, and has a process a training. Each adds its part to
+bench/results/graph-sets.json (--json). Data come from PORTGNN_DATA. PyG's GIN has the layers, widths, norm, jumps,
+readout, optimizer, schedule, batches' size, stopping and folds of portgnn's; its initial values are its own.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 
+from bench.studies import pieces
 from portgnn import GraphSet, Model, available_backends, load_graphs, train
+from portgnn.datasets.splits import with_split
+from portgnn.graphs.gathered import dense
 from portgnn.loaders.sets import GraphBatches, PreparedSet
 from portgnn.presets import preset
 from portgnn.random import dropout_keys
@@ -45,10 +50,15 @@ GIN: dict[str, Any] = {
     "model": "gin", "hidden": 32, "layers": 3, "dropout": 0.0, "input_dropout": 0.0, "l2": 0.0, "weight_decay": 0.0,
     "learning_rate": 0.01, "batch_size": 32, "normalize_features": "standardize",
 }  # fmt: skip
-NORMED = GIN | {"norm": "batch"}
-"""As the paper trains it: a norm over the nodes of a batch behind every hidden layer."""
-GRID = tuple({"hidden": hidden, "learning_rate": rate} for hidden in (16, 32) for rate in (0.01, 0.003))
+FAIR = GIN | {"layers": 4, "norm": "batch", "jumping": "cat", "schedule": "step", "schedule_every": 50,
+              "schedule_factor": 0.5, "monitor": "val_accuracy"}  # fmt: skip
+"""As the paper trains it: "five layers" are four and the features, a norm over the nodes of a batch behind each hidden
+layer, and a last linear layer that reads all of them. The rate halves every 50 epochs, as in Errica et al.; validation
+accuracy stops a run and says which epoch is tested.
+"""
+GRID = tuple({"readout": readout, "learning_rate": rate} for rate in (0.003, 0.01) for readout in ("mean", "sum"))
 """What the inner selection of the fair protocol chooses from."""
+STOPPING: dict[str, Any] = {"stopping": "patience", "restore_best": True}
 
 
 def curves(options: argparse.Namespace) -> dict[str, Any]:
@@ -80,7 +90,7 @@ def _pyg_data(graphs: GraphSet, recipe: Any) -> list[Any]:
         one, nodes = graphs[number], graphs.nodes_of(np.array([number]))
         target, source = one.adjacency.nonzero()
         edges = torch.tensor(np.stack([source, target]).astype(np.int64))
-        x = torch.tensor(problem.features(nodes).astype(np.float32))
+        x = torch.tensor(dense(problem.whole.features[nodes]).astype(np.float32))
         found.append(Data(x=x, edge_index=edges, y=torch.tensor([int(graphs.labels[number])])))
     return found
 
@@ -94,15 +104,16 @@ def _moments(graphs: GraphSet, recipe: Any) -> Any:
 
 def _pyg_model(features: int, classes: int, recipe: Any) -> Any:
     import torch
-    from torch_geometric.nn import GINConv, global_add_pool
+    from torch_geometric.nn import GINConv, global_add_pool, global_mean_pool
 
     class Net(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            widths = [features, *[recipe.hidden] * (recipe.layers - 1)]
-            outs = [*[recipe.hidden] * (recipe.layers - 1), classes]
-            normed = recipe.norm == "batch"
-            self.norms = torch.nn.ModuleList(torch.nn.BatchNorm1d(o) if normed else torch.nn.Identity() for o in outs)
+            jumps = recipe.jumping == "cat"
+            outs = [recipe.hidden] * recipe.layers if jumps else [*[recipe.hidden] * (recipe.layers - 1), classes]
+            widths = [features, *outs[:-1]]
+            normed = outs if recipe.norm == "batch" else []
+            self.norms = torch.nn.ModuleList(torch.nn.BatchNorm1d(width) for width in normed)
             self.convs = torch.nn.ModuleList(
                 GINConv(
                     torch.nn.Sequential(
@@ -112,13 +123,20 @@ def _pyg_model(features: int, classes: int, recipe: Any) -> Any:
                 )
                 for i, o in zip(widths, outs, strict=True)
             )
+            self.last = torch.nn.Linear(sum(outs), classes) if jumps else None
+            self.pool = global_mean_pool if recipe.readout == "mean" else global_add_pool
 
         def forward(self, data: Any) -> Any:
-            x = data.x
+            x, seen = data.x, []
             for number, conv in enumerate(self.convs):
                 x = conv(x, data.edge_index)
-                x = x if number == len(self.convs) - 1 else self.norms[number](x).relu()
-            return global_add_pool(x, data.batch)
+                if self.last is not None or number < len(self.convs) - 1:
+                    x = (self.norms[number](x) if len(self.norms) else x).relu()
+                    seen.append(x)
+            # A linear layer and a sum or a mean may change places: it is cheaper of graphs than of nodes.
+            if self.last is not None:
+                return self.last(self.pool(torch.cat(seen, dim=1), data.batch))
+            return self.pool(x, data.batch)
 
     return Net()
 
@@ -148,7 +166,7 @@ def _pyg_scores(model: Any, loader: Any) -> tuple[float, float]:
 
 
 def _pyg_run(data: list[Any], graphs: GraphSet, recipe: Any, seed: int) -> tuple[float, float]:
-    """(best validation accuracy, test accuracy at the epoch of the lowest validation loss)."""
+    """(best validation accuracy, test accuracy at the first epoch that has it)."""
     import torch
     from torch_geometric.loader import DataLoader
 
@@ -157,75 +175,141 @@ def _pyg_run(data: list[Any], graphs: GraphSet, recipe: Any, seed: int) -> tuple
     loaders = [DataLoader(part, batch_size=recipe.batch_size, shuffle=not at) for at, part in enumerate(parts)]
     model = _pyg_model(graphs.num_features, graphs.num_classes, recipe)
     optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
-    best, since = (float("inf"), 0.0, 0.0), 0
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, recipe.schedule_every, recipe.schedule_factor)
+    best, since = (-1.0, 0.0), 0
     for _ in range(recipe.epochs):
         _pyg_epoch(model, optimizer, loaders[0])
-        loss, accuracy = _pyg_scores(model, loaders[1])
-        if loss < best[0]:
-            best, since = (loss, accuracy, _pyg_scores(model, loaders[2])[1]), 0
+        schedule.step()
+        accuracy = _pyg_scores(model, loaders[1])[1]
+        if accuracy > best[0]:
+            best, since = (accuracy, _pyg_scores(model, loaders[2])[1]), 0
         else:
             since += 1
         if since >= recipe.patience:
             break
-    return best[1], best[2]
+    return best
 
 
 def _portgnn_run(graphs: GraphSet, recipe: Any, seed: int, backend: str) -> tuple[float, float]:
-    values = {name: getattr(recipe, name) for name in (*NORMED, "epochs", "patience", "stopping", "restore_best")}
+    values = {name: getattr(recipe, name) for name in (*FAIR, "readout", "epochs", "patience", *STOPPING)}
     run = train(graphs, backend=backend, device="cpu", seed=seed, **values)
     return run.history.val_accuracy[run.best_epoch], run.scores["accuracy"]
 
 
+@dataclass(frozen=True)
+class Run:
+    """One training in one outer fold. point: of the grid, its last ones counted from 0."""
+
+    dataset: str
+    side: str
+    fold: int
+    point: int
+    seed: int
+    folds: int
+    grid: int
+    epochs: int
+    patience: int
+    backend: str
+
+    @property
+    def row(self) -> str:
+        return f"fair {self.dataset} {self.side}"
+
+    @property
+    def key(self) -> str:
+        return f"fold {self.fold}, point {self.point}, seed {self.seed}"
+
+
+def one_run(of: Run) -> dict[str, float]:
+    """Accuracies of the validation and of the test graphs, and seconds."""
+    clock = time.perf_counter()
+    graphs = _of_fold(of.dataset, of.folds, of.fold)
+    recipe = preset(**FAIR | GRID[-of.grid :][of.point] | STOPPING | {"epochs": of.epochs, "patience": of.patience})
+    if of.side == "pyg":
+        val, test = _pyg_run(_pyg_of_fold(of.dataset, of.folds, of.fold), graphs, recipe, of.seed)
+    else:
+        val, test = _portgnn_run(graphs, recipe, of.seed, of.backend)
+    return {"val": val, "test": test, "seconds": round(time.perf_counter() - clock, 1)}
+
+
+@cache
+def _of_fold(dataset: str, folds: int, fold: int) -> GraphSet:
+    return with_split(_read(dataset), f"fair:{folds}:{fold}")
+
+
+@cache
+def _read(dataset: str) -> GraphSet:
+    return load_graphs(dataset)
+
+
+@cache
+def _pyg_of_fold(dataset: str, folds: int, fold: int) -> list[Any]:
+    return _pyg_data(_of_fold(dataset, folds, fold), preset(**FAIR))
+
+
 def folds(options: argparse.Namespace) -> dict[str, Any]:
-    """The fair protocol: in each outer fold, the grid's best by validation accuracy, then `--runs` runs of it.
+    """The fair protocol: in each outer fold the grid's best by the validation accuracy's mean over `--runs` seeds; the
+    mean test accuracy of that.
 
-    A piece at a time: what is in the file stays as it is, each fold is written when it is done, and none is begun after
-    `--minutes`.
+    What is in the file stays as it is, each training is written when it is done, and none is begun after `--minutes`.
     """
-    began, found = time.monotonic(), {}
-    for dataset, side in itertools.product(options.datasets.split(","), options.sides.split(",")):
-        name = f"fair {dataset} {side}"
-        known = json.loads(options.json.read_text()) if options.json.exists() else {}
-        budget = {"folds": options.folds, "runs": options.runs, "epochs": options.epochs, "patience": options.patience}
-        row = known.get(name, budget | {"grid": list(GRID[-options.grid :]), "recipe": NORMED, "accuracies": {}})
-        for fold in range(options.folds):
-            if str(fold) in row["accuracies"] or time.monotonic() - began > 60 * options.minutes:
-                continue
-            row["accuracies"][str(fold)] = _fold(dataset, side, fold, options)
-            done = list(row["accuracies"].values())
-            row |= {"mean": statistics.mean(done), "stdev": statistics.stdev(done) if len(done) > 1 else 0.0}
-            _keep(options.json, {name: row})
-            print(f"{dataset} {side} fold {fold}: {row['accuracies'][str(fold)]:.4f}", flush=True)
-        if row["accuracies"]:
-            print(f"{name}: {100 * row['mean']:.1f} ± {100 * row['stdev']:.1f}, {len(row['accuracies'])} folds")
-            found[name] = row
-    return found
+    known = json.loads(options.json.read_text()) if options.json.exists() else {}
+    budget = {"folds": options.folds, "grid": options.grid, "epochs": options.epochs, "patience": options.patience}
+    sides = list(itertools.product(options.datasets.split(","), options.sides.split(",")))
+    todo = [
+        Run(*of, fold, point, seed, **budget, backend=options.backend)
+        for seed, of in itertools.product(range(options.runs), sides)
+        for fold, point in itertools.product(range(options.folds), range(options.grid))
+    ]
+    facts = budget | {"points": list(GRID[-options.grid :]), "recipe": FAIR, "machine": machine()}
+    rows = {run.row: known.get(run.row, facts | {"trained": {}}) for run in todo}
+    for name, row in rows.items():
+        if any(row[each] != value for each, value in budget.items()):
+            sys.exit(f"{options.json}: {name} is of another budget; name another file")
+
+    def keep(run: Run, found: dict[str, float]) -> None:
+        rows[run.row]["trained"][run.key] = found
+        rows[run.row] |= _summary(rows[run.row], options)
+        _keep(options.json, {run.row: rows[run.row]})
+        print(f"{run.row}, {run.key}: {found}", flush=True)
+
+    missing = (run for run in todo if run.key not in rows[run.row]["trained"])
+    pieces.run(missing, one_run, keep, options.jobs, options.minutes)
+    for name, row in rows.items():
+        print(f"{name}: {100 * row.get('mean', 0):.1f} ± {100 * row.get('stdev', 0):.1f}, {len(row['trained'])} runs")
+    return {}
 
 
-def _fold(dataset: str, side: str, fold: int, options: argparse.Namespace) -> float:
-    """The mean test accuracy of the grid's best."""
-    graphs = load_graphs(dataset, split=f"fair:{options.folds}:{fold}")
-    stopping = {"epochs": options.epochs, "stopping": "patience", "patience": options.patience, "restore_best": True}
-    recipes = [preset(**NORMED | point | stopping) for point in GRID[-options.grid :]]
-    data = _pyg_data(graphs, recipes[0]) if side == "pyg" else []
-
-    def one(recipe: Any, seed: int) -> tuple[float, float]:
-        if side == "pyg":
-            return _pyg_run(data, graphs, recipe, seed)
-        return _portgnn_run(graphs, recipe, seed, options.backend)
-
-    chosen = recipes[int(np.argmax([one(recipe, 0)[0] for recipe in recipes]))]
-    return statistics.mean(one(chosen, seed)[1] for seed in range(1, options.runs + 1))
+def _summary(row: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """Of the folds of which each point has a run: accuracies, how many runs a point they are of, mean and deviation."""
+    accuracies, runs = {}, []
+    for fold in range(options.folds):
+        of_point = [
+            [row["trained"][key] for seed in range(options.runs) if (key := f"fold {fold}, point {point}, seed {seed}")
+             in row["trained"]] for point in range(options.grid)
+        ]  # fmt: skip
+        if not all(of_point):
+            continue
+        chosen = max(of_point, key=lambda found: statistics.mean(each["val"] for each in found))
+        accuracies[str(fold)] = statistics.mean(each["test"] for each in chosen)
+        runs.append(min(map(len, of_point)))
+    if not runs:
+        return {}
+    values = list(accuracies.values())
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return {"accuracies": accuracies, "runs": min(runs), "mean": statistics.mean(values), "stdev": spread}
 
 
 def _keep(path: Path, found: dict[str, Any]) -> None:
     known = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps(known | found | {"machine": machine()}, indent=1) + "\n")
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(known | found | {"machine": machine()}, indent=1) + "\n")
+    partial.replace(path)
 
 
-def _portgnn_timer(graphs: GraphSet, backend: str, recipe: Any) -> Callable[[], float]:
+def _portgnn_timer(graphs: GraphSet, backend: str, recipe: Any, device: str = "cpu") -> Callable[[], float]:
     """Trains one epoch a call; seconds of it."""
-    made = backend_of(backend, "cpu", "float32")
+    made = backend_of(backend, device, "float32")
     engine = GraphBatches(made, PreparedSet(graphs, recipe, _moments(graphs, recipe)))
     run, state, epoch = engine.make_run(False), initial_state(made, engine.problem, 0), 0
 
@@ -240,21 +324,27 @@ def _portgnn_timer(graphs: GraphSet, backend: str, recipe: Any) -> Callable[[], 
     return once
 
 
-def _pyg_timer(graphs: GraphSet, recipe: Any) -> Callable[[], float]:
+def _pyg_timer(graphs: GraphSet, recipe: Any, device: str = "cpu") -> Callable[[], float]:
     import torch
     from torch_geometric.loader import DataLoader
 
     data = _pyg_data(graphs, recipe)
     loader = DataLoader([data[at] for at in graphs.train], batch_size=recipe.batch_size, shuffle=True)
-    model = _pyg_model(graphs.num_features, graphs.num_classes, recipe)
+    model = _pyg_model(graphs.num_features, graphs.num_classes, recipe).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
 
     def once() -> float:
         started = time.perf_counter()
-        _pyg_epoch(model, optimizer, loader)
+        _pyg_epoch(model, optimizer, (batch.to(device) for batch in loader))
+        if device != "cpu":
+            torch.cuda.synchronize()
         return time.perf_counter() - started
 
     return once
+
+
+WARM = 8
+"""Epochs before those that count: each shape of a batch is recorded when it has come twice."""
 
 
 def speed(options: argparse.Namespace) -> dict[str, Any]:
@@ -265,19 +355,30 @@ def speed(options: argparse.Namespace) -> dict[str, Any]:
     recipe = preset(**GIN | {"batch_size": options.batch_size})
     timers: dict[str, Callable[[], float]] = {}
     for name in options.sides.split(","):
-        timers[name] = _pyg_timer(graphs, recipe) if name == "pyg" else _portgnn_timer(graphs, name, recipe)
+        side, _, device = name.partition(":")
+        on = device or "cpu"
+        timers[name] = _pyg_timer(graphs, recipe, on) if side == "pyg" else _portgnn_timer(graphs, side, recipe, on)
     seconds: dict[str, list[float]] = {name: [] for name in timers}
-    for turn in range(options.rounds + 3):
+    for turn in range(options.rounds + WARM):
         for name, once in timers.items():
             taken = once()
-            if turn >= 3:
+            if turn >= WARM:
                 seconds[name].append(taken)
     rates = {name: len(graphs.train) / sorted(each)[1] for name, each in seconds.items()}
     for name, rate in rates.items():
         typical = len(graphs.train) / statistics.median(seconds[name])
         print(f"{name}: {rate:,.0f} graphs/s, {typical:,.0f} in the median epoch", flush=True)
     row = {"dataset": options.dataset, "batch_size": options.batch_size, "graphs_a_second": rates, "seconds": seconds}
-    return {f"speed {options.dataset} {options.batch_size}": row | {"load": os.getloadavg()}}
+    row |= {"load": os.getloadavg(), "machine": machine(), "card": _card(timers)}
+    return {f"speed {options.dataset} {options.batch_size}{options.named}": row}
+
+
+def _card(sides: Any) -> str | None:
+    if not any(":cuda" in each for each in sides):
+        return None
+    import torch
+
+    return str(torch.cuda.get_device_name())
 
 
 def kills(options: argparse.Namespace) -> dict[str, Any]:
@@ -321,14 +422,16 @@ def main() -> None:
     parser.add_argument("--networks", default="gin,gcn,gat,sage")
     parser.add_argument("--datasets", default="MUTAG")
     parser.add_argument("--dataset", default="PROTEINS")
-    parser.add_argument("--sides", default="portgnn,pyg")
+    parser.add_argument("--sides", default="portgnn,pyg", help="For speed: backends and pyg, each perhaps with :cuda.")
+    parser.add_argument("--named", default="", help="What the name of speed's row ends with.")
     parser.add_argument("--backend", default="torch")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--folds", type=int, default=10)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--grid", type=int, default=len(GRID), help="How many of the grid, the last.")
-    parser.add_argument("--patience", type=int, default=25)
+    parser.add_argument("--patience", type=int, default=40)
     parser.add_argument("--minutes", type=float, default=2.5)
+    parser.add_argument("--jobs", type=int, default=1, help="Trainings at a time, each in a process with one thread.")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--times", type=int, default=20)
     options = parser.parse_args()

@@ -6,7 +6,7 @@ Padding changes no number: added rows and columns hold zeros, added rows of the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, TypeAlias, TypeVar
 
@@ -22,7 +22,7 @@ from portgnn.loaders.source import Source
 from portgnn.models.layer import Layer
 from portgnn.placing.elements import Numbers, dense_elements, layer_edge_elements
 from portgnn.placing.field import picking, picks
-from portgnn.placing.operands import Operands, on_device, placed_features, placed_once
+from portgnn.placing.operands import Operands, Transposes, on_device, placed_features, placed_once
 from portgnn.protocol import Backend
 from portgnn.tasks import Targets
 
@@ -47,6 +47,8 @@ class HostBatch:
     """Of whole graphs: [graphs, rows], what a readout takes of each graph's rows."""
     share: NDArray[np.float64] | None = None
     """As in `Operands`."""
+    transposes: Transposes = field(default_factory=dict)
+    """Those of `adjacency` and `members`, where they are known."""
     borrowed: Sequence[Room] = ()
     """Memory of its arrays that others may have when it has been placed; see `Rooms`."""
 
@@ -105,7 +107,8 @@ def assemble(
 
 def place_batch(backend: Backend, batch: HostBatch) -> Operands:
     """The batch on the backend's device."""
-    adjacency, index = placed_once(backend, batch.layers, batch.adjacency), (batch.index, batch.edge_index)
+    adjacency = placed_once(backend, batch.layers, batch.adjacency, transposes=batch.transposes)
+    index = batch.index, batch.edge_index
     features = placed_features(backend, batch.features, batch.feature_numbers)
     return on_device(backend, features, adjacency, batch.picked, *index, batch.targets)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -20,11 +19,11 @@ from portgnn.errors import ConfigError
 from portgnn.graphs.arrays import Nodes
 from portgnn.graphs.sets import GraphSet
 from portgnn.graphs.split import split
-from portgnn.loaders._prefetch import Prefetch
-from portgnn.loaders.batch import HostBatch, Tree, as_tree, from_tree, lengthened, padded_csr, place_batch
+from portgnn.loaders.batch import HostBatch, Tree, as_tree, from_tree, lengthened, place_batch
+from portgnn.loaders.cut import Cutter, Piece, padded
 from portgnn.models.layer import Layer
 from portgnn.placing import forward
-from portgnn.placing.elements import Numbers, layer_edge_elements, layer_elements, stored_elements
+from portgnn.placing.elements import Numbers, layer_edge_elements, layer_elements
 from portgnn.placing.features import Moments
 from portgnn.placing.prepared import Prepared
 from portgnn.presets import Config
@@ -34,11 +33,8 @@ from portgnn.training import BatchSteps, Epochs, make_loss, make_measure, object
 from portgnn.training.batches import compiled
 from portgnn.training.engine import scores_of
 
-Parts: TypeAlias = tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.int32]]
-"""Data, indices and indptr of a matrix in CSR."""
-
-SPREAD = 0.5
-"""Standard deviations above its mean that the smallest shape of a batch has room for: one in three is larger."""
+SPREAD = -0.25
+"""Standard deviations from its mean that the smallest shape of a batch has room for: one in three or four fits in."""
 MULTIPLE = 32
 """What rows and stored values of a shape are multiples of."""
 
@@ -67,6 +63,7 @@ class PreparedSet:
             raise ConfigError(f"{graphs.name} is a set of graphs, which has batches of its own; leave {what} out")
         self.graph, self.whole = graphs, Prepared.of(graphs.union, config.with_(readout="none"), moments)
         self.config, self._layers = self.whole.config.with_(readout=config.readout), layers
+        self._cutters: dict[str, Cutter] = {}
 
     @cached_property
     def task(self) -> tasks.Task:
@@ -80,31 +77,15 @@ class PreparedSet:
             return self._layers
         return layers_of(self.config, self.graph.num_features, self.task.width(self.graph.num_outputs))
 
-    def features(self, nodes: Nodes) -> NDArray[np.floating]:
-        """The nodes' rows, dense: sparse rows of a batch have another number of values each time."""
-        rows: Any = self.whole.features[nodes]
-        dense: NDArray[np.floating] = rows.toarray() if isinstance(rows, sp.csr_array) else rows
-        return dense
-
-    @cached_property
-    def stored(self) -> NDArray[np.int64]:
-        """Where the edges' weights of each graph begin in the matrix of all, and where they end: [graphs + 1]."""
-        ends: NDArray[np.int64] = self.whole.adjacency.indptr[[*self.graph.starts, self.graph.num_nodes]]
-        return ends.astype(np.int64)
-
-    def block(self, graphs: Nodes, nodes: Nodes) -> Parts:
-        """The edges' weights of some graphs, as CSR with numbers of rows and columns from 0.
-
-        A graph's rows lie together in the matrix of all: each part is joined of one piece a graph.
-        """
-        matrix, counts, sizes = self.whole.adjacency, self.stored[graphs + 1] - self.stored[graphs], self.graph.sizes
-        at = stored_elements(self.stored[graphs], self.stored[graphs + 1])
-        rows = np.cumsum(sizes[graphs]) - sizes[graphs]
-        indices = matrix.indices[at] + np.repeat((rows - self.graph.starts[graphs]).astype(np.int32), counts)
-        indptr = np.zeros(len(nodes) + 1, dtype=np.int32)
-        before = np.cumsum(counts) - counts - self.stored[graphs]
-        indptr[1:] = matrix.indptr[nodes + 1] + np.repeat(before, sizes[graphs])
-        return matrix.data[at], indices.astype(np.int32, copy=False), indptr
+    def cutter(self, dtype: str) -> Cutter:
+        """What batches are cut with, for a backend's dtype: made once."""
+        if dtype not in self._cutters:
+            adjacency = self.whole.adjacency
+            if all(layer.along != "edges" for layer in self.layers):
+                adjacency = adjacency.copy()
+                adjacency.eliminate_zeros()  # loops that are there for those who look at edges one by one
+            self._cutters[dtype] = Cutter(self.graph, adjacency, self.whole.features, dtype)
+        return self._cutters[dtype]
 
 
 @dataclass(frozen=True)
@@ -117,7 +98,7 @@ class Shape:
 
     @classmethod
     def usual(cls, rows: NDArray[np.int64], stored: NDArray[np.int64], size: int) -> Shape:
-        """One that nearly all batches of `size` of these graphs fit into, and none needs to be smaller than.
+        """The smallest that batches of `size` of these graphs have: most fit into it or into the next larger ones.
 
         rows, stored: those of each graph.
         """
@@ -140,28 +121,29 @@ def _rounded(size: float) -> int:
     return -(-int(size + 1) // MULTIPLE) * MULTIPLE
 
 
-def assemble(problem: PreparedSet, graphs: Nodes, usual: Shape, among: Nodes | None = None) -> HostBatch:
-    """Some graphs (ascending), padded. among: those over which the loss is a mean, where these are a part of them.
+def assembled(problem: PreparedSet, piece: Piece, usual: Shape, among: Nodes | None = None) -> HostBatch:
+    """A batch, padded. among: graphs over which the loss is a mean, where these are a part of them.
 
     Graphs whose target is not known are not counted.
     """
-    whole, layers = problem.graph, problem.layers
-    nodes = whole.nodes_of(graphs)
-    parts = problem.block(graphs, nodes)
-    shape = usual.grown(len(nodes), len(parts[0]))
-    matrix = padded_csr(parts, shape.rows, shape.rows, shape.stored)
+    whole, layers, graphs, nodes = problem.graph, problem.layers, piece.graphs, piece.nodes
+    shape = usual.grown(len(nodes), len(piece.edges[0]))
+    matrix = padded(piece.edges, shape.rows, shape.stored)
+    turned = matrix if piece.transposed is piece.edges else padded(piece.transposed, shape.rows, shape.stored)
+    members, of_rows = _members(problem, graphs, shape, piece.features.dtype)
     level = (nodes,) * (len(layers) + 1)
     with_edges = tuple(None if layer.along == "nothing" else matrix for layer in layers)
     elements = layer_elements(layers, level, sparse_features=False)
     of_edges: Sequence[Numbers | None] = (None,) * len(layers)
     if any(layer.edge_dropout for layer in layers):
-        block = sp.csr_array(parts, shape=(len(nodes), len(nodes)))
+        data, indices, ends = piece.edges
+        block = sp.csr_array((data, indices, np.concatenate([[0], ends])), shape=(len(nodes), len(nodes)))
         blocks = tuple(None if each is None else block for each in with_edges)
         of_edges = layer_edge_elements(layers, level[1:], level[:-1], blocks, whole.num_nodes)
     known = whole.known
     counted = np.flatnonzero(known[graphs] >= 0) if known is not None else np.zeros(0, dtype=np.int64)
     return HostBatch(
-        lengthened(problem.features(nodes), shape.rows),
+        lengthened(piece.features, shape.rows),
         None,
         layers,
         with_edges,
@@ -169,8 +151,9 @@ def assemble(problem: PreparedSet, graphs: Nodes, usual: Shape, among: Nodes | N
         tuple(None if each is None else lengthened(each, shape.rows) for each in elements),
         tuple(None if each is None else lengthened(each, matrix.nnz) for each in of_edges),
         problem.task.targets(graphs[counted], counted, shape.graphs + 1, among),
-        _members(problem, graphs, shape),
+        members,
         _share(len(nodes), shape.rows) if any(layer.observes for layer in layers) else None,
+        {id(matrix): turned, id(members): of_rows},
     )
 
 
@@ -181,23 +164,31 @@ def _share(count: int, rows: int) -> NDArray[np.float64]:
     return share
 
 
-def _members(problem: PreparedSet, graphs: Nodes, shape: Shape) -> sp.csr_array:
-    """[graphs + 1, rows] of a shape: 1 at the rows of each graph's nodes, for the mean 1/n of them. The last row is of
-    no graph: it has zeros, so that every batch of a shape has as many stored values.
+def _members(
+    problem: PreparedSet, graphs: Nodes, shape: Shape, kind: np.dtype[np.floating]
+) -> tuple[sp.csr_array, sp.csr_array]:
+    """[graphs + 1, rows] of a shape: 1 at the rows of each graph's nodes, for the mean 1/n of them; and its transpose.
+
+    The last row is of no graph: it has zeros at the rows that are left, so that each row of nodes is in one of these.
     """
     counts = problem.graph.sizes[graphs]
-    values = np.ones(int(counts.sum()))
-    if problem.config.readout == "mean":
-        values = np.repeat(1.0 / counts, counts)
     ends = np.cumsum(counts)
-    indptr = np.concatenate([[0], ends, np.full(shape.graphs - len(graphs), ends[-1])]).astype(np.int32)
-    parts = (values, np.arange(len(values), dtype=np.int32), indptr)
-    return padded_csr(parts, shape.graphs + 1, shape.rows, shape.rows)
+    indptr = np.full(shape.graphs + 2, ends[-1], dtype=np.int32)
+    indptr[0], indptr[1 : len(counts) + 1], indptr[-1] = 0, ends, shape.rows
+    owners = np.full(shape.rows, shape.graphs, dtype=np.int32)
+    owners[: ends[-1]] = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    values = np.zeros(shape.rows, dtype=kind)
+    values[: ends[-1]] = 1.0 if problem.config.readout != "mean" else np.repeat(1.0 / counts, counts)
+    numbers = np.arange(shape.rows + 1, dtype=np.int32)
+    size = (shape.graphs + 1, shape.rows)
+    members = sp.csr_array((values, numbers[:-1], indptr), shape=size, copy=False)
+    return members, sp.csr_array((values, owners, numbers), shape=size[::-1], copy=False)
 
 
 def place(backend: Backend, problem: PreparedSet, batch: HostBatch) -> Tree:
     """The batch on the device, as a tree."""
-    readout = placed_readout(backend, problem.config.readout, batch.members)
+    turned = batch.transposes.get(id(batch.members))
+    readout = placed_readout(backend, problem.config.readout, batch.members, turned)
     share = None if batch.share is None else backend.asarray(batch.share)
     return as_tree(replace(place_batch(backend, batch), readout=readout, share=share))
 
@@ -211,9 +202,8 @@ class GraphBatches:
 
     def __init__(self, backend: Backend, problem: PreparedSet) -> None:
         self.backend, self.problem = backend, problem
-        per_row = np.diff(problem.whole.adjacency.indptr).astype(np.int64)
-        stored = np.add.reduceat(per_row, problem.graph.starts)
-        self._usual = Shape.usual(problem.graph.sizes, stored, problem.config.batch_size)
+        self._cutter = problem.cutter(backend.dtype)
+        self._usual = Shape.usual(problem.graph.sizes, self._cutter.stored, problem.config.batch_size)
 
     def agree(self, value: float) -> float:
         return value
@@ -255,22 +245,25 @@ class GraphBatches:
 
     def in_order(self, graphs: Nodes, among: Nodes | None = None) -> Iterator[tuple[HostBatch, Nodes]]:
         """The graphs in batches as they come, each with which graphs it has."""
-        for start in range(0, len(graphs), self._usual.graphs):
-            part = graphs[start : start + self._usual.graphs]
-            yield assemble(self.problem, part, self._usual, among), part
+        parts = [graphs[start : start + self._usual.graphs] for start in range(0, len(graphs), self._usual.graphs)]
+        for piece in self._cutter.cut(parts):
+            yield assembled(self.problem, piece, self._usual, among), piece.graphs
 
     def _placed(self, keys: NDArray[np.uint32]) -> Generator[tuple[Tree, float]]:
-        """The batches of an epoch on the device, each with what it counts for."""
-        with Prefetch(self._drawn(keys)) as ahead:
-            for batch in ahead:
-                yield place(self.backend, self.problem, batch), batch.count
+        """The batches of an epoch on the device, each with what it counts for.
+
+        In this thread: to cut a batch takes less than to take turns with another thread for the interpreter.
+        """
+        for batch in self._drawn(keys):
+            yield place(self.backend, self.problem, batch), batch.count
 
     def _drawn(self, keys: NDArray[np.uint32]) -> Iterator[HostBatch]:
         """The batches of the epoch with these dropout keys, on the host."""
         draw = np.random.Generator(np.random.Philox(np.random.SeedSequence(keys.ravel().tolist())))
         order = draw.permutation(split(self.problem.graph, "train").nodes)
-        for start in range(0, len(order), self._usual.graphs):
-            yield assemble(self.problem, np.sort(order[start : start + self._usual.graphs]), self._usual)
+        size = self._usual.graphs
+        for piece in self._cutter.cut([np.sort(order[start : start + size]) for start in range(0, len(order), size)]):
+            yield assembled(self.problem, piece, self._usual)
 
     def _loss(self, params: Params, keys: Keys, batch: Tree) -> tuple[Array, Params | None]:
         return make_loss(self.backend, from_tree(batch), self.problem)(params, keys)

@@ -4,7 +4,8 @@
     H' = norm(layer(H)), activated, + H                                   residual "add" (Kipf & Welling 2017, eq. 14)
 
 A norm over columns of batches keeps the mean and the variance that it saw, and takes these afterwards (Ioffe & Szegedy
-2015, algorithm 2). And, where layers jump (Xu et al. 2018, section 3.3), a last layer reads all of their H'.
+2015, algorithm 2). And, where layers jump (Xu et al. 2018, section 3.3), a last layer reads all of their H', or that of
+the last one alone.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 Norm = Literal["none", "layer", "batch"]
 Residual = Literal["none", "add", "linear"]
-Jumping = Literal["none", "cat", "max", "sum"]
+Jumping = Literal["none", "cat", "max", "sum", "last"]
 
 EPS = 1e-5
 """Added to variances, as torch.nn's LayerNorm and BatchNorm1d do."""
@@ -31,13 +32,17 @@ MOMENTUM = 0.1
 
 @dataclass(frozen=True)
 class Dress:
-    """The options of a stack of layers. running: the norm "batch" keeps what it saw of batches, for afterwards."""
+    """The options of a stack of layers. running: the norm "batch" keeps what it saw of batches, for afterwards.
+
+    late: what shifts all rows of the last layer alike is left to whoever sums them.
+    """
 
     activation: Activation = "relu"
     norm: Norm = "none"
     residual: Residual = "none"
     jumping: Jumping = "none"
     running: bool = False
+    late: bool = False
 
     @property
     def jumps(self) -> bool:
@@ -58,7 +63,8 @@ class Dress:
         if plain and (self.norm == "none" or layer.is_last) and self.residual == "none" and not self.jumps:
             return layer
         width = self.seen(seen, layer.fan_out) if ends and self.jumps else layer.fan_out
-        return Dressed(layer.number, layer.fan_in, width, layer.dropout, layer.is_last, layer, self, seen > 0, ends)
+        carries = seen > 0 and self.jumping != "last"
+        return Dressed(layer.number, layer.fan_in, width, layer.dropout, layer.is_last, layer, self, carries, ends)
 
 
 @dataclass(frozen=True)
@@ -123,8 +129,14 @@ class Dressed(Layer):
             found["variance"] = Parameter((self.inner.fan_out,), "ones", "other", decay=0.0)
         return found
 
+    @property
+    def shifted_by(self) -> str:
+        return self.inner.shifted_by if self.is_last else ""
+
     def own(self, params: Mapping[str, Array]) -> Params:
         found = super().own(params)
+        if self.dress.late and self.shifted_by:
+            found[self.shifted_by] = found[self.shifted_by] * 0.0
         if self.observes and self.inner.shifted_by:
             found[self.inner.shifted_by] = found["shift"] * 0.0
         return found
@@ -152,7 +164,7 @@ class Dressed(Layer):
             output = activated(backend, output, self.dress.activation)
         if self.residual == "add":
             output = output + beside
-        if not self.dress.jumps:
+        if self.dress.jumping in ("none", "last"):
             return output
         all_seen = self._joined(backend, seen[0], output) if seen else output
         return all_seen if self.ends else (output, all_seen)
@@ -190,6 +202,17 @@ def _running(backend: Backend, x: Array, params: Params) -> Array:
         for name, value in (("mean", mean), ("variance", xp.sum(squares * share[:, 1:], axis=0))):
             params[FOUND][name] = params[name] * (1.0 - MOMENTUM) + value * MOMENTUM
     return xp.add(centred / xp.sqrt(variance + EPS) * params["scale"], params["shift"])
+
+
+def unshifted(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """The layers, the last without what shifts all of its rows alike, if anything does."""
+    *before, last = layers
+    if not last.shifted_by:
+        return layers
+    if isinstance(last, Dressed):
+        return *before, replace(last, dress=replace(last.dress, late=True))
+    place = last.number, last.fan_in, last.fan_out, last.dropout, last.is_last
+    return *before, Dressed(*place, last, Dress(late=True))
 
 
 def observing(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:

@@ -73,7 +73,8 @@ class Stacked(Network):
     jumping: Jumping = hyperparameter(
         "none", "Whether a last linear layer reads the outputs of all layers.", NETWORK, names=("jk",)
     )
-    """"cat": side by side, "max": the largest of each number (Xu et al. 2018, "Jumping knowledge networks"); "sum"."""
+    """"cat": side by side, "max": the largest of each number (Xu et al. 2018, "Jumping knowledge networks"); "sum";
+    "last": the last one's alone, so that all layers are hidden ones (Luo et al. 2024)."""
 
     @property
     def prunable(self) -> bool:

@@ -185,8 +185,8 @@ def stacked(network: Any, p: Values, x: Numbers, drop: Drop, convolved: Callable
     if network.jumping == "cat":
         joined = np.concatenate(_led(outputs), axis=-1)
     else:
-        joined = outputs[0]
-        for each in outputs[1:]:
+        joined = outputs[-1] if network.jumping == "last" else outputs[0]
+        for each in outputs[1:] if network.jumping != "last" else ():
             joined = _larger(joined, each) if network.jumping == "max" else joined + each
     last = network.layers
     return drop.rows(last, joined) @ p[f"weight{last}"] + row(p[f"bias{last}"])

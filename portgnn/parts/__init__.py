@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -49,7 +49,7 @@ from portgnn.parts._faster import (
 from portgnn.parts._faster import (
     seen_equal as seen_equal,
 )
-from portgnn.protocol import Backend, BatchRun, BatchStep, Optimizer, Params, Run, State, Step
+from portgnn.protocol import CSR, Backend, BatchRun, BatchStep, Optimizer, Params, Run, State, Step, Transposing
 
 Array: TypeAlias = Any
 """An adapter's own array: whoever takes a part here has its framework's."""
@@ -254,6 +254,13 @@ def plain_batches(backend: Backend, step: BatchStep) -> BatchRun:
         return state, measured
 
     return run
+
+
+def csr_pair(backend: Backend, matrix: sp.csr_array, transposed: sp.csr_array | None) -> CSR:
+    """`Backend.csr` of a matrix whose transpose may be known."""
+    if transposed is None or not provides(backend, Transposing):
+        return backend.csr(matrix)
+    return cast(Transposing, backend).csr_with_transpose(matrix, transposed)
 
 
 def transposed_order(matrix: sp.csr_array) -> NDArray[np.integer]:

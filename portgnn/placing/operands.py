@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 from portgnn.graphs.checks import Features
 from portgnn.models.layer import Layer
-from portgnn.parts import message_passing
+from portgnn.parts import csr_pair, message_passing
 from portgnn.placing.elements import Numbers
 from portgnn.protocol import CSR, Array, Backend, EdgeHandle
 from portgnn.tasks.targets import Counted, Targets
@@ -90,16 +90,21 @@ Handles: TypeAlias = dict[tuple[int, bool], Any]
 """What is on a device of matrices, by `id` and whether layers look at its edges one by one."""
 
 
+Transposes: TypeAlias = Mapping[int, sp.csr_array]
+"""Matrices' transposes, by the matrix's `id`."""
+
+
 def placed_once(
     backend: Backend,
     layers: Sequence[Layer],
     matrices: Sequence[sp.csr_array | None],
     dense: bool = False,
     known: Handles | None = None,
+    transposes: Transposes | None = None,
 ) -> tuple[Array | CSR | EdgeHandle | None, ...]:
     """The layers' matrices on the device; those that share one share its handle, so that a device holds it once.
 
-    known: handles of matrices that have been placed before.
+    known: handles of matrices that have been placed before. transposes: of some of them.
     """
     handles: Handles = dict(known or {})
     for layer, matrix in zip(layers, matrices, strict=True):
@@ -109,7 +114,8 @@ def placed_once(
         if one_by_one:
             handle = message_passing(backend).edges(matrix)
         else:
-            handle = backend.asarray(matrix.toarray()) if dense else backend.csr(matrix)
+            turned = (transposes or {}).get(id(matrix))
+            handle = backend.asarray(matrix.toarray()) if dense else csr_pair(backend, matrix, turned)
         handles[id(matrix), one_by_one] = handle
     return tuple(
         None if matrix is None else handles[id(matrix), layer.along == "edges"]

@@ -178,6 +178,20 @@ class Batching(Protocol):
 
 
 @runtime_checkable
+class Transposing(Protocol):
+    """What an adapter may have for matrices that come with their transpose; `portgnn.parts.csr_pair` serves those
+    without.
+    """
+
+    def csr_with_transpose(self, matrix: sp.csr_array, transposed: sp.csr_array) -> CSR:
+        """As `Backend.csr`, of a matrix whose transpose is known; for a symmetric one the matrix itself.
+
+        The arrays may be kept as they are: nobody changes them afterwards. Stored zeros may lie elsewhere in both. The
+        handle is for products: none of its values is dropped out.
+        """
+
+
+@runtime_checkable
 class Widening(Protocol):
     """What an adapter may have whose parameters can be bfloat16: room for an optimizer that computes in float32."""
 

@@ -1,8 +1,9 @@
 """Heads: from rows of a network's last layer to what a task says something of, nodes or whole graphs.
 
 Readouts of graphs have no parameters of their own. The sum and the mean of what a last layer makes of nodes are what it
-would make of their sums, since its last product is linear; attention takes its scores from one more column of it:
-softmax over the nodes of a graph (Li et al. 2016, "Gated graph sequence neural networks", eq. 7, with one gate a node).
+would make of their sums, since its last product is linear and its shift is added once; attention takes its scores from
+one more column of it: softmax over the nodes of a graph (Li et al. 2016, "Gated graph sequence neural networks", eq. 7,
+with one gate a node).
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from portgnn.graphs.sets import GraphSet
-from portgnn.models.dress import observing
-from portgnn.parts import message_passing
+from portgnn.models.dress import observing, unshifted
+from portgnn.parts import csr_pair, message_passing
 
 if TYPE_CHECKING:
+    import scipy.sparse as sp
+
     from portgnn.models.layer import Layer
     from portgnn.models.network import Network
     from portgnn.protocol import CSR, Array, Backend, EdgeHandle
@@ -35,10 +38,25 @@ def settled_readout(config: Config, graph: object) -> Readout:
 
 def layers_of(config: Config, features: int, outputs: int) -> tuple[Layer, ...]:
     """The network's layers, for so many features and columns of the last; over a set, a norm over columns is that of
-    the graphs of a batch in training, and afterwards of what it kept.
+    the graphs of a batch in training, and afterwards of what it kept, and a sum over nodes takes the last layer's rows
+    without their shift.
     """
     layers: tuple[Layer, ...] = config.network.built(features, outputs)
-    return layers if config.readout in NODES else observing(layers)
+    if config.readout in NODES:
+        return layers
+    return observing(unshifted(layers) if config.readout == "sum" else layers)
+
+
+def shift_of(config: Config) -> str:
+    """The name of the parameter that is added to the sum over a graph's nodes, "" where there is none.
+
+    It is the last layer's shift of all rows: added to each node's it would count once a node, and a step of the
+    optimizer would move what is said of a large graph by as many times more.
+    """
+    if config.readout != "sum":
+        return ""
+    last = config.network.built(1, 1)[-1]
+    return f"{last.shifted_by}{last.number}" if last.shifted_by else ""
 
 
 def apart(network: Network) -> bool:
@@ -54,9 +72,16 @@ def width(readout: Readout, outputs: int) -> int:
     return outputs + 1 if readout == "attention" else outputs
 
 
-def placed_readout(backend: Backend, readout: Readout, members: object) -> CSR | EdgeHandle:
-    """members: CSR [graphs, rows], 1 at the rows of each graph's nodes (1/n of them for the mean), on the device."""
-    return message_passing(backend).edges(members) if readout in ALONG_EDGES else backend.csr(members)
+def placed_readout(
+    backend: Backend, readout: Readout, members: sp.csr_array, transposed: sp.csr_array | None = None
+) -> CSR | EdgeHandle:
+    """members: CSR [graphs, rows], 1 at the rows of each graph's nodes (1/n of them for the mean), on the device.
+
+    transposed: theirs, where it is known.
+    """
+    if readout in ALONG_EDGES:
+        return message_passing(backend).edges(members)
+    return csr_pair(backend, members, transposed)
 
 
 def read_out(backend: Backend, readout: Readout, rows: Array, members: Any) -> Array:

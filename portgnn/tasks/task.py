@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias
 
 from portgnn.errors import ConfigError
@@ -159,7 +160,13 @@ class Task(ABC):
         """The task's outputs of rows of the network's last layer: these rows, or what graphs of a set read of them."""
         if self.config.readout in heads.NODES:
             return rows
-        return heads.read_out(backend, self.config.readout, rows, counted.readout)
+        found = heads.read_out(backend, self.config.readout, rows, counted.readout)
+        shift = self._shift
+        return backend.xp.add(found, params[shift]) if shift else found
+
+    @cached_property
+    def _shift(self) -> str:
+        return heads.shift_of(self.config)
 
     @abstractmethod
     def targets(self, nodes: Nodes, at: Nodes, rows: int, among: Nodes | None = None) -> Targets:

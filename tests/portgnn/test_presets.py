@@ -126,7 +126,7 @@ WRONG: list[tuple[str, Any]] = [
     ("activation", "tanhh"),
     ("norm", "group"),
     ("residual", True),
-    ("jumping", "last"),
+    ("jumping", "first"),
     ("stopping", "never"),
     ("task", "clustering"),
     ("readout", "median"),

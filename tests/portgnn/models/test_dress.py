@@ -54,7 +54,7 @@ def test_linear_residuals_norms_and_all_layers_side_by_side(make_graph: Any, nor
     np.testing.assert_allclose(logits, want, rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize("jumping", ["max", "sum"])
+@pytest.mark.parametrize("jumping", ["max", "sum", "last"])
 def test_added_residuals_and_joined_layers(make_graph: Any, jumping: str) -> None:
     logits, p, x, a = _run(make_graph(1), residual="add", jumping=jumping, layers=3)
     seen, h = [], x
@@ -62,7 +62,7 @@ def test_added_residuals_and_joined_layers(make_graph: Any, jumping: str) -> Non
         after = np.maximum(_convolved(h, p, a, layer), 0)
         h = after + h if layer else after  # features are wider than what they become
         seen.append(h)
-    joined = np.max(seen, axis=0) if jumping == "max" else np.sum(seen, axis=0)
+    joined = {"max": np.max(seen, axis=0), "sum": np.sum(seen, axis=0), "last": seen[-1]}[jumping]
     np.testing.assert_allclose(logits, joined @ p["weight3"] + p["bias3"], rtol=1e-12, atol=1e-13)
 
 
