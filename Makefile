@@ -1,5 +1,6 @@
 # make train   a virtual environment with the core alone (.venv), and one training run on the NumPy backend
 # make test    one with the frameworks and tools (.venv-test): ruff, mypy and all tests
+# make test-tensorflow   TensorFlow's adapter, in an environment of its own (.venv-tensorflow, 1.7 GB)
 # make sweep   what takes hours: all planted faults, many draws of verify, all mutated files, and the longest tests,
 #              with results in bench/results
 # make lint    ruff and mypy alone
@@ -22,11 +23,12 @@ BENCH_ARGS ?= --quick
 
 CORE := .venv
 FULL := .venv-test
+TENSORFLOW := .venv-tensorflow
 PIP_FLAGS := --quiet --disable-pip-version-check
 
 SWEEP_JOBS ?= 2
 
-.PHONY: train test sweep lint docs bench guard drawing clean
+.PHONY: train test test-tensorflow sweep lint docs bench guard drawing clean
 
 train: $(CORE)/.installed
 	$(CORE)/bin/portgnn train $(ARGS)
@@ -35,6 +37,12 @@ train: $(CORE)/.installed
 # two processes take 14 minutes, and one 24.
 test: lint
 	OMP_NUM_THREADS=1 $(FULL)/bin/python -m pytest -n $(TEST_JOBS) --dist worksteal $(PYTEST_ARGS)
+
+# Not in `make test`: TensorFlow is as large as all other frameworks together.
+test-tensorflow: $(TENSORFLOW)/.installed
+	OMP_NUM_THREADS=1 $(TENSORFLOW)/bin/python -m pytest tests/backends/test_tensorflow.py
+	OMP_NUM_THREADS=1 $(TENSORFLOW)/bin/python -m pytest --pyargs portgnn.testing --backend tensorflow --dtype float64
+	OMP_NUM_THREADS=1 $(TENSORFLOW)/bin/python -m pytest --pyargs portgnn.testing --backend tensorflow --dtype float32
 
 # Draws anew each time, and says which draw failed. On a machine with an accelerator, see docs/verify.md.
 sweep: $(FULL)/.installed
@@ -75,6 +83,11 @@ $(FULL)/.installed: pyproject.toml constraints.txt
 	$(FULL)/bin/python -m pip install $(PIP_FLAGS) -c constraints.txt -e ".[dev,docs,plot,torch,mlx,jax]"
 	touch $@
 
+$(TENSORFLOW)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(TENSORFLOW)
+	$(TENSORFLOW)/bin/python -m pip install $(PIP_FLAGS) -e ".[testing,tensorflow]"
+	touch $@
+
 clean:
-	rm -rf $(CORE) $(FULL) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* dist site
+	rm -rf $(CORE) $(FULL) $(TENSORFLOW) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* dist site
 	find portgnn backends tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

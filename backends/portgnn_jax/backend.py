@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
 from jax import lax
+from jax.extend.backend import backends
 from numpy.typing import NDArray
 
 from portgnn.parts import Adam, MasterWeights, checked_loss
@@ -74,14 +75,9 @@ class JAXBackend:
 
     @staticmethod
     def devices() -> tuple[str, ...]:
-        found: list[str] = []
-        for kind in ("cuda", "cpu"):
-            try:
-                count = len(jax.devices(kind))
-            except RuntimeError:  # this build or machine has none of the kind
-                continue
-            found += [f"{kind}:{i}" if i else kind for i in range(count)]
-        return tuple(found)
+        # What JAX has found, under its names: cuda, rocm, tpu, …
+        kinds = sorted(backends(), key="cpu".__eq__)
+        return tuple(f"{kind}:{i}" if i else kind for kind in kinds for i in range(len(jax.devices(kind))))
 
     @staticmethod
     def dtypes(device: str) -> tuple[str, ...]:

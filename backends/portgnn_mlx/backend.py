@@ -89,6 +89,21 @@ class MLXBackend:
             "tf32": os.environ.get("MLX_ENABLE_TF32", "1") != "0",
         }
 
+    @staticmethod
+    def troubles(machine: Mapping[str, Any]) -> tuple[str, ...]:
+        said = []
+        if "chip" in machine and str(machine.get("macos", "")).startswith("26.") and "dev" in version("mlx"):
+            said.append(
+                f"mlx {version('mlx')} was built from source: with Xcode 26.5 products of more than 8 rows came out "
+                "wrong "
+                "(ml-explore/mlx#3586). Install a release, or run portgnn verify first"
+            )
+        if str(machine.get("chip", "")).startswith("Apple M5") and os.environ.get("MLX_ENABLE_TF32", "0") != "0":
+            said.append(
+                "MLX_ENABLE_TF32 is on: this chip multiplies float32 with 10 bits then (ml-explore/mlx#3860). Unset it"
+            )
+        return tuple(said)
+
     def asarray(self, x: NDArray[Any]) -> mx.array:
         host = np.asarray(x)
         kind = {"f": self._float, "i": mx.int32, "u": mx.int32, "b": mx.bool_}[host.dtype.kind]

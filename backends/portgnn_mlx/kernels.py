@@ -25,13 +25,18 @@ FILLS_A_GPU = 2**18
 _HEADER = """
 template <typename T, int N> struct alignas(sizeof(T) * N) Pack { T at[N]; };
 """
+_READ = """
+template <int N, typename T> FUNCTION Pack<T, N> packed(const SPACE T* x, size_t at) {
+    return ((const SPACE Pack<T, N>*)x)[at];
+}
+"""
 
-# sizes: rows, columns, longest row that is summed here. `thread` comes from the device's own preamble.
+# sizes: rows, columns, longest row that is summed here. `thread_number` comes from the device's own preamble.
 _BODY = """
     const unsigned int lanes = sizes[1] / VECTOR;
-    const unsigned int part = thread % SPLIT;
-    const unsigned int row = thread / SPLIT / lanes;
-    const unsigned int lane = thread / SPLIT % lanes;
+    const unsigned int part = thread_number % SPLIT;
+    const unsigned int row = thread_number / SPLIT / lanes;
+    const unsigned int lane = thread_number / SPLIT % lanes;
     const bool inside = row < (unsigned int)sizes[0];
     const int first = inside ? starts[row] : 0;
     const int last = inside ? ends[row] : 0;
@@ -43,7 +48,7 @@ _BODY = """
         for (int e = first + (int)part; e < last; e += SPLIT) {
             const size_t source = INDEXED ? (size_t)indices[e] : (size_t)e;
             const float weight = INDEXED ? (float)values[e] : 1.0f;
-            const Pack<T, VECTOR> found = ((const SPACE Pack<T, VECTOR>*)x)[source * lanes + lane];
+            const Pack<T, VECTOR> found = packed<VECTOR>(x, source * lanes + lane);
             for (int c = 0; c < VECTOR; ++c) total[c] += weight * (float)found.at[c];
         }
     }
@@ -61,26 +66,33 @@ _BODY = """
 _INPUTS = ["starts", "ends", "indices", "values", "x", "sizes"]
 
 
-def device_kernel(name: str, inputs: list[str], outputs: list[str], source: str, header: str = "") -> Any:
+def device_kernel(
+    name: str, inputs: list[str], outputs: list[str], source: str, header: str = "", reads: str = ""
+) -> Any:
     """A kernel for this machine's GPU.
 
-    In its source, `thread` is the thread's number, SPACE the name of the GPU's memory, and SHUFFLE(value, distance)
-    the value of the thread whose number differs in that bit.
+    In its source, `thread_number` is the thread's number, SPACE the name of the GPU's memory, and SHUFFLE(value,
+    distance) the value of the thread whose number differs in that bit. reads: functions (FUNCTION marks them) that
+    read an input through a pointer of another type. MLX passes inputs of fewer than eight elements in Metal's constant
+    space, to which no pointer of the device's may point, so that Metal has them for both.
     """
     make: Any
     if mx.metal.is_available():
-        make, space, thread = mx.fast.metal_kernel, "device", "thread_position_in_grid.x"
-        shuffle = "simd_shuffle_xor("
+        make, space, number = mx.fast.metal_kernel, "device", "thread_position_in_grid.x"
+        shuffle, function, spaces = "simd_shuffle_xor(", "inline", ("device", "constant")
     else:
-        make, space, thread = mx.fast.cuda_kernel, "", "blockIdx.x * blockDim.x + threadIdx.x"
-        shuffle = "__shfl_xor_sync(0xffffffffu, "
-    source = f"const unsigned int thread = {thread};" + source.replace("SPACE", space).replace("SHUFFLE(", shuffle)
+        make, space, number = mx.fast.cuda_kernel, "", "blockIdx.x * blockDim.x + threadIdx.x"
+        shuffle, function, spaces = "__shfl_xor_sync(0xffffffffu, ", "__device__ inline", ("",)
+    header += "".join(reads.replace("FUNCTION", function).replace("SPACE", each) for each in spaces)
+    # Not `thread`, which is a word of Metal.
+    source = f"const unsigned int thread_number = {number};" + source
+    source = source.replace("SPACE", space).replace("SHUFFLE(", shuffle)
     return make(name=name, input_names=inputs, output_names=outputs, header=header, source=source)
 
 
 @cache
 def _kernel() -> Any:
-    return device_kernel("portgnn_spmm", _INPUTS, ["out"], _BODY, _HEADER)
+    return device_kernel("portgnn_spmm", _INPUTS, ["out"], _BODY, _HEADER, _READ)
 
 
 class RowSums:
@@ -123,6 +135,8 @@ def _launch(
 ) -> mx.array:
     """longest: rows with more stored values are left out. steps: what the longest of the others has."""
     rows, columns = starts.shape[0], x.shape[1]
+    if not rows * columns:  # a GPU takes no grid without threads
+        return mx.zeros((rows, columns), x.dtype)
     vector = next(width for width in (4, 2, 1) if columns % width == 0)
     lanes = columns // vector
     split = 1

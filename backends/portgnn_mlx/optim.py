@@ -45,21 +45,21 @@ class HostAdam:
 AT_ONCE = 3
 """Parameters of one launch. Metal has 31 buffers for a kernel, and each parameter takes seven."""
 
-# rates: learning rate, beta1, beta2, eps. decays: weight decay of each parameter. ends: 0, then where each
-# one's threads end.
+# rates: learning rate, beta1, beta2, eps, 1 - beta1, 1 - beta2: made on the host, since 1.0f - 0.999f is 1e-5 off.
+# decays: weight decay of each parameter. ends: 0, then where each one's threads end.
 _HEAD = """
-    const float next1 = c1[0] * rates[1] + (1.0f - rates[1]);
-    const float next2 = c2[0] * rates[2] + (1.0f - rates[2]);
-    if (thread == 0) { new_c1[0] = next1; new_c2[0] = next2; }
+    const float next1 = c1[0] * rates[1] + rates[4];
+    const float next2 = c2[0] * rates[2] + rates[5];
+    if (thread_number == 0) { new_c1[0] = next1; new_c2[0] = next2; }
     const float step = rates[0] / next1;
 """
 _PART = """
-    if (thread >= (unsigned int)ends[N] && thread < (unsigned int)ends[N + 1]) {
-        const unsigned int at = thread - (unsigned int)ends[N];
+    if (thread_number >= (unsigned int)ends[N] && thread_number < (unsigned int)ends[N + 1]) {
+        const unsigned int at = thread_number - (unsigned int)ends[N];
         const float param = pN[at];
         const float grad = gN[at] + decays[N] * param;
-        const float first = mN[at] * rates[1] + grad * (1.0f - rates[1]);
-        const float second = vN[at] * rates[2] + grad * grad * (1.0f - rates[2]);
+        const float first = mN[at] * rates[1] + grad * rates[4];
+        const float second = vN[at] * rates[2] + grad * grad * rates[5];
         new_mN[at] = first;
         new_vN[at] = second;
         new_pN[at] = param - first * step / (metal_or_cuda_sqrt(second / next2) + rates[3]);
@@ -88,7 +88,8 @@ class KernelAdam(Adam):
         after: State = {}
         names = list(params)
         corrections = [state["c1"].reshape(1), state["c2"].reshape(1)]
-        rates = mx.array([self._rate, self._beta1, self._beta2, self._eps], mx.float32)
+        given = (self._rate, self._beta1, self._beta2, self._eps, 1.0 - self._beta1, 1.0 - self._beta2)
+        rates = mx.array(given, mx.float32)
         for start in range(0, len(names), AT_ONCE):
             part = names[start : start + AT_ONCE]
             decays = mx.array([self._decay.get(name, 0.0) for name in part], mx.float32)

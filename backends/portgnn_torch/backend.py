@@ -28,7 +28,7 @@ from portgnn.protocol import (
     Watch,
 )
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold, random_bits
-from portgnn_torch import array_api, loops
+from portgnn_torch import array_api, devices, loops
 from portgnn_torch.attention_host import AttendByHead
 from portgnn_torch.batches import RecordedBatches
 from portgnn_torch.collectives import TorchCollectives, join, launch_environment
@@ -72,6 +72,7 @@ class TorchBackend(DrawsHere):
     def __init__(self, device: str = "cpu", dtype: str = "float32", csr: bool | None = None) -> None:
         self.device, self.dtype = device, dtype
         self._device = torch.device(device)
+        devices.announce_fallback(self._device)
         self._float: torch.dtype = getattr(torch, dtype)
         self._on_host = self._device.type == "cpu"
         self._form = (
@@ -86,14 +87,15 @@ class TorchBackend(DrawsHere):
 
     @staticmethod
     def devices() -> tuple[str, ...]:
-        found = [f"cuda:{i}" if i else "cuda" for i in range(torch.cuda.device_count())]
-        if torch.backends.mps.is_available():
-            found.append("mps")
-        return (*found, "cpu")
+        return devices.names()
 
     @staticmethod
     def dtypes(device: str) -> tuple[str, ...]:
-        return ("float32",) if device == "mps" else ("float64", "float32", "bfloat16")
+        return devices.dtypes(device)
+
+    @staticmethod
+    def troubles(machine: Mapping[str, Any]) -> tuple[str, ...]:
+        return devices.troubles(machine)
 
     @staticmethod
     def join(transport: str | None, timeout: float, watch: Watch) -> TorchCollectives:
@@ -111,9 +113,7 @@ class TorchBackend(DrawsHere):
             "tf32": torch.backends.cuda.matmul.allow_tf32,
             "loops": compiled.described(),
         }
-        if torch.cuda.is_available():
-            facts |= {"cuda": torch.version.cuda, "gpu": torch.cuda.get_device_name()}
-        return facts
+        return facts | devices.facts()
 
     @recordable
     def asarray(self, x: NDArray[Any]) -> torch.Tensor:
@@ -355,10 +355,8 @@ class TorchBackend(DrawsHere):
         return cast(BatchRun, recordable(RecordedBatches(step)))
 
     def synchronize(self, *arrays: torch.Tensor) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        elif self._device.type == "mps":
-            torch.mps.synchronize()
+        if not self._on_host:
+            torch.accelerator.synchronize(self._device)
 
 
 def _words(key: Any, axes: int) -> tuple[Any, Any]:

@@ -9,6 +9,7 @@ import array_api_compat.torch as compat
 import torch
 
 from portgnn.parts import FloatInfo, IntegerInfo
+from portgnn_torch.devices import accelerators
 from portgnn_torch.gradients import with_slope
 
 Tensor = torch.Tensor
@@ -40,8 +41,7 @@ class Info:
         return getattr(self._own, name)
 
     def devices(self) -> list[torch.device]:
-        found = [torch.device("cpu"), *(torch.device("cuda", i) for i in range(torch.cuda.device_count()))]
-        return [*found, torch.device("mps")] if torch.backends.mps.is_available() else found
+        return [torch.device("cpu"), *accelerators()]
 
 
 def __array_namespace_info__() -> Info:

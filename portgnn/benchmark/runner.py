@@ -28,6 +28,8 @@ from portgnn.text import shown
 
 FORMAT = "portgnn-bench"
 VERSION = 1
+PREPARING = 0.6
+"""Share of a run's time that may pass before the first round. A slow machine leaves contestants out, and says which."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Runner:
         self._open: dict[str, WorkerProcess] = {}
         self._absent: set[str] = set()
         self._deadline: float | None = None
+        self._took: dict[str, float] = {}
 
     def run(self) -> dict[str, Any]:
         started = time.monotonic()
@@ -109,8 +112,7 @@ class Runner:
         entries: list[Entry] = []
         what = f"{graph.name} · {recipe.name}"
         try:
-            for contestant in (*map(cases.own, self.backends), *self.beside):
-                self._prepare(entries, contestant, graph, path, recipe)
+            self._prepare_all(entries, graph, path, recipe, until)
             self._check_devices()
             if until is not None:
                 until -= sum(filter(None, (self._accuracy_seconds(entry, recipe) for entry in entries)))
@@ -131,6 +133,33 @@ class Runner:
             # One that has died says so when it is asked to prepare again.
             with contextlib.suppress(WorkerError):
                 worker.ask("release")
+
+    def _prepare_all(
+        self, entries: list[Entry], graph: BenchGraph, path: Path, recipe: Recipe, until: float | None
+    ) -> None:
+        """Prepares contestants, the quickest of the recipe before first, as long as there is time for them."""
+        contestants = sorted((*map(cases.own, self.backends), *self.beside), key=self._expected)
+        started = time.monotonic()
+        for contestant in contestants:
+            name, now = contestant.spec.name, time.monotonic()
+            allowed = None if until is None else started + PREPARING * max(until - started, 0.0)
+            if entries and allowed is not None and now + self._expected(contestant) > allowed:
+                self.rows += [] if name in self._absent else [self._left_out(contestant, graph, recipe)]
+                continue
+            self._prepare(entries, contestant, graph, path, recipe)
+            self._took[name] = time.monotonic() - now
+
+    def _expected(self, contestant: Contestant) -> float:
+        """Seconds of its preparation, as far as is known: what the last took."""
+        return self._took.get(contestant.spec.name, 0.0)
+
+    def _left_out(self, contestant: Contestant, graph: BenchGraph, recipe: Recipe) -> dict[str, Any]:
+        more = round(2 * (self.plan.seconds or 0.0))
+        said = f"left out, since preparing it would have taken longer than the time allows; --seconds {more} has room"
+        return {
+            "dataset": graph.name, "recipe": recipe.name, "contender": contestant.spec.name, "kind": contestant.kind,
+            "title": contestant.title, "label": contestant.title, "status": "skipped", "reason": said,
+        }  # fmt: skip
 
     def _check_devices(self) -> None:
         """Raises BackendError where a device was named that no contestant has."""
@@ -218,6 +247,9 @@ class Runner:
     def _accuracy(self, entry: Entry, recipe: Recipe) -> None:
         if self._accuracy_seconds(entry, recipe) is None:
             entry.row["accuracy_skipped"] = f"{recipe.epochs} epochs take more than {self.plan.accuracy_seconds:g} s"
+            return
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            entry.row["accuracy_skipped"] = "the time was up"
             return
         try:
             entry.row |= entry.worker.ask("accuracy", case=entry.case, epochs=recipe.epochs, seed=self.options.seed)

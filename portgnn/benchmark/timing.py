@@ -22,8 +22,8 @@ class Plan:
     rounds: turns of every entry. chunk: epochs between two readings of the clock, as many as a training asks for.
     epochs: most timed epochs of an entry in one round. warm_seconds: untimed training before each turn. turn_seconds:
     what a turn of a slow entry may last. pause: seconds between two turns. seconds: what the whole run may take; then
-    rounds end with the time, after `FEWEST` at least, and `rounds` are the most. operations: whether `portgnn verify`
-    runs first, or the programs are verified alone.
+    rounds end with the time, after `FEWEST` unless it is up before, and `rounds` are the most. operations: whether
+    `portgnn verify` runs first, or the programs are verified alone.
     """
 
     rounds: int = 7
@@ -56,7 +56,8 @@ class Plan:
 
 
 FEWEST = 2
-"""Rounds of a run that has run out of time: one alone would tell nothing of how far readings lie apart."""
+"""Rounds that a run makes though the last may end late: one alone tells little of how far readings lie apart. After the
+first it ends where its time is up already."""
 
 
 @dataclass
@@ -126,7 +127,7 @@ def run_rounds(
     alive, lasted = list(entries), 0.0
     for number in range(plan.rounds):
         started = time.monotonic()
-        if until is not None and number >= FEWEST and started + lasted > until:
+        if until is not None and number and started + (lasted if number >= FEWEST else 0.0) > until:
             break
         order = list(alive)
         shuffle(order)

@@ -16,7 +16,7 @@ from portgnn.benchmark.progress import Progress
 from portgnn.benchmark.published import METHOD
 from portgnn.benchmark.quiet import BUSY
 from portgnn.benchmark.sharing import shared
-from portgnn.benchmark.timing import Plan
+from portgnn.benchmark.timing import FEWEST, Plan
 from portgnn.cli._grouped import STDOUT
 from portgnn.cli._output import announce, columns_of, print_json, print_line, print_table
 from portgnn.errors import BackendError, ConfigError
@@ -207,6 +207,9 @@ def _not_timed(found: dict[str, Any]) -> None:
             said.append(f"Not timed: {place}: {row['reason']}")
     for line in dict.fromkeys(said):
         print_line(line)
+    rounds = [len(row["train_ms_rounds"]) for row in found["rows"] if row.get("train_ms_rounds")]
+    if rounds and min(rounds) < FEWEST:
+        print_line("One round only, since the time was up: the middle half is of that round's readings.")
     busy = max((row["others_cores"] for row in found["rows"] if row.get("others_cores")), default=0.0)
     if busy > BUSY:
         print_line(f"Not quiet: other processes kept up to {busy:.1f} cores busy. Ratios hold better than times.")

@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from portgnn._system import apple
 from portgnn._system.files import exists, is_folder
 from portgnn.cli._listings import describe_backends
 from portgnn.cli._output import print_json, print_line, print_table
 from portgnn.errors import PortgnnError
+from portgnn.protocol import Troubled
 from portgnn.registry import backend_class, self_check
 from portgnn.results import environment
 
@@ -26,11 +28,6 @@ SETTINGS = (
     "PORTGNN_OFFLINE",
 )
 
-ROSETTA = (
-    "This Python was built for x86-64 and macOS translates it (Rosetta): the GPU cannot be used and everything is "
-    "slow. Install a Python for arm64 (python.org's universal build, or Homebrew's in /opt/homebrew), make a new "
-    "virtual environment with it and install portgnn there."
-)
 NARROW = "This is a 32-bit Python; frameworks publish 64-bit builds only. Install a 64-bit Python."
 
 
@@ -40,6 +37,8 @@ def examine() -> dict[str, Any]:
     for record in backends:
         record["checks"] = {device: _check(record["name"], device, record) for device in record["devices"]}
     machine = environment.machine()
+    if machine["system"] == "Darwin":
+        machine |= apple.facts()
     return {
         "machine": machine | {"executable": sys.executable, "bits": 8 * struct.calcsize("P")},
         "settings": {name: os.environ.get(name) for name in SETTINGS},
@@ -53,7 +52,7 @@ def run(as_json: bool) -> None:
     if as_json:
         print_json(report)
         return
-    facts = [(name, str(value)) for name, value in report["machine"].items()]
+    facts = [(name, str(value)) for name, value in report["machine"].items() if value is not None]
     facts += [(name, value) for name, value in report["settings"].items() if value is not None]
     print_table(("machine", ""), facts)
     for record in report["backends"]:
@@ -80,6 +79,12 @@ def _check(name: str, device: str, record: dict[str, Any]) -> str:
     except Exception as fault:  # a driver can fail in any way it likes
         return f"fails: {fault}"
     return "ok"
+
+
+def _known(name: str, machine: dict[str, Any]) -> list[str]:
+    """What an adapter knows to be wrong with its framework's version on this machine, where it has a list of that."""
+    found = backend_class(name)
+    return list(found.troubles(machine)) if isinstance(found, Troubled) else []
 
 
 def _folder_problems() -> list[str]:
@@ -110,14 +115,15 @@ def _cache_problems(folder: Path) -> list[str]:
 
 def _problems(machine: dict[str, object], backends: list[dict[str, Any]]) -> list[str]:
     problems = _folder_problems()
-    if machine["rosetta"]:
-        problems.append(ROSETTA)
+    problems += apple.troubles(machine, rosetta=machine["rosetta"], conda=apple.is_conda())
     if struct.calcsize("P") < 8:
         problems.append(NARROW)
     for record in backends:
         problems += [
             f"{record['name']} on {device} {state}" for device, state in record["checks"].items() if state != "ok"
         ]
+        if record["available"]:
+            problems += _known(record["name"], machine)
         # Not installed is a choice; installed and broken is a problem.
         if record["problem"] not in (None, "not installed"):
             problems.append(f"{record['name']} {record['problem']}")

@@ -52,8 +52,9 @@ def is_symmetric(matrix: sp.csr_array) -> bool:
 def host(value: Any, what: str = "the array") -> Any:
     """A NumPy array (masked where the value is), or a SciPy matrix, of a tensor of whatever library.
 
-    Tensors are detached and brought to the host where they know how; bfloat16 becomes float32, sparse tensors COO.
-    Raises GraphError for what is no array.
+    Tensors are detached and brought to the host where they know how, by NumPy's protocol or by DLPack; bfloat16 becomes
+    float32, sparse tensors COO. What lies on the host in a dtype of NumPy's is not copied. Raises GraphError for what
+    is no array.
     """
     if sp.issparse(value) or isinstance(value, np.ma.MaskedArray):
         return value
@@ -65,10 +66,34 @@ def host(value: Any, what: str = "the array") -> Any:
         if "sparse" in str(getattr(value, "layout", "")):
             return _sparse_tensor(value)
         if "bfloat16" in str(getattr(value, "dtype", "")):
-            value = value.float() if hasattr(value, "float") else np.array(value.tolist(), dtype=np.float32)
-        return np.asarray(value)
-    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+            return _widened(value)
+        return _exchanged(value)
+    except (TypeError, ValueError, RuntimeError, AttributeError, BufferError) as error:
         raise GraphError(f"{what} cannot be read as an array: {str(error)[:200]}") from None
+
+
+def _exchanged(value: Any) -> NDArray[Any]:
+    """An array by NumPy's protocol; by DLPack where a library has no other, or where NumPy's would leave its device."""
+    if not hasattr(value, "__dlpack__"):
+        return np.asarray(value)
+    if hasattr(value, "__array__"):
+        try:
+            return np.asarray(value)
+        except TypeError:  # an array of a GPU, which is not brought over unless it is asked for
+            pass
+    is_there = value.__dlpack_device__()[0] == 1  # kDLCPU
+    return np.from_dlpack(value) if is_there else np.from_dlpack(value, device="cpu")
+
+
+def _widened(value: Any) -> NDArray[Any]:
+    """bfloat16 as float32, of which it is the upper half. NumPy has no such dtype, but for that of ml_dtypes."""
+    if hasattr(value, "float"):
+        return np.asarray(value.float())
+    try:
+        return np.asarray(value).astype(np.float32)
+    except (TypeError, ValueError):
+        words = np.frombuffer(memoryview(value).tobytes(), dtype=np.uint16)
+        return (words.astype(np.uint32) << 16).view(np.float32).reshape(value.shape)
 
 
 def _sparse_tensor(value: Any) -> sp.coo_array:

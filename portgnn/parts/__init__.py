@@ -133,7 +133,8 @@ def checked_loss(result: Any) -> tuple[Array, Any]:
 @lru_cache(maxsize=64)
 def _is_floating(dtype: object) -> bool:
     """Kept: a loss is looked at in each step, and NumPy takes as long to name a dtype as to add two matrices."""
-    return str(dtype).rpartition(".")[2].startswith(("float", "bfloat", "half", "double"))
+    # Written out, some are <dtype: 'float32'>, whose name is float32.
+    return str(getattr(dtype, "name", dtype)).rpartition(".")[2].startswith(("float", "bfloat", "half", "double"))
 
 
 def host_threads() -> int:

@@ -14,6 +14,7 @@ from portgnn.graphs.checks import labelled
 from portgnn.graphs.graph import Graph
 from portgnn.graphs.sets import GraphSet
 from portgnn.prediction.evaluation import PARTS, members_of, part_names
+from portgnn.prediction.handing import HandedOn
 from portgnn.prediction.predict import Target, Trained, check_fit, outputs_of, split_of, subject_of, trained_model
 from portgnn.protocol import Backend
 from portgnn.registry import backend_of
@@ -24,8 +25,8 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Estimated:
-    """A model's word on every node of a graph.
+class Estimated(HandedOn):
+    """A model's word on every node of a graph; as an array of another library, its answers.
 
     outputs: [n, k], as the network gives them. names: of the labels or values, in the model's order. truth: [n, k], the
     graph's own, NaN where unknown. codes, split, notes: as of `Classified`. task: the model's, on this truth.
@@ -54,6 +55,10 @@ class Estimated:
         """[n, k]: the probability of each label, or the values in the targets' units."""
         found = self.task.answers(self.outputs)
         return found if self.are_values else 1 / (1 + np.exp(-np.asarray(found, dtype=np.float64)))
+
+    @property
+    def array(self) -> Floats:
+        return self.answers
 
     @property
     def parts(self) -> NDArray[np.str_]:

@@ -21,6 +21,7 @@ from portgnn.loaders.links import LinkProblem, Links
 from portgnn.placing import forward
 from portgnn.placing.prepared import Prepared
 from portgnn.placing.whole import place
+from portgnn.prediction.handing import HandedOn
 from portgnn.prediction.predict import Target, Trained, check_fit, oriented, target_of, trained_model
 from portgnn.protocol import Backend
 from portgnn.registry import backend_of
@@ -34,8 +35,8 @@ MOST = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class ScoredLinks:
-    """A model's word on pairs of nodes.
+class ScoredLinks(HandedOn):
+    """A model's word on pairs of nodes; as an array of another library, its scores.
 
     graph: with all edges, as the recipe counts them. pairs: int64 [m, 2], numbers of nodes. scores: [m], logits: what
     an edge's log-odds are said to be. held_out: the task's metrics on the edges and negative pairs that training held
@@ -52,6 +53,10 @@ class ScoredLinks:
     def __repr__(self) -> str:
         """One line: the arrays have too many."""
         return f"ScoredLinks: {len(self.pairs):,} pairs of {self.graph!r}"
+
+    @property
+    def array(self) -> NDArray[Any]:
+        return self.scores
 
     @property
     def probabilities(self) -> NDArray[np.float64]:

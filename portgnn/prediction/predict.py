@@ -31,6 +31,7 @@ from portgnn.prediction.evaluation import (
     part_names,
     split_codes,
 )
+from portgnn.prediction.handing import HandedOn
 from portgnn.presets import Config
 from portgnn.protocol import Backend
 from portgnn.registry import backend_of
@@ -51,8 +52,8 @@ Subjects = TypeVar("Subjects", bound=Graph | GraphSet)
 
 
 @dataclass(frozen=True, eq=False)
-class Classified:
-    """A model's word on every node of a graph.
+class Classified(HandedOn):
+    """A model's word on every node of a graph; as an array of another library, its logits.
 
     logits: [n, c]; column j is of class `class_names[j]`. class_names: the model's classes in the model's order, which
     need not be that of the graph. graph: what was classified.
@@ -75,6 +76,10 @@ class Classified:
     def __repr__(self) -> str:
         """One line: the arrays have too many."""
         return f"Classified: {self.graph!r}; {self.main!r}"
+
+    @property
+    def array(self) -> NDArray[Any]:
+        return self.logits
 
     @property
     def predicted(self) -> NDArray[np.int64]:

@@ -359,6 +359,17 @@ class Joining(Protocol):
         """
 
 
+@runtime_checkable
+class Troubled(Protocol):
+    """What a `BackendClass` whose framework has known faults on some machines has beside its own members."""
+
+    def troubles(self, machine: Mapping[str, Any]) -> tuple[str, ...]:
+        """What is wrong with the installed version here: the versions, the upstream number, and what to do.
+
+        machine: what `portgnn doctor --json` says under "machine"; on a Mac with "chip" and "macos".
+        """
+
+
 class BackendClass(Protocol):
     """What an entry point of `portgnn.backends` names: usually the class itself."""
 

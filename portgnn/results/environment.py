@@ -7,6 +7,7 @@ import platform
 import sys
 from typing import Any
 
+from portgnn._system import apple
 from portgnn._version import __version__
 from portgnn.errors import BackendError
 from portgnn.protocol import Backend
@@ -54,6 +55,8 @@ def runs_under_rosetta() -> bool:
 
 
 def _processor() -> str:
+    if sys.platform == "darwin" and (chip := apple.chip()):
+        return chip
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             for line in file:

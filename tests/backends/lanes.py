@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
-import subprocess
 import types
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from host_compiler import compiled
 
 from portgnn.random import dropout_mask
 from portgnn_torch.persistent.source import Program
 from portgnn_torch.persistent.trace import traced
 
-LANES = Path(__file__).with_name("lanes.h")
 ENTRY = 'extern "C" void epochs(const Args *a, int count) { all(*a, count); }\n'
 
 
@@ -23,12 +21,8 @@ class Compiled:
     """`run(keys)`: epochs of a program, one for each of keys int32 [epochs, streams, 2]; returns their metrics."""
 
     def __init__(self, program: Program, folder: Path) -> None:
-        text = program.text.replace("// meaning of the lanes", f'#include "{LANES}"') + "\n" + ENTRY
-        (folder / "program.cpp").write_text(text)
-        library = folder / "program.so"
-        options = ["-std=c++17", "-O0", "-shared", "-fPIC", "-Wno-unknown-pragmas"]
-        subprocess.run(["g++", *options, "-o", str(library), str(folder / "program.cpp")], check=True)
-        self._run, self._program = ctypes.CDLL(str(library)).epochs, program
+        text = program.text.replace("// meaning of the lanes", '#include "lanes.h"') + "\n" + ENTRY
+        self._run, self._program = compiled(text, folder).epochs, program
         self.meetings = 0
 
     def __call__(self, keys: torch.Tensor) -> torch.Tensor:

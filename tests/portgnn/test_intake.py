@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +14,8 @@ import scipy.sparse as sp
 
 from portgnn import Graph
 from portgnn.errors import GraphError
+from portgnn.graphs.arrays import host
+from portgnn.prediction.predict import Classified
 
 FEATURES = np.eye(4, 2) + 1.0
 
@@ -124,9 +128,80 @@ def test_bfloat16_of_other_libraries() -> None:
 
         arrays.append(mx.array(FEATURES, dtype=mx.bfloat16))
     except ImportError:
+        arrays.append(mx.array(FEATURES.T.copy(), dtype=mx.bfloat16).T)
+    try:
+        import jax.numpy as jnp
+
+        arrays.append(jnp.asarray(FEATURES, dtype=jnp.bfloat16))
+    except ImportError:
         pass
     for given in arrays:
         np.testing.assert_array_equal(Graph.from_edges([[0, 1]], given).features, FEATURES)
+
+
+def _libraries() -> dict[str, Callable[[Any], Any]]:
+    """Each library that is here, and how it takes an array, which it may share."""
+    found: dict[str, Callable[[Any], Any]] = {"numpy": np.asarray}
+    with suppress(ImportError):
+        import torch
+
+        found["torch"] = torch.from_dlpack
+    with suppress(ImportError):
+        import jax
+
+        found["jax"] = jax.dlpack.from_dlpack
+    return found
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch", "jax"])
+def test_arrays_on_the_host_enter_and_leave_without_a_copy(library: str) -> None:
+    if library not in (libraries := _libraries()):
+        pytest.skip(f"{library} is not installed")
+    take = libraries[library]
+    given = take(np.zeros((64, 64), np.float32))
+    first, second = host(given), host(given)
+    assert np.shares_memory(first, second)
+    answers = Classified(np.ones((64, 64), np.float32), ("a",) * 64, None, *3 * (np.zeros(64),), "")  # type: ignore[arg-type]
+    np.testing.assert_array_equal(host(take(answers)), answers.logits)
+    # JAX takes memory as it lies where it begins at a multiple of 64 bytes, and copies it else.
+    assert np.shares_memory(host(take(answers)), answers.logits) or library == "jax"
+    assert np.shares_memory(np.asarray(answers), answers.logits)
+    assert np.asarray(answers, dtype=np.float64).dtype == np.float64
+
+
+def test_an_mlx_array_enters_without_a_copy() -> None:
+    """MLX copies what it takes: its memory is its own, for the GPU to see."""
+    mx = pytest.importorskip("mlx.core")
+    given = mx.zeros((64, 64))
+    assert np.shares_memory(host(given), host(given))
+    answers = Classified(np.ones((3, 2), np.float32), ("a", "b"), None, *3 * (np.zeros(3),), "")  # type: ignore[arg-type]
+    assert mx.array(answers).tolist() == [[1.0, 1.0]] * 3
+
+
+class Foreign:
+    """An array of a library that NumPy cannot ask: DLPack alone, or on a device from which nothing comes unasked."""
+
+    def __init__(self, values: Any, device: int = 1) -> None:
+        self._values, self._device, self.shape, self.dtype = values, device, values.shape, values.dtype
+        if device != 1:
+            self.__class__ = type("Distant", (Foreign,), {"__array__": self._refuse})
+
+    @staticmethod
+    def _refuse(*_: Any, **__: Any) -> None:
+        raise TypeError("Implicit conversion to a NumPy array is not allowed")
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._device, 0
+
+    def __dlpack__(self, *, dl_device: Any = None, **asked: Any) -> Any:
+        assert self._device == 1 or dl_device == (1, 0)
+        return self._values.__dlpack__(**asked)
+
+
+@pytest.mark.parametrize("device", [1, 2])
+def test_arrays_enter_by_dlpack(device: int) -> None:
+    given = Foreign(np.array(FEATURES), device)
+    np.testing.assert_array_equal(Graph.from_edges([[0, 1]], given).features, FEATURES)
 
 
 def test_names_are_kept_at_their_own_length() -> None:

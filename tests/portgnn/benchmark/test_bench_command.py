@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ import pytest
 from portgnn import cli
 from portgnn.benchmark import here
 from portgnn.benchmark.progress import Progress
+from portgnn.benchmark.runner import Options, Runner
 from portgnn.benchmark.sharing import shared
 from portgnn.benchmark.timing import Entry, Plan, run_rounds
 from portgnn.cli import _benchmark
@@ -28,7 +30,7 @@ from portgnn.report.documents import command, recognise
 Streams = pytest.CaptureFixture[str]
 SHORT = Plan(
     rounds=2, chunk=2, epochs=4, turn_seconds=0.05, evaluations=2, pause=0.0, quiet_wait=0.0, warm_seconds=0.0,
-    verify_epochs=3, accuracy_seconds=5.0, seconds=1.0, operations=False,
+    verify_epochs=3, accuracy_seconds=5.0, seconds=600.0, operations=False,
 )  # fmt: skip
 
 
@@ -226,23 +228,55 @@ def test_a_graph_without_a_split_is_refused(tmp_path: Path, capsys: Streams) -> 
     assert "split; name a graph whose nodes have classes and all three splits" in capsys.readouterr().err
 
 
-def test_rounds_end_with_the_time_after_two_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
+def _clock(monkeypatch: pytest.MonkeyPatch, module: str) -> list[float]:
+    """The clock of a module, which a test sets."""
+    now = [0.0]
+    monkeypatch.setattr(f"portgnn.benchmark.{module}.time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+@pytest.mark.parametrize(("until", "rounds"), [(1.0, 1), (3.0, 2), (5.0, 2), (7.0, 3), (1e9, 6)])
+def test_rounds_end_with_the_time(monkeypatch: pytest.MonkeyPatch, until: float, rounds: int) -> None:
+    now = _clock(monkeypatch, "timing")
+
     class Worker:
         pid = 0
 
         def ask(self, op: str, **arguments: Any) -> dict[str, Any]:
-            time.sleep(0.01)
+            now[0] += 1.0  # a round has two calls
             return {"seconds": [0.002] * arguments.get("chunks", arguments.get("repeats", 1))}
 
-    def rounds(until: float) -> int:
-        entry = Entry({"label": "a"}, Worker(), "a", chunk=1, chunks=1)  # type: ignore[arg-type]
-        plan = Plan(rounds=6, pause=0.0, quiet_wait=0.0, seconds=1.0)
-        run_rounds([entry], plan, 0, lambda label: None, sleep=lambda seconds: None, until=until)
-        return len(entry.train)
+    entry = Entry({"label": "a"}, Worker(), "a", chunk=1, chunks=1)  # type: ignore[arg-type]
+    plan = Plan(rounds=6, pause=0.0, quiet_wait=0.0, seconds=1.0)
+    run_rounds([entry], plan, 0, lambda label: None, sleep=lambda seconds: None, until=until)
+    assert len(entry.train) == rounds
 
-    now = time.monotonic()
-    assert rounds(now - 1.0) == 2
-    assert rounds(now + 3600.0) == 6
+
+def test_a_slow_machine_leaves_out_what_there_is_no_time_for_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = _clock(monkeypatch, "runner")
+    monkeypatch.setattr("portgnn.benchmark.runner.registered_names", lambda: ["alpha", "beta", "gamma"])
+    runner = Runner(Options(), Plan(seconds=180.0), Progress(quiet=True))
+    costs = {"alpha": 30.0, "beta": 1.0, "gamma": 15.0}
+
+    def prepare(entries: list[Any], contestant: Any, *_: Any) -> None:
+        now[0] += costs[contestant.spec.name]
+        entries.append(contestant.spec.name)
+
+    monkeypatch.setattr(runner, "_prepare", prepare)
+    graph, recipe = SimpleNamespace(name="cora"), SimpleNamespace(name="pyg")
+    first: list[Any] = []
+    second: list[Any] = []
+    runner._prepare_all(first, graph, Path(), recipe, 50.0)  # type: ignore[arg-type]
+    assert first == ["alpha", "beta"]
+    runner._prepare_all(second, graph, Path(), recipe, now[0] + 60.0)  # type: ignore[arg-type]
+    assert second == ["gamma", "beta"]  # who had no turn comes first, then the quickest
+    assert [(row["label"], row["status"]) for row in runner.rows] == [
+        ("portgnn gamma", "skipped"), ("portgnn alpha", "skipped"),
+    ]  # fmt: skip
+    assert (
+        "left out, since preparing it would have taken longer than the time allows; --seconds 360 has room"
+        in (runner.rows[0]["reason"])
+    )
 
 
 def test_the_time_left_is_the_whole_runs(capsys: Streams) -> None:
