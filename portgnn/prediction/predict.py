@@ -78,7 +78,7 @@ class Classified(HandedOn):
         return f"Classified: {self.graph!r}; {self.main!r}"
 
     @property
-    def array(self) -> NDArray[Any]:
+    def array(self) -> NDArray[np.floating]:
         return self.logits
 
     @property

@@ -73,7 +73,7 @@ def test_every_kernel_of_the_adapter_is_run() -> None:
         ("__syncthreads();", "a word of CUDA: __syncthreads"),
         ("float y = sqrtf(x[0]);", "a function of C that Metal lacks: sqrtf"),
         ("double y = 0;", "a type that Metal lacks: double"),
-        ("atomic<uint64_t> y;", "an atomic of 64 bits: atomic<uint64_t>"),
+        ("atomic<uint64_t> y;", "an atomic of 64 bits: atomic<uint64_t"),
         ("auto y = (device atomic<float>*)x;", "an addition of floats in no fixed order: atomic<float>"),
         ("int device = 1;", "a word of Metal used as a name, or a space without a pointer: device"),
         ("throw 1;", "C++ that Metal leaves out: throw"),
