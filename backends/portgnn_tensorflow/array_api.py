@@ -38,6 +38,11 @@ def _pair(a: Any, b: Any) -> tuple[Any, Any]:
     return tf.convert_to_tensor(a, dtype), tf.convert_to_tensor(b, dtype)
 
 
+def _as(value: Any, dtype: Any) -> Any:
+    """A number as an array: `tf.cast` would round it to float32 first."""
+    return tf.cast(value, dtype) if tf.is_tensor(value) else tf.constant(value, dtype)
+
+
 def _of_two(function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     return lambda x1, x2, /: function(*_pair(x1, x2))
 
@@ -83,8 +88,8 @@ maximum, minimum = _sharing(tf.maximum), _sharing(tf.minimum)
 
 def clip(x: Any, /, min: Any = None, max: Any = None) -> Any:
     if min is not None:
-        x = tf.where(x < min, tf.cast(min, x.dtype), x)
-    return x if max is None else tf.where(x > max, tf.cast(max, x.dtype), x)
+        x = tf.where(x < min, _as(min, x.dtype), x)
+    return x if max is None else tf.where(x > max, _as(max, x.dtype), x)
 
 
 def abs(x: Any, /) -> Any:
@@ -192,11 +197,11 @@ def ones(shape: Any, *, dtype: Any = tf.float32, device: Any = None) -> Any:
 
 
 def full(shape: Any, value: Any, *, dtype: Any = None, device: Any = None) -> Any:
-    return tf.fill(shape, tf.cast(value, dtype or tf.float32))
+    return tf.fill(shape, _as(value, dtype or tf.float32))
 
 
 def full_like(x: Any, /, value: Any, *, dtype: Any = None, device: Any = None) -> Any:
-    return tf.fill(x.shape, tf.cast(value, dtype or x.dtype))
+    return tf.fill(x.shape, _as(value, dtype or x.dtype))
 
 
 def arange(start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None) -> Any:

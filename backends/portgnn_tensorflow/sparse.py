@@ -7,7 +7,6 @@ of its time on one core, and a sixth of that of a gather and a segment sum (Tens
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,9 +26,9 @@ class Half:
     values: Any
     numbers: Any
 
-    @cached_property
+    @property
     def matrix(self) -> Any:
-        """TensorFlow's CSR matrix, made once for each set of values."""
+        """TensorFlow's CSR matrix, made for each product: a traced function cannot take one from outside."""
         return tf.raw_ops.SparseTensorToCSRSparseMatrix(
             indices=self.places, values=self.values, dense_shape=tf.constant(self.shape, tf.int64)
         )
@@ -82,9 +81,7 @@ def place(matrix: sp.csr_array, index: NDArray[np.uint32] | None, dtype: str) ->
 
     def half(shape: tuple[int, int], rows: Any, columns: Any, data: Any, numbers: Any) -> Half:
         places = np.stack([rows, columns], axis=1).astype(np.int64)
-        made = Half(shape, *(tf.constant(x) for x in (places, data, numbers.view(np.int32))))
-        _ = made.matrix  # here and not where a function is traced, which would keep it for itself
-        return made
+        return Half(shape, *(tf.constant(x) for x in (places, data, numbers.view(np.int32))))
 
     shape = (int(matrix.shape[0]), int(matrix.shape[1]))
     flipped = half(shape[::-1], columns[order], rows[order], data[order], numbers[order])

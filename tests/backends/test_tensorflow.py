@@ -57,3 +57,12 @@ def test_products_with_nothing_in_them_are_zeros() -> None:
     assert backend.to_numpy(backend.spmm(empty, backend.asarray(np.ones((4, 2))))).tolist() == [[0.0, 0.0]] * 3
     some = backend.csr(sp.csr_array(np.eye(3, 4)))
     assert backend.spmm(some, backend.asarray(np.ones((4, 0)))).shape == (3, 0)
+
+
+def test_numbers_are_not_rounded_to_float32_on_the_way() -> None:
+    """As `tf.cast(0.01, tf.float64)` does."""
+    xp, x = TensorFlowBackend.xp, tf.constant([1.0], tf.float64)
+    assert float(xp.clip(x, None, 0.01)[0]) == 0.01
+    assert float(xp.clip(-x, -0.01, None)[0]) == -0.01
+    assert float(xp.full_like(x, 0.1)[0]) == 0.1
+    assert float(xp.where(x > 2, x, 0.1)[0]) == 0.1
