@@ -77,6 +77,7 @@ def device_kernel(
     space, to which no pointer of the device's may point, so that Metal has them for both.
     """
     make: Any
+    spaces: tuple[str, ...]
     if mx.metal.is_available():
         make, space, number = mx.fast.metal_kernel, "device", "thread_position_in_grid.x"
         shuffle, function, spaces = "simd_shuffle_xor(", "inline", ("device", "constant")

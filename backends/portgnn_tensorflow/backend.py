@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import scipy.sparse as sp
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from portgnn.parts import Adam, checked_loss
-from portgnn.protocol import BatchStep, Capabilities, Key, LossFn, Params, Run, State, Step
+from portgnn.parts import Adam, checked_loss, plain_batches
+from portgnn.protocol import BatchRun, BatchStep, Capabilities, Key, LossFn, Params, Run, State, Step
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold
 from portgnn_tensorflow import array_api
 from portgnn_tensorflow.sparse import TensorFlowCSR, place
@@ -143,10 +143,12 @@ class TensorFlowBackend:
 
         return run
 
-    def compile_batches(self, step: BatchStep) -> BatchStep:
+    def compile_batches(self, step: BatchStep) -> BatchRun:
+        plain = plain_batches(cast(Any, self), step)
+
         def call(state: State, keys: NDArray[np.uint32], batch: Any) -> tuple[State, tuple[Any, ...]]:
             with tf.device(self._device):
-                return step(state, keys.tolist(), batch)
+                return plain(state, keys, batch)
 
         return call
 

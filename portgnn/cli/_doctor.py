@@ -115,7 +115,7 @@ def _cache_problems(folder: Path) -> list[str]:
 
 def _problems(machine: dict[str, object], backends: list[dict[str, Any]]) -> list[str]:
     problems = _folder_problems()
-    problems += apple.troubles(machine, rosetta=machine["rosetta"], conda=apple.is_conda())
+    problems += apple.troubles(machine, rosetta=bool(machine["rosetta"]), conda=apple.is_conda())
     if struct.calcsize("P") < 8:
         problems.append(NARROW)
     for record in backends:

@@ -57,7 +57,7 @@ class Estimated(HandedOn):
         return found if self.are_values else 1 / (1 + np.exp(-np.asarray(found, dtype=np.float64)))
 
     @property
-    def array(self) -> Floats:
+    def array(self) -> NDArray[np.floating]:
         return self.answers
 
     @property

@@ -15,11 +15,11 @@ class HandedOn:
     """
 
     @property
-    def array(self) -> NDArray[np.generic]:
+    def array(self) -> NDArray[np.floating]:
         """The numbers, on the host."""
         raise NotImplementedError
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.generic]:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.floating]:
         return np.array(self.array, dtype=dtype, copy=copy)
 
     def __dlpack__(self, **asked: Any) -> Any:
