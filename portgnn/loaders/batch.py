@@ -6,7 +6,7 @@ Padding changes no number: added rows and columns hold zeros, added rows of the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, TypeAlias, TypeVar
 
@@ -23,7 +23,7 @@ from portgnn.models.layer import Layer
 from portgnn.placing.elements import Numbers, dense_elements, layer_edge_elements
 from portgnn.placing.field import picking, picks
 from portgnn.placing.operands import Operands, Transposes, on_device, placed_features, placed_once
-from portgnn.protocol import Backend
+from portgnn.protocol import Array, Backend
 from portgnn.tasks import Targets
 
 Tree: TypeAlias = Any
@@ -110,7 +110,16 @@ def place_batch(backend: Backend, batch: HostBatch) -> Operands:
     adjacency = placed_once(backend, batch.layers, batch.adjacency, transposes=batch.transposes)
     index = batch.index, batch.edge_index
     features = placed_features(backend, batch.features, batch.feature_numbers)
-    return on_device(backend, features, adjacency, batch.picked, *index, batch.targets)
+    placed = on_device(backend, features, adjacency, batch.picked, *index, batch.targets)
+    numbered = zip(placed.index, batch.layers, strict=True)
+    return replace(placed, index=tuple(_counted_on(backend, each, layer.fan_in) for each, layer in numbered))
+
+
+def _counted_on(backend: Backend, index: Array | None, width: int) -> Array | None:
+    """Element numbers [rows, width], of those or of what each row begins with, [rows, 1]; see `COUNTED_ON`."""
+    if index is None or index.shape[1] == width:
+        return index
+    return index + backend.asarray(np.arange(width, dtype=np.uint32))
 
 
 def as_tree(operands: Operands) -> Tree:
@@ -174,6 +183,10 @@ def padded_csr(parts: tuple[NDArray[np.generic], ...], height: int, width: int, 
     return sp.csr_array((values, columns, ends), shape=(height, width))
 
 
+COUNTED_ON = 1 << 20
+"""Elements from which on they are not numbered one by one. A step over fewer may be recorded, its numbers with it."""
+
+
 class _Borrowing:
     """Rooms of one batch. rooms: those that are taken."""
 
@@ -188,7 +201,15 @@ class _Borrowing:
         return array
 
     def elements(self, nodes: Nodes, height: int, layer: Layer) -> Numbers:
-        """The element numbers of a layer's dense input, of the nodes' rows and of those that pad them."""
+        """The element numbers of a layer's dense input, of the nodes' rows and of those that pad them.
+
+        Of a large one that of each row's first element alone, which the device counts on from: as many numbers as
+        values would be to write here, and to send.
+        """
+        if height * layer.fan_in >= COUNTED_ON:
+            first = self.array((height, 1), np.uint32, len(nodes))
+            dense_elements(nodes, layer.fan_in, first[: len(nodes)], columns=1)
+            return first
         numbers = self.array((height, layer.fan_in), np.uint32, len(nodes))
         dense_elements(nodes, layer.fan_in, numbers[: len(nodes)])
         return numbers

@@ -19,12 +19,12 @@ from portgnn.models.layer import Layer
 Numbers = NDArray[np.uint32]
 
 
-def dense_elements(nodes: Nodes, width: int, out: Numbers | None = None) -> Numbers:
-    """Of some rows, uint32 [len(nodes), width]; in `out` where that is given."""
+def dense_elements(nodes: Nodes, width: int, out: Numbers | None = None, columns: int | None = None) -> Numbers:
+    """Of some rows, uint32 [len(nodes), width]; in `out` where that is given. columns: of the first ones alone."""
     # In uint32 the products wrap by themselves.
-    columns: Numbers = np.arange(width, dtype=np.uint32)
+    numbers: Numbers = np.arange(width if columns is None else columns, dtype=np.uint32)
     first: Numbers = np.multiply(nodes.astype(np.uint32), np.uint32(width))
-    return np.add(first[:, None], columns, out=out)
+    return np.add(first[:, None], numbers, out=out)
 
 
 def edge_elements(rows: Nodes, columns: Nodes, nodes: int, values: int) -> Numbers:

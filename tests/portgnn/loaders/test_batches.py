@@ -214,3 +214,20 @@ def test_memory_that_was_lent_before_changes_no_number(make_graph: MakeGraph, tm
                 seen |= {room.ctypes.data for room in batch.borrowed}
                 rooms.given_back(batch.borrowed)
         assert len(seen) <= 2 * 3  # of eight batches with three arrays each
+
+
+@pytest.mark.parametrize("backend_name", ["numpy", "torch", "mlx", "jax"])
+def test_a_large_batchs_elements_are_counted_on_where_it_is_placed(
+    make_graph: MakeGraph, backend_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = get_backend(backend_name)
+    source = _source(make_graph(3, nodes=60), loader="neighbor", features="dense")
+    block = sample(source, np.arange(5, 25), (3, 2), hop_keys(_draw(), 2))
+    whole = place_batch(backend, assemble(source, block))
+    monkeypatch.setattr("portgnn.loaders.batch.COUNTED_ON", 1)
+    batch = assemble(source, block)
+    assert [None if each is None else each.shape[1] for each in batch.index] == [1] * len(batch.index)
+    placed = place_batch(backend, batch)
+    for found, want, level in zip(placed.index, whole.index, block.levels[:-1], strict=True):
+        assert found.shape == want.shape
+        np.testing.assert_array_equal(backend.to_numpy(found)[: len(level)], backend.to_numpy(want)[: len(level)])
