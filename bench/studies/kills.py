@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -30,7 +31,7 @@ import numpy as np
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from bench.studies.distributed import alive, free_port
+from bench.studies.distributed import alive
 
 PHASES = {"joining": (0, 0), "placing": (0, 1), "exchange": (17, 41), "reduce": (9, 30), "checkpoint": (1, 3)}
 """How many calls of the phase come before that in which it dies, in the first trial and in the second."""
@@ -74,13 +75,21 @@ def worker(phase: str, after: int, folder: Path, words: list[str]) -> int:
     return portgnn(words)
 
 
+def own_port() -> int:
+    """A free port that no other trial is given."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 def launched(machines: int, folder: Path, phase: str, after: int, words: list[str]) -> list[subprocess.Popen[str]]:
     """The launchers of two processes, one or one a machine."""
     torchrun = [sys.executable, "-m", "torch.distributed.run"]
     if machines == 1:
-        torchrun += ["--nproc-per-node", "2", "--master-addr", "127.0.0.1", "--master-port", str(free_port(1))]
+        torchrun += ["--nproc-per-node", "2", "--master-addr", "127.0.0.1", "--master-port", str(own_port())]
     else:
-        endpoint = f"127.0.0.1:{free_port(1)}"
+        endpoint = f"127.0.0.1:{own_port()}"
         torchrun += ["--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d", "--rdzv-endpoint", endpoint]
         torchrun += ["--rdzv-id", folder.name, "--local-addr", "127.0.0.1"]
     own = [str(Path(__file__).resolve()), "worker", phase, str(after), str(folder), "--", *words]

@@ -212,13 +212,16 @@ def convert(
         typer.Option(metavar="COLUMNS", help="Columns of the nodes that are what to learn, with commas between."),
     ] = "",
     directed: Annotated[bool, typer.Option("--directed", help="Keep the directions of edges.")] = False,
+    streamed: Annotated[
+        bool, typer.Option("--streamed", help="Read nodes.parquet and edges.parquet of a folder block by block.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write a graph as memory-mapped files. train --loader reads only the rows that it needs from them."""
     from portgnn.cli._conversion import run
 
     read = {"split": split, "unknown": unknown or (), "ignore": ignore or (), "target": target}
-    run(dataset, out, read, directed=directed, as_json=as_json)
+    run(dataset, out, read, directed=directed, streamed=streamed, as_json=as_json)
 
 
 _inside.register(app)

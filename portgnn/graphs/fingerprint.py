@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse as sp
@@ -30,41 +31,79 @@ def fingerprints(given: Graph | GraphSet) -> tuple[str, str]:
 
     Of a set, the sizes of its graphs belong to the first, and their targets to the second.
     """
-    state = hashlib.sha256()
+    digest = Digest()
     graph = given.union if isinstance(given, GraphSet) else given
-    # In compressed form, since that is canonical and small.
     for matrix in (graph.adjacency, graph.features):
-        state.update(np.array(matrix.shape, dtype="<i8").tobytes())
-        for part, dtype in _compressed(matrix):
-            state.update(np.ascontiguousarray(part, dtype=dtype).data)
+        digest.matrix(matrix)
     if isinstance(given, GraphSet):
-        state.update(b"sizes" + given.sizes.astype("<i8").tobytes())
-    structure = state.hexdigest()
-    for array in (given.labels, given.train, given.val, given.test):
-        state.update(b"-" if array is None else b"+" + np.array(len(array), dtype="<i8").tobytes())
-        if array is not None:
-            state.update(array.astype("<i8").tobytes())
-    if given.targets is not None:
-        state.update(b"targets" + np.array(given.targets.shape, dtype="<i8").tobytes())
-        state.update(given.targets.astype("<f8").tobytes())
-    return structure, state.hexdigest()
+        digest.sizes(given.sizes)
+    return digest.both(given)
 
 
-def _compressed(matrix: Features) -> Iterator[tuple[NDArray[np.generic], str]]:
-    """Row pointers, column indices and values of a matrix as canonical CSR holds them, some at a time, each with the
-    type that it is digested in. A dense one is never compressed as a whole, which would take twice its memory.
-    """
-    if isinstance(matrix, sp.csr_array):
+class Parts(Protocol):
+    """What a graph is beside its matrices."""
+
+    @property
+    def labels(self) -> NDArray[np.int64] | None: ...
+    @property
+    def train(self) -> NDArray[np.int64] | None: ...
+    @property
+    def val(self) -> NDArray[np.int64] | None: ...
+    @property
+    def test(self) -> NDArray[np.int64] | None: ...
+    @property
+    def targets(self) -> NDArray[np.float64] | None: ...
+
+
+class Digest:
+    """A fingerprint under way: of matrices in compressed form, since that is canonical and small, and of the rest."""
+
+    def __init__(self) -> None:
+        self._state = hashlib.sha256()
+
+    def shape(self, shape: tuple[int, ...]) -> None:
+        self._state.update(np.array(shape, dtype="<i8").tobytes())
+
+    def add(self, part: NDArray[np.generic], dtype: str) -> None:
+        self._state.update(np.ascontiguousarray(part, dtype=dtype).data)
+
+    def sizes(self, sizes: NDArray[np.integer]) -> None:
+        self._state.update(b"sizes" + sizes.astype("<i8").tobytes())
+
+    def matrix(self, matrix: Features) -> None:
+        """Row pointers, column indices and values as canonical CSR holds them, some at a time."""
+        self.shape(matrix.shape)
+        if not isinstance(matrix, sp.csr_array):
+            rows = max(BLOCK // matrix.shape[1], 1)
+            blocks = [matrix[start : start + rows] for start in range(0, len(matrix), rows)]
+            self.dense(lambda: blocks, matrix.size)
+            return
         for array, dtype in ((matrix.indptr, "<i8"), (matrix.indices, "<i8"), (matrix.data, "<f8")):
-            yield from ((array[start : start + BLOCK], dtype) for start in range(0, len(array), BLOCK))
-        return
-    rows = max(BLOCK // matrix.shape[1], 1)
-    blocks = [matrix[start : start + rows] for start in range(0, len(matrix), rows)]
-    counts = np.concatenate([np.count_nonzero(block, axis=1) for block in blocks])
-    yield np.concatenate([[0], np.cumsum(counts)]), "<i8"
-    full = int(counts.sum()) == matrix.size
-    every = np.tile(np.arange(matrix.shape[1], dtype="<i8"), rows)
-    for block in blocks:
-        yield every[: block.size] if full else np.nonzero(block)[1], "<i8"
-    for block in blocks:
-        yield block if full else block[block != 0], "<f8"
+            for start in range(0, len(array), BLOCK):
+                self.add(array[start : start + BLOCK], dtype)
+
+    def dense(self, blocks: Callable[[], Iterable[NDArray[Any]]], size: int) -> None:
+        """The same of a dense matrix of so many values, whose rows come some at a time, three times over. It is never
+        compressed as a whole, which would take twice its memory.
+        """
+        counts = np.concatenate([np.count_nonzero(block, axis=1) for block in blocks()])
+        self.add(np.concatenate([[0], np.cumsum(counts)]), "<i8")
+        full = int(counts.sum()) == size
+        for block in blocks():
+            columns = np.arange(block.shape[1], dtype="<i8")
+            self.add(np.tile(columns, len(block)) if full else np.nonzero(block)[1], "<i8")
+        for block in blocks():
+            self.add(block if full else block[block != 0], "<f8")
+
+    def both(self, given: Parts) -> tuple[str, str]:
+        """The fingerprint so far, and with what a graph is beside its matrices."""
+        state = self._state
+        structure = state.hexdigest()
+        for array in (given.labels, given.train, given.val, given.test):
+            state.update(b"-" if array is None else b"+" + np.array(len(array), dtype="<i8").tobytes())
+            if array is not None:
+                state.update(array.astype("<i8").tobytes())
+        if given.targets is not None:
+            state.update(b"targets" + np.array(given.targets.shape, dtype="<i8").tobytes())
+            state.update(given.targets.astype("<f8").tobytes())
+        return structure, state.hexdigest()

@@ -17,6 +17,7 @@ LEFT_OUT = {
     "README.md": 3,
     "docs/array-api.md": 1,
     "docs/benchmark.md": 4,
+    "docs/clusters.md": 3,
     "docs/data.md": 2,
     "docs/export.md": 1,
     "docs/graph-sets.md": 1,
