@@ -21,7 +21,7 @@ from portgnn.graphs.split import split
 from portgnn.placing.prepared import Prepared
 from portgnn.placing.whole import place
 from portgnn.presets import Config
-from portgnn.protocol import Backend, Keys
+from portgnn.protocol import Backend, Keys, State
 from portgnn.random import dropout_keys
 from portgnn.registry import backend_class, registered_backend
 from portgnn.training import WholeGraph, initial_state, make_measure, make_run, parameters_of
@@ -93,7 +93,7 @@ class OwnProgram:
         held_out = place(self.backend, self.prepared, self.prepared.graph.val, training=False)
         measure = make_measure(self.backend, held_out, self.prepared)
 
-        def step(state: dict[str, Any], keys: Keys) -> tuple[dict[str, Any], tuple[Any, ...]]:
+        def step(state: State, keys: Keys) -> tuple[dict[str, Any], tuple[Any, ...]]:
             return state, measure(parameters_of(state))
 
         return self.backend.compile(step)

@@ -126,11 +126,11 @@ def _first(around: Neighbourhood, seed: int) -> dict[str, NDArray[np.float64]]:
     return found
 
 
-def _sigmoid(xp: Namespace, x: Any) -> Any:
+def _sigmoid(xp: Namespace, x: Array) -> Any:
     return 1.0 / (1.0 + xp.exp(-x))
 
 
-def _entropy(xp: Namespace, share: Any) -> Any:
+def _entropy(xp: Namespace, share: Array) -> Any:
     return -share * xp.log(share + TINY) - (1.0 - share) * xp.log(1.0 - share + TINY)
 
 

@@ -151,7 +151,7 @@ def joined(recorder: Recorder, edges: Sequence[Array], rule: Weighting) -> Joine
 
     ends = both(source, nodes), both(target, nodes)
     values = both(given, xp.where(is_added, 1.0, loops))
-    sums: Any = TracedSums(given, target, is_added)
+    sums: Array = TracedSums(given, target, is_added)
     rows, columns = (Ends(nodes, end) for end in (ends[1], ends[0]))  # type: ignore[arg-type]
     return Joined(*ends, weights_of(rule, values, rows, columns, sums)(slice(None)))
 
@@ -179,9 +179,7 @@ def recorded(model: Model, facts: Mapping[str, Any], calls: bool = False) -> Pro
     features = Traced(tape, Value((NODES, model.num_features), "float", "x"))
     ends: tuple[tuple[str, Kind], ...] = (("source", "int"), ("target", "int"), ("weights", "float"))
     edges = [Traced(tape, Value((GIVEN,), kind, name)) for name, kind in ends]
-    params: dict[str, Any] = {
-        name: Traced(tape, Value(value.shape, "float", name)) for name, value in model.params.items()
-    }
+    params: Params = {name: Traced(tape, Value(value.shape, "float", name)) for name, value in model.params.items()}
     layers, others = stood_in(model.layers) if calls else (model.layers, ())
     output: Array = rows_of(recorder, layers, params, prepared(recorder, model, features), edges, model)
     output = model.task().answers(output)

@@ -120,7 +120,7 @@ class PlainEdges:
         return found if a.filled is None else xp.where(a.filled, found, xp.zeros_like(found))
 
 
-def matmul_add(backend: Any, a: Any, b: Array, y: Array, scale: float = 1.0) -> Array:
+def matmul_add(backend: Any, a: Array, b: Array, y: Array, scale: float = 1.0) -> Array:
     """scale * (a @ b) + y, y of the product's shape or [columns]: by the backend's own where it has one.
 
     Of its class: who stands before a backend and multiplies in another way has none, whatever it hands on.

@@ -56,7 +56,7 @@ class Asked(Counted):
 class _Ranked(Metric):
     """A metric of an order, of scores on the host. labels: 1 or -1, the positives first."""
 
-    def sums(self, xp: Namespace, outputs: Any, counted: Any) -> tuple[Any, ...]:
+    def sums(self, xp: Namespace, outputs: Array, counted: Any) -> tuple[Any, ...]:
         scores, labels = np.asarray(outputs, dtype=np.float64), np.asarray(counted.labels)
         return (self.ranked(scores, labels > 0),)
 

@@ -15,7 +15,7 @@ import array_api_compat.numpy as numpy_api
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.protocol import Backend, Namespace
+from portgnn.protocol import Backend, Namespace, Params
 
 Floats = NDArray[np.float64]
 
@@ -116,7 +116,7 @@ def gradient(backend: Backend, case: GradientCase, at: Sequence[Floats]) -> tupl
     def weigh(shape: tuple[int, ...], number: int) -> object:
         return backend.asarray(factors(shape, number))
 
-    def loss(params: dict[str, Any]) -> tuple[Any, None]:
+    def loss(params: Params) -> tuple[Any, None]:
         return weighted_sum(xp, case.fn(xp, *params.values(), *constants), weigh), None
 
     params = {str(i): backend.asarray(array) for i, array in enumerate(at)}

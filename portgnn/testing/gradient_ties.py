@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from portgnn.protocol import Backend, Namespace
+from portgnn.protocol import Backend, Namespace, Params
 
 Row = list[float]
 INF, NAN = float("inf"), float("nan")
@@ -176,7 +176,7 @@ def gradient_at(backend: Backend, tie: Tie) -> list[NDArray[np.generic]]:
     """What a backend gives there, one array for each argument."""
     factors = backend.asarray(np.asarray(tie.weights, dtype=np.float64)) if tie.weights else 1.0
 
-    def loss(params: dict[str, Any]) -> tuple[Any, None]:
+    def loss(params: Params) -> tuple[Any, None]:
         return backend.xp.sum(tie.fn(backend.xp, *params.values()) * factors), None
 
     params = {str(i): backend.asarray(np.asarray(value, dtype=np.float64)) for i, value in enumerate(tie.at)}

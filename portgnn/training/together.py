@@ -243,7 +243,7 @@ class _Namespace:
     def __getattr__(self, name: str) -> object:
         return getattr(self._xp, name)
 
-    def sum(self, x: Any) -> Any:
+    def sum(self, x: Array) -> Any:
         return self._xp.sum(x, axis=tuple(axis for axis in range(len(x.shape)) if axis != len(x.shape) - 2))
 
     def argmax(self, x: object, axis: int) -> Any:

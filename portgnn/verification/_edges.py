@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.parts import elu, matmul_add, message_passing
-from portgnn.protocol import Backend, EdgeDropout, Keys, State, Step
+from portgnn.protocol import Backend, EdgeDropout, Keys, Params, State, Step
 from portgnn.verification import oracle
 from portgnn.verification._gradients import pulled
 from portgnn.verification._verbs import product_scale
@@ -173,7 +173,7 @@ def _attending(backend: Backend, case: Attended, cotangent: Floats) -> tuple[Sta
     def step(state: State, keys: Keys) -> tuple[State, tuple[Any, ...]]:
         dropout = EdgeDropout(case.rate, keys[0], index) if case.rate else None
 
-        def loss(p: dict[str, Any]) -> tuple[Any, Any]:
+        def loss(p: Params) -> tuple[Any, Any]:
             out = verbs.attend(edges, p["rows"], p["target"], p["weights"], SLOPE, dropout, case.dynamic)
             return backend.xp.sum(out * weight), out
 
@@ -197,7 +197,7 @@ def fused_product(backend: Backend, case: Case) -> Measured:
     a, measured = case.dense, []
     for left, beside in ((backend.csr(case.matrix), y), (backend.asarray(a), y[0])):
 
-        def fn(p: dict[str, Any], left: Any = left) -> Any:
+        def fn(p: Params, left: Any = left) -> Any:
             return matmul_add(backend, left, p["b"], p["y"], 0.75)
 
         want, size = 0.75 * (a @ b) + beside, product_scale(a, b) + largest(y)

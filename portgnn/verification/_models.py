@@ -28,7 +28,7 @@ from portgnn.placing import forward
 from portgnn.placing.prepared import Prepared
 from portgnn.placing.whole import place
 from portgnn.presets import preset
-from portgnn.protocol import Backend
+from portgnn.protocol import Backend, Params
 from portgnn.random import dropout_keys
 from portgnn.recipe import Config, known
 from portgnn.training import WholeGraph, initial_state, make_loss, objective
@@ -146,11 +146,11 @@ class Stated:
         self._penalties = objective.penalties(self._config, layers)
         self._decays = objective.decays(self._config, layers)
 
-    def logits(self, params: dict[str, Any], keys: NDArray[np.uint32] | None = None) -> Any:
+    def logits(self, params: Params, keys: NDArray[np.uint32] | None = None) -> Any:
         drop = Masks(keys, self._rates, self._edge_rates)
         return self._statement(self._config.network, params, self._x, self._a, drop)
 
-    def loss(self, params: dict[str, Any], keys: NDArray[np.uint32] | None = None) -> Any:
+    def loss(self, params: Params, keys: NDArray[np.uint32] | None = None) -> Any:
         """Of one or, where parameters have an axis in front, of several sets of them."""
         graph, logits = self._trial.graph, self.logits(params, keys)
         assert graph.train is not None

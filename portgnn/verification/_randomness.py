@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.protocol import Backend, Key
+from portgnn.protocol import Backend, Key, Params
 from portgnn.random import dropout_keys
 from portgnn.verification._gradients import pulled
 from portgnn.verification._verbs import product_scale
@@ -151,7 +151,7 @@ def gradient(backend: Backend, case: Case) -> Measured:
     for what, whole, ids in _handles(backend, case):
         a = _dropped(case, case.matrix.data * mask(case.key, ids, 0.5))
 
-        def through(p: dict[str, Any], whole: Any = whole) -> Any:
+        def through(p: Params, whole: Any = whole) -> Any:
             return backend.spmm(backend.dropout(whole, 0.5, case.key), p["w"])
 
         _, grads = pulled(backend, through, {"w": w}, c)

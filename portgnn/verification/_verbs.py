@@ -113,7 +113,7 @@ def asarray(backend: Backend, case: Case) -> Measured:
     return worst(*measured)
 
 
-def _dropped_product(backend: Backend, handle: Any, x: Any, case: Case) -> Floats:
+def _dropped_product(backend: Backend, handle: Any, x: Array, case: Case) -> Floats:
     dropped: Any = backend.dropout(handle, 0.5, case.key)
     return fetch(backend, backend.spmm(dropped, x), "a product").astype(np.float64)
 

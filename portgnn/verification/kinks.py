@@ -179,7 +179,7 @@ class Following(Network):
         self.kinks: list[Kink] = []
         self.beyond: Kink | None = None
 
-    def settled(self, params: Values, layer: int, hidden: Any, out: Floats) -> Floats:
+    def settled(self, params: Values, layer: int, hidden: Array, out: Floats) -> Floats:
         """The output with the elements put across 0 that are kinks."""
         if layer == 0:
             self._found = self._watched.advance()
