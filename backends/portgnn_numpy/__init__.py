@@ -106,7 +106,7 @@ class NumPyBackend(TapeBackend):
         return super()._largest(x)
 
     def compile(self, step: Step) -> Run:
-        return to_zero(FasterRun(partial(recorded, step), super().compile(step), WORTH_RECORDING))
+        return to_zero(FasterRun(partial(recorded, step), self._plain(step), WORTH_RECORDING))
 
     def to_numpy(self, x: Array) -> NDArray[Any]:
         return np.array(x, copy=True)

@@ -195,10 +195,13 @@ class TapeBackend(ABC):
         return self._adam(zeros, self._ns.sqrt, learning_rate, beta1, beta2, eps, weight_decay)
 
     def compile(self, step: Step) -> Run:
+        return to_zero(self._plain(step))
+
+    def _plain(self, step: Step) -> Run:
         def fetch(metrics: list[tuple[Array, ...]]) -> NDArray[np.float64]:
             return np.array([[float(value) for value in row] for row in metrics], dtype=np.float64)
 
-        return to_zero(plain_loop(step, fetch, lambda *_: None))
+        return plain_loop(step, fetch, lambda *_: None)
 
 
 def _unwrapped(aux: Any) -> Any:

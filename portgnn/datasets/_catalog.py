@@ -22,7 +22,7 @@ class Dataset:
 
     nodes, edges (undirected, unless the description says otherwise), features, classes: the sizes that `load` gives.
     files: what has to be fetched; none if the dataset is bundled. build: makes the graph of the files' paths, given in
-    the order of `files`.
+    the order of `files`, or of nothing where there are none.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Dataset:
     edges: int
     features: int
     classes: int
-    build: Callable[[list[Path]], Graph]
+    build: Callable[..., Graph]
     files: tuple[FileSpec, ...] = ()
 
     def at_hand(self) -> str | None:
@@ -55,7 +55,7 @@ class Dataset:
 
         Raises DownloadError if a file cannot be had, DatasetError if one is not what it should be.
         """
-        return self.build(fetch_all(self.files, within=within, announce=announce) if self.files else [])
+        return self.build(fetch_all(self.files, within=within, announce=announce)) if self.files else self.build()
 
 
 def _planetoid(name: str, description: str, nodes: int, edges: int, features: int, classes: int) -> Dataset:
@@ -192,7 +192,7 @@ _ALL = (
         edges=78,
         features=34,
         classes=2,
-        build=lambda _: bundled.karate(),
+        build=bundled.karate,
     ),
     Dataset(
         "csbm-cora",
@@ -204,7 +204,7 @@ _ALL = (
         edges=5278,
         features=1433,
         classes=7,
-        build=lambda _: bundled.csbm_cora(),
+        build=bundled.csbm_cora,
     ),
     _heterophilous(
         "actor", "c350eef06b2c2a9bf8218be2b57cac6d4003d0922eb597a039e9123f75817816",
