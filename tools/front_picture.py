@@ -150,4 +150,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from bench.harness.ending import ended
+
+    ended(main)
