@@ -1,13 +1,19 @@
-"""Curves of 200 epochs of each task of nodes, float64, on every backend, against NumPy's: `bench/results/tasks.json`.
+"""Curves of 200 epochs of each task of nodes, float64, against NumPy's: `bench/results/tasks.json`.
 
-python bench/studies/tasks.py [--epochs 200] [--out bench/results/tasks.json]
+    python bench/studies/tasks.py [--epochs 200] [--out bench/results/tasks.json]
+    python bench/studies/tasks.py --processes 2
+
+The first: on every backend. The second: torch's, by so many processes (torchrun with gloo) beside one of torch's.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +50,9 @@ def graph_of(kind: str, nodes: int = 200) -> Graph:
     return Graph.from_edges(random.integers(0, nodes, (3 * nodes, 2)), features, given, **parts)
 
 
-def curves(name: str, backend: str, epochs: int) -> dict[str, list[float]]:
+def curves(name: str, backend: str, epochs: int, **how: Any) -> dict[str, list[float]]:
     recipe = {"patience": 0, "dtype": "float64", "normalize_features": "none"} | RECIPES[name]
-    result = portgnn.train(graph_of(name.split(",")[0]), backend=backend, epochs=epochs, **recipe)
+    result = portgnn.train(graph_of(name.split(",")[0]), backend=backend, epochs=epochs, **recipe, **how)
     measured = {each: values for each, values in result.history.curves.items() if each != "epoch_ms"}
     return measured | {f"test_{each}": [value] for each, value in result.scores.items()}
 
@@ -64,14 +70,52 @@ def differences(name: str, epochs: int) -> dict[str, dict[str, float]]:
     return found
 
 
+def together(epochs: int, processes: int) -> dict[str, dict[str, float]]:
+    """By task and curve, the largest difference of a run in several processes from one in one, relative as above."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--standalone"]
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "curves.json"
+        subprocess.run([*launcher, __file__, "--epochs", str(epochs), "--child", str(out)], check=True)
+        got = json.loads(out.read_text())
+    found = {}
+    for name in RECIPES:
+        want = curves(name, "torch", epochs)
+        found[name] = {
+            each: float(np.abs(np.array(got[name][each]) - values).max() / max(np.abs(values).max(), 1e-300))
+            for each, values in want.items()
+        }
+    return found
+
+
+def child(epochs: int, out: Path) -> None:
+    """One of the processes; the first writes."""
+    found = {name: curves(name, "torch", epochs, distributed=True, transport="gloo") for name in RECIPES}
+    if os.environ["RANK"] == "0":
+        out.write_text(json.dumps(found))
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--processes", type=int)
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--out", type=Path, default=Path("bench/results/tasks.json"))
     options = parser.parse_args()
+    if options.child:
+        child(options.epochs, options.child)
+        return
+    if options.processes:
+        both = together(options.epochs, options.processes)
+        largest = max(value for each in both.values() for value in each.values())
+        kept = json.loads(options.out.read_text()) if options.out.exists() else {}
+        kept["processes"] = {"processes": options.processes, "worst": largest, "differences": both}
+        options.out.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        print(f"worst relative difference of {options.processes} processes from one: {largest:.2g}")
+        return
     found = {name: differences(name, options.epochs) for name in RECIPES}
     worst = max(value for each in found.values() for one in each.values() for value in one.values())
-    document = {"epochs": options.epochs, "dtype": "float64", "nodes": 200, "worst": worst, "differences": found}
+    kept = json.loads(options.out.read_text()) if options.out.exists() else {}
+    document = kept | {"epochs": options.epochs, "dtype": "float64", "nodes": 200, "worst": worst, "differences": found}
     options.out.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     print(f"worst relative difference of {len(RECIPES)} trainings from NumPy's: {worst:.2g}")
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from judged import judged
 
 from portgnn import get_backend, load_graph
 from portgnn.distributed.loop import Distributed
@@ -37,16 +38,18 @@ if how == "random":
 
 
 def trained(recipe: str, options: dict[str, Any]) -> dict[str, Any]:
-    source = InMemory(Prepared.of(graph, preset(recipe, **{"epochs": 25, **options})))
+    whole = judged(graph, options)
+    source = InMemory(Prepared.of(whole, preset(recipe, **{"epochs": 25, **options})))
     engine = Distributed(get_backend(name, device="cpu", dtype=dtype), source, collectives, watch, partition)
     done = fit(engine, 3)
-    parts = [engine._place(split(graph, name).nodes, training=name == "train") for name in ("train", "val")]
-    assert graph.test is not None
+    parts = [engine._place(split(whole, name).nodes, training=name == "train") for name in ("train", "val")]
+    assert whole.test is not None
+    metrics = {name: values for name, values in done.history.curves.items() if name.startswith("val_")}
     return {
         "train_loss": done.history.train_loss,
         "val_loss": done.history.val_loss,
-        "val_accuracy": done.history.val_accuracy,
-        "accuracy": engine.scores(done.params, graph.test)["accuracy"],
+        "metrics": {name: values for name, values in metrics.items() if name != "val_loss"},
+        "scores": engine.scores(done.params, whole.test),
         "multiplied": [[matrix is None for matrix in part.adjacency] for part in parts],
         "params": {key: value.tolist() for key, value in done.params.items()},
     }

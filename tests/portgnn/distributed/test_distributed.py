@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from judged import judged
 
 from portgnn import Graph, cli, get_backend, load_graph
 from portgnn.checkpoints.runs import load_run
@@ -89,7 +90,8 @@ def test_gloo_processes_compute_what_one_computes(
 def test_rules_and_other_networks_compute_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Moments of all nodes; attention, which asks for scores of the other process's nodes; what is carried from the
     first layer, which stays with its nodes; the network of docs/write-a-network.md; and gradients that are clipped
-    when all processes' are there, at a rate that falls with the loss of all of them.
+    when all processes' are there, at a rate that falls with the loss of all of them; several labels and values, some of
+    them unknown, with their metrics.
     """
     monkeypatch.chdir(OWN_NETWORK)  # where a network of one's own is looked for
     recipes: list[tuple[str, dict[str, Any]]] = [
@@ -103,6 +105,8 @@ def test_rules_and_other_networks_compute_the_same(tmp_path: Path, monkeypatch: 
         ("pyg", {"model": "mynet:MyNet", "mix": 0.3, "epochs": 5}),
         ("pyg", {"optimizer": "sgd", "learning_rate": 2.0, "momentum": 0.5, "clip_norm": 0.05, "schedule": "plateau",
                  "schedule_patience": 0, "warmup": 2}),
+        ("pyg", {"task": "labels", "class_weights": "balanced", "epochs": 5}),
+        ("pyg", {"task": "regression", "loss": "huber", "epochs": 5}),
     ]  # fmt: skip
     found = _trained(tmp_path, _torchrun(2), 2, "torch", "float64", "random", recipes)
     for each, (recipe, options) in zip(found, recipes, strict=True):
@@ -126,19 +130,25 @@ def _trained(
 
 
 def _compare(found: tuple[dict[str, Any], ...], backend: str, dtype: str, recipe: str, **options: Any) -> None:
-    prepared = Prepared.of(load_graph("csbm-cora"), preset(recipe, **{"epochs": 25, **options}))
-    expected = fit(WholeGraph(get_backend(backend, device="cpu", dtype=dtype), prepared), 3)
+    prepared = Prepared.of(judged(load_graph("csbm-cora"), options), preset(recipe, **{"epochs": 25, **options}))
+    alone = WholeGraph(get_backend(backend, device="cpu", dtype=dtype), prepared)
+    expected = fit(alone, 3)
     tolerance = 1e-12 if dtype == "float64" else 1e-5
     for name in ("train_loss", "val_loss"):
         np.testing.assert_allclose(found[0][name], getattr(expected.history, name), rtol=tolerance)
-    np.testing.assert_allclose(found[0]["val_accuracy"], expected.history.val_accuracy, atol=0.0021)
+    for name, values in found[0]["metrics"].items():  # of rounded logits, one node may be on the other side
+        np.testing.assert_allclose(values, expected.history.curves[name], rtol=10 * tolerance, atol=0.0021)
+    assert found[0]["metrics"]
     for name, multiplied in zip(("train", "val"), found[0]["multiplied"], strict=True):
         nodes, on = split(prepared.graph, name).nodes, get_backend(backend, device="cpu", dtype=dtype)
         operands = place(on, prepared, nodes, training=name == "train")
         assert multiplied == [matrix is None for matrix in operands.adjacency]
     for other in found[1:]:  # replicas are equal bit for bit
         assert other == found[0]
-    assert 0.05 < found[0]["accuracy"] <= 1.0
+    assert prepared.graph.test is not None
+    scores = alone.scores(expected.params, prepared.graph.test)
+    assert found[0]["scores"].keys() == scores.keys()
+    assert found[0]["scores"] == pytest.approx(scores, rel=1e-3 if dtype == "float64" else 0.05)
 
 
 def test_a_dead_process_ends_the_others_and_torchrun_resumes(tmp_path: Path) -> None:
