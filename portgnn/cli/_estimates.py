@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,14 +11,13 @@ from numpy.typing import NDArray
 
 from portgnn import tasks
 from portgnn.checkpoints.model import Model
-from portgnn.cli._files import deliver, form_of, is_stdout, parquet_of, rows_of
+from portgnn.cli._files import Table, deliver, form_of, is_stdout
 from portgnn.cli._output import announce, print_json, print_line
 from portgnn.graphs.graph import Graph
 from portgnn.graphs.sets import GraphSet
 from portgnn.prediction.estimate import Estimated, estimate
 from portgnn.prediction.evaluation import WORDS, members_of, noun_of
 from portgnn.protocol import Backend
-from portgnn.text import inert
 
 
 def run(
@@ -37,10 +34,10 @@ def run(
 ) -> None:
     found = estimate(trained, graph, split=split, backend=backend, announce=announce)
     if out is not None:
-        deliver(out, written(found, form_of(out), csv_safe))
+        deliver(out, table_of(found).written(form_of(out), csv_safe))
     if as_json:
         document = _document(model, trained, found, backend, out)
-        print_json({**document, **({"rows": rows_of(_columns(found))} if rows else {})})
+        print_json({**document, **({"rows": table_of(found).rows()} if rows else {})})
         return
     if is_stdout(out):
         return
@@ -81,35 +78,20 @@ def _document(
     }
 
 
-def written(found: Estimated, suffix: str, safe: bool = True) -> bytes:
+def table_of(found: Estimated) -> Table:
     """A row a node: id and part of the split, then of each label its probability and, where known, 1 or 0; of each
     target its estimate and, where known, its value.
-
-    safe: as of `portgnn.cli._prediction.as_csv`. Raises ConfigError for .parquet without pyarrow.
     """
-    columns, file = _columns(found), io.BytesIO()
-    if suffix == ".npz":
-        arrays: dict[str, Any] = {
-            "node_ids": columns[noun_of(found.graph)].astype(np.str_),
-            "names": np.array(found.names, dtype=np.str_),
-            "values" if found.are_values else "probabilities": found.answers,
-            "outputs": found.outputs,
-            "truth": found.truth,
-            "parts": found.parts,
-        }
-        np.savez(file, **arrays)
-        return file.getvalue()
-    if suffix == ".parquet":
-        return parquet_of(columns)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    first = noun_of(found.graph)
-    cells = {name: ["" if value != value else value for value in column.tolist()] for name, column in columns.items()}
-    if safe:
-        cells[first] = [inert(each) for each in cells[first]]
-    writer.writerow(inert(name) if safe else name for name in cells)
-    writer.writerows(zip(*cells.values(), strict=True))
-    return text.getvalue().encode()
+    columns, noun = _columns(found), noun_of(found.graph)
+    arrays = {
+        "node_ids": columns[noun].astype(np.str_),
+        "names": np.array(found.names, dtype=np.str_),
+        "values" if found.are_values else "probabilities": found.answers,
+        "outputs": found.outputs,
+        "truth": found.truth,
+        "parts": found.parts,
+    }
+    return Table(columns, (noun,), arrays)
 
 
 def _columns(found: Estimated) -> dict[str, NDArray[np.generic]]:

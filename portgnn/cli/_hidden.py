@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portgnn.checkpoints.model import Model
-from portgnn.cli import _files, _prediction
+from portgnn.cli import _files
 from portgnn.cli._output import announce, print_json, print_line
 from portgnn.errors import ConfigError
 from portgnn.graphs.graph import Graph
 from portgnn.prediction.hidden import as_columns, embed, layer_number
 from portgnn.prediction.predict import target_of
 from portgnn.registry import get_backend
-from portgnn.text import inert
 
 
 def run(
@@ -39,7 +36,7 @@ def run(
     as_json: bool,
 ) -> None:
     """read: how to read the dataset, for `portgnn.load_graph`."""
-    _files.check_out(out, _prediction.WRITERS, as_json)
+    _files.check_out(out, as_json)
     if split is not None:
         raise ConfigError("a layer's rows are scored by nothing; leave --split out")
     layer_number(trained, layer)
@@ -48,7 +45,7 @@ def run(
     found = embed(trained, graph, layer=layer, backend=made)
     ids: NDArray[np.generic] = graph.node_ids if graph.node_ids is not None else _numbered(graph)
     if out is not None:
-        _files.deliver(out, written(ids, found, layer, _files.form_of(out), csv_safe))
+        _files.deliver(out, table_of(ids, found, layer).written(_files.form_of(out), csv_safe))
     if as_json:
         print_json({
             "model": str(model), "dataset": graph.name, "nodes": len(found), "layer": layer, "width": found.shape[1],
@@ -70,21 +67,7 @@ def _numbered(graph: Graph) -> NDArray[np.generic]:
     return np.arange(graph.num_nodes).astype(np.str_).astype(object)
 
 
-def written(ids: NDArray[np.generic], rows: NDArray[np.floating], layer: int, form: str, safe: bool) -> bytes:
-    """A line a node: its name, and the layer's numbers; in .npz node_ids, hidden [nodes, width] and layer, no pickle.
-
-    Raises ConfigError for .parquet without pyarrow.
-    """
-    columns: dict[str, NDArray[np.generic]] = {"node": ids, **as_columns(rows)}
-    binary = io.BytesIO()
-    if form == ".npz":
-        np.savez(binary, node_ids=ids.astype(np.str_), hidden=rows, layer=np.array(layer))
-        return binary.getvalue()
-    if form == ".parquet":
-        return _files.parquet_of(columns)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    names = [inert(name) if safe else name for name in ids.tolist()]
-    writer.writerows([name, *row] for name, row in zip(names, rows.tolist(), strict=True))
-    return text.getvalue().encode()
+def table_of(ids: NDArray[np.generic], rows: NDArray[np.floating], layer: int) -> _files.Table:
+    """A line a node: its name, and the layer's numbers; in .npz node_ids, hidden [nodes, width] and layer."""
+    arrays = {"node_ids": ids.astype(np.str_), "hidden": rows, "layer": np.array(layer)}
+    return _files.Table({"node": ids, **as_columns(rows)}, ("node",), arrays)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +13,11 @@ from portgnn import tasks
 from portgnn.checkpoints.model import Model
 from portgnn.cli import _files, _prediction
 from portgnn.cli._output import announce, print_json, print_line, print_table
-from portgnn.datasets.pairs import read_pairs
+from portgnn.datasets.pairs import ENDS, read_pairs
 from portgnn.errors import ConfigError
 from portgnn.prediction.links import ScoredLinks, check_task, predict_links
 from portgnn.prediction.predict import oriented, target_of
 from portgnn.registry import get_backend
-from portgnn.text import inert
 
 SHOWN = 20
 """Pairs that the terminal shows."""
@@ -74,7 +70,7 @@ def _run(
     as_json: bool,
 ) -> None:
     """read: how to read the dataset, for `portgnn.load_graph`. rows: of no account, since the document has them all."""
-    _files.check_out(out, WRITERS, as_json)
+    _files.check_out(out, as_json)
     check_task(trained)
     if split is not None:
         raise ConfigError("a model of links knows which edges it was trained on; leave --split out")
@@ -86,9 +82,7 @@ def _run(
     asked = None if pairs is None else read_pairs(pairs, graph)
     found = predict_links(trained, graph, asked, node=node, k=k, backend=made)
     if out is not None:
-        form = _files.form_of(out)
-        write = partial(as_csv, safe=csv_safe) if form == ".csv" else WRITERS[form]
-        _files.deliver(out, write(found))
+        _files.deliver(out, table_of(found).written(_files.form_of(out), csv_safe))
     for note in found.notes:
         announce(f"{graph.name}: {note}.")
     if not as_json:
@@ -148,30 +142,8 @@ def _columns(found: ScoredLinks) -> dict[str, NDArray[np.generic]]:
     }
 
 
-def as_csv(found: ScoredLinks, safe: bool = True) -> bytes:
-    """A line a pair. safe: names that a spreadsheet would take for formulas get a ' (`portgnn.text.inert`)."""
-    file = io.StringIO(newline="")
-    writer = csv.writer(file, lineterminator="\n")
-    cells: dict[str, list[Any]] = {name: column.tolist() for name, column in _columns(found).items()}
-    if safe:
-        cells |= {name: [inert(text) for text in cells[name]] for name in ("source", "target")}
-    writer.writerow(cells)
-    writer.writerows(zip(*cells.values(), strict=True))
-    return file.getvalue().encode()
-
-
-def as_npz(found: ScoredLinks) -> bytes:
-    """source, target (names), probability, logit and edge, all [pairs], and pairs [pairs, 2]; no pickle."""
-    file = io.BytesIO()
-    columns: dict[str, Any] = _columns(found)
-    columns |= {name: columns[name].astype(np.str_) for name in ("source", "target")}
-    np.savez(file, pairs=found.pairs, **columns)
-    return file.getvalue()
-
-
-def as_parquet(found: ScoredLinks) -> bytes:
-    """The columns of `as_csv`. Raises ConfigError without pyarrow."""
-    return _files.parquet_of(_columns(found))
-
-
-WRITERS: dict[str, Callable[[ScoredLinks], bytes]] = {".csv": as_csv, ".npz": as_npz, ".parquet": as_parquet}
+def table_of(found: ScoredLinks) -> _files.Table:
+    """A line a pair; in .npz source, target (names), probability, logit and edge, all [pairs], and pairs [pairs, 2]."""
+    columns = _columns(found)
+    names = {name: columns[name].astype(np.str_) for name in ENDS}
+    return _files.Table(columns, ENDS, {"pairs": found.pairs, **columns, **names})

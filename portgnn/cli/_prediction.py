@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +11,7 @@ from numpy.typing import NDArray
 
 from portgnn._system.untrusted import ALWAYS_ADMITTED, readable
 from portgnn.checkpoints.model import Model
-from portgnn.cli._files import check_out, deliver, form_of, is_stdout, parquet_of, rows_of
+from portgnn.cli._files import Table, check_out, deliver, form_of, is_stdout
 from portgnn.cli._output import announce, print_json, print_line, print_table
 from portgnn.errors import ConfigError
 from portgnn.graphs.graph import Graph
@@ -23,7 +20,6 @@ from portgnn.prediction.evaluation import WORDS, Evaluation, members_of, noun_of
 from portgnn.prediction.predict import Classified, classify, subject_of
 from portgnn.protocol import Backend
 from portgnn.registry import get_backend
-from portgnn.text import inert
 
 
 def run(
@@ -44,7 +40,7 @@ def run(
     """trained: out of the file `model`. read: how to read the dataset, for `portgnn.load_graph`. rows: whether the
     document has them.
     """
-    check_out(out, WRITERS, as_json)
+    check_out(out, as_json)
     made = get_backend(backend, device=device, dtype=dtype)
     graph = subject_of(trained, dataset, announce, **read)
     if out is not None and out.suffix == ".npz":
@@ -57,8 +53,7 @@ def run(
         return
     found = classify(trained, graph, split=split, backend=made, announce=announce)
     if out is not None:
-        write = partial(as_csv, safe=csv_safe) if form_of(out) == ".csv" else WRITERS[form_of(out)]
-        deliver(out, write(found))
+        deliver(out, table_of(found).written(form_of(out), csv_safe))
     if not as_json:
         if not is_stdout(out):
             _print_found(found, made, out)
@@ -75,7 +70,7 @@ def run(
             "features": trained.config.normalize_features,
             **_scores_of(found),
             "out": None if out is None else str(out),
-            **({"rows": rows_of(_columns(found))} if rows else {}),
+            **({"rows": table_of(found).rows()} if rows else {}),
         }
     )
 
@@ -135,23 +130,23 @@ def _print_classes(scores: Evaluation, noun: str) -> None:
     print_table(("class", "precision", "recall", "F1", f"{noun}s", *said), rows)
 
 
-def as_npz(found: Classified) -> bytes:
-    """node_ids, predicted, labels (-1: unknown), parts, logits and probabilities, all [nodes, …]; no pickle.
+def table_of(found: Classified) -> Table:
+    """A line a node: id, the predicted class's name and probability, the node's own class and its part of the split
+    (empty where unknown), then each class's probability and logit.
 
-    Predictions, labels and columns are numbers of class_names, which are in the model's order.
+    In .npz node_ids, predicted, labels (-1: unknown), parts, logits and probabilities, all [nodes, …]: predictions,
+    labels and columns are numbers of class_names, which are in the model's order.
     """
-    file = io.BytesIO()
-    np.savez(
-        file,
-        node_ids=_node_ids(found.graph).astype(np.str_),
-        class_names=np.array(found.class_names, dtype=np.str_),
-        predicted=found.predicted,
-        labels=found.labels,
-        parts=found.parts,
-        logits=found.logits,
-        probabilities=softmax(found.logits),
-    )
-    return file.getvalue()
+    arrays = {
+        "node_ids": _node_ids(found.graph).astype(np.str_),
+        "class_names": np.array(found.class_names, dtype=np.str_),
+        "predicted": found.predicted,
+        "labels": found.labels,
+        "parts": found.parts,
+        "logits": found.logits,
+        "probabilities": softmax(found.logits),
+    }
+    return Table(_columns(found), (_noun(found), "predicted", "label"), arrays)
 
 
 def check_padding(trained: Model, graph: Graph | GraphSet) -> None:
@@ -166,27 +161,6 @@ def check_padding(trained: Model, graph: Graph | GraphSet) -> None:
             )
 
 
-def as_csv(found: Classified, safe: bool = True) -> bytes:
-    """A line a node: id, the predicted class's name and probability, the node's own class and its part of the split
-    (empty where unknown), then each class's probability and logit.
-
-    safe: names that a spreadsheet would take for formulas get a ' (`portgnn.text.inert`). Numbers stay numbers.
-    """
-    file = io.StringIO(newline="")
-    writer = csv.writer(file, lineterminator="\n")
-    cells: dict[str, list[Any]] = {name: column.tolist() for name, column in _columns(found).items()}
-    if safe:
-        cells |= {name: [inert(text) for text in cells[name]] for name in (_noun(found), "predicted", "label")}
-    writer.writerow(inert(name) if safe else name for name in cells)
-    writer.writerows(zip(*cells.values(), strict=True))
-    return file.getvalue().encode()
-
-
-def as_parquet(found: Classified) -> bytes:
-    """The columns of `as_csv`. Raises ConfigError without pyarrow."""
-    return parquet_of(_columns(found))
-
-
 def _columns(found: Classified) -> dict[str, NDArray[np.generic]]:
     names, logits, shares = found.class_names, found.logits, softmax(found.logits)
     columns: dict[str, NDArray[np.generic]] = {
@@ -198,13 +172,6 @@ def _columns(found: Classified) -> dict[str, NDArray[np.generic]]:
     }
     columns |= {f"probability {name}": shares[:, at] for at, name in enumerate(names)}
     return columns | {f"logit {name}": logits[:, at] for at, name in enumerate(names)}
-
-
-WRITERS: dict[str, Callable[[Classified], bytes]] = {
-    ".csv": as_csv,
-    ".npz": as_npz,
-    ".parquet": as_parquet,
-}
 
 
 def _node_ids(graph: Graph | GraphSet) -> NDArray[np.object_]:
