@@ -51,7 +51,7 @@ def graph_of(kind: str, nodes: int = 200) -> Graph:
 
 
 def curves(name: str, backend: str, epochs: int, **how: Any) -> dict[str, list[float]]:
-    recipe = {"patience": 0, "dtype": "float64", "normalize_features": "none"} | RECIPES[name]
+    recipe: dict[str, Any] = {"patience": 0, "dtype": "float64", "normalize_features": "none"} | RECIPES[name]
     result = portgnn.train(graph_of(name.split(",")[0]), backend=backend, epochs=epochs, **recipe, **how)
     measured = {each: values for each, values in result.history.curves.items() if each != "epoch_ms"}
     return measured | {f"test_{each}": [value] for each, value in result.scores.items()}
