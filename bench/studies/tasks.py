@@ -73,23 +73,23 @@ def differences(name: str, epochs: int) -> dict[str, dict[str, float]]:
 def together(epochs: int, processes: int) -> dict[str, dict[str, float]]:
     """By task and curve, the largest difference of a run in several processes from one in one, relative as above."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "--standalone"]
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "curves.json"
-        subprocess.run([*launcher, __file__, "--epochs", str(epochs), "--child", str(out)], check=True)
-        got = json.loads(out.read_text())
     found = {}
     for name in RECIPES:
-        want = curves(name, "torch", epochs)
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "curves.json"
+            asked = ["--epochs", str(epochs), "--child", str(out), "--recipe", name]
+            subprocess.run([*launcher, __file__, *asked], check=True)
+            got = json.loads(out.read_text())
         found[name] = {
-            each: float(np.abs(np.array(got[name][each]) - values).max() / max(np.abs(values).max(), 1e-300))
-            for each, values in want.items()
+            each: float(np.abs(np.array(got[each]) - values).max() / max(np.abs(values).max(), 1e-300))
+            for each, values in curves(name, "torch", epochs).items()
         }
     return found
 
 
-def child(epochs: int, out: Path) -> None:
+def child(name: str, epochs: int, out: Path) -> None:
     """One of the processes; the first writes."""
-    found = {name: curves(name, "torch", epochs, distributed=True, transport="gloo") for name in RECIPES}
+    found = curves(name, "torch", epochs, distributed=True, transport="gloo")
     if os.environ["RANK"] == "0":
         out.write_text(json.dumps(found))
 
@@ -98,11 +98,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--processes", type=int)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--recipe", help=argparse.SUPPRESS)
     parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--out", type=Path, default=Path("bench/results/tasks.json"))
     options = parser.parse_args()
     if options.child:
-        child(options.epochs, options.child)
+        child(options.recipe, options.epochs, options.child)
         return
     if options.processes:
         both = together(options.epochs, options.processes)
