@@ -92,7 +92,7 @@ class TinygradBackend:
         return Sparse(matrix.shape, matrix.nnz, values, self.asarray(index), pieces(order), pieces(order.T.tocsr()))
 
     def matmul(self, a: Any, b: Tensor) -> Tensor:
-        return self.spmm(a, b) if isinstance(a, Sparse) else a.matmul(b)
+        return self.spmm(a, b) if isinstance(a, Sparse) else a.matmul(b).contiguous()
 
     def spmm(self, a: Sparse, x: Tensor) -> Tensor:
         def pull(grad: UOp, call: UOp) -> tuple[UOp | None, ...]:
