@@ -52,6 +52,10 @@ class Leaves:
             parts.append((type(value), len(value)))
             for each in value:
                 self._walk(each, parts)
+        elif isinstance(value, dict):
+            parts.append((dict, *value))
+            for each in value.values():
+                self._walk(each, parts)
         elif isinstance(value, type | Enum) or not hasattr(value, "__dict__"):
             parts.append(value)
         else:
