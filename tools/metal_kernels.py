@@ -310,4 +310,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from bench.harness.ending import ended
+
+    ended(main)

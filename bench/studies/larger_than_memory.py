@@ -167,4 +167,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    from bench.harness.ending import ended
+
+    ended(main)
