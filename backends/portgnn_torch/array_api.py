@@ -11,6 +11,7 @@ import array_api_compat.torch as compat
 globals().update({name: getattr(compat, name) for name in dir(compat) if not name.startswith("_")})
 __array_api_version__: str = "2024.12"
 
+from portgnn_torch.columns import add  # noqa: E402
 from portgnn_torch.complexes import ROWS, mended  # noqa: E402
 from portgnn_torch.gradients import (  # noqa: E402
     acosh,
@@ -38,8 +39,8 @@ from portgnn_torch.standard import (  # noqa: E402
 )
 
 __all__ = [
-    "__array_namespace_info__", "acosh", "asinh", "atan2", "broadcast_arrays", "clip", "finfo", "floor_divide", "hypot",
-    "iinfo", "logaddexp", "meshgrid", "remainder", "result_type", "std", "take_along_axis", "unique_all",
+    "__array_namespace_info__", "acosh", "add", "asinh", "atan2", "broadcast_arrays", "clip", "finfo", "floor_divide",
+    "hypot", "iinfo", "logaddexp", "meshgrid", "remainder", "result_type", "std", "take_along_axis", "unique_all",
     "unique_counts", "unique_inverse", "unique_values",
 ]  # fmt: skip
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from portgnn_torch.kernels import kept_by_bits
+from portgnn_torch.row_kernels import kept_by_bits
 
 
 @triton.jit

@@ -28,16 +28,28 @@ from portgnn.protocol import (
     Watch,
 )
 from portgnn.random import MULTIPLIER_1, MULTIPLIER_2, SHIFTS, keep_threshold, random_bits
-from portgnn_torch import array_api, devices, loops
+from portgnn_torch import array_api, columns, devices, loops
 from portgnn_torch.attention_host import AttendByHead
 from portgnn_torch.batches import RecordedBatches
 from portgnn_torch.collectives import TorchCollectives, join, launch_environment
+from portgnn_torch.columns import ShiftedProduct
 from portgnn_torch.edges import EdgeProduct, EdgeSoftmax, Gather, SegmentMax, SegmentSum, TorchEdges, place_edges
 from portgnn_torch.graphs import GraphRun
 from portgnn_torch.optim import FusedAdam, KernelAdam
 from portgnn_torch.recording import WORTH_RECORDING, RecordedKey, on_host, recorded
 from portgnn_torch.sampling import DrawsHere
-from portgnn_torch.sparse import Form, SpMM, SpMMAdd, TorchCSR, best_form, place, place_pair, placed, stored_dtype
+from portgnn_torch.sparse import (
+    Form,
+    Propagate,
+    SpMM,
+    SpMMAdd,
+    TorchCSR,
+    best_form,
+    place,
+    place_pair,
+    placed,
+    stored_dtype,
+)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -146,11 +158,23 @@ class TorchBackend(DrawsHere):
         is_sparse = isinstance(a, TorchCSR)
         if a.shape[0] * b.shape[-1] < WORTH_FUSING or a.shape[0] == 0 or (is_sparse and y.ndim == 1):
             product = self.matmul(a, b)
-            return torch.add(product if scale == 1.0 else product * scale, y)
+            return columns.add(product if scale == 1.0 else product * scale, y)
+        if not is_sparse and y.ndim == 1 and self._form is Form.KERNEL:
+            shifted: torch.Tensor = ShiftedProduct.apply(a, b, y, scale)
+            return shifted
         if not is_sparse:
             return torch.addmm(y, a, b, alpha=scale)
         total: torch.Tensor = SpMMAdd.apply(a, b, y, scale)
         return total
+
+    def propagated(self, a: Any, x: torch.Tensor, first: torch.Tensor, restart: float, times: int = 1) -> torch.Tensor:
+        if first is x and isinstance(a, TorchCSR):
+            total: torch.Tensor = Propagate.apply(a, x, restart, times, x.numel() >= WORTH_FUSING)
+            return total
+        share = restart * first
+        for _ in range(times):
+            x = self.matmul_add(a, x, share, 1.0 - restart)
+        return x
 
     def edges(self, matrix: sp.csr_array) -> TorchEdges:
         return place_edges(matrix, self._float, stored_dtype(self._float), self._device, self._form)
@@ -267,7 +291,7 @@ class TorchBackend(DrawsHere):
         return x * mask.reshape(x.shape)
 
     def _dropout_by_kernel(self, x: Any, rate: float, key: Key, index: torch.Tensor | None) -> Any:
-        from portgnn_torch.kernels import Dropout, dropped
+        from portgnn_torch.row_kernels import Dropout, dropped
 
         key = self._placed_key(key)
         if isinstance(x, TorchCSR):

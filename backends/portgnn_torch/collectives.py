@@ -158,7 +158,7 @@ class Route:
         self._on(x.device)
         room = self.room(x, out=True)
         if _has_kernels(x):
-            from portgnn_torch.kernels import picked_rows
+            from portgnn_torch.row_kernels import picked_rows
 
             return picked_rows(x.contiguous(), self._rows[0], room)
         return torch.index_select(x, 0, self._rows[0], out=room)
@@ -177,7 +177,7 @@ class Route:
         """
         for rows, part in zip(self._rows[1:], back.split(self.sent), strict=True):
             if _has_kernels(total):
-                from portgnn_torch.kernels import add_rows
+                from portgnn_torch.row_kernels import add_rows
 
                 add_rows(total, rows, part)
             elif len(part):

@@ -113,10 +113,12 @@ class TorchCSR:
         """self @ x, x [columns, k], without a gradient."""
         return self.sums(x.to(self.values.dtype)).to(x.dtype)
 
-    def product_add(self, x: torch.Tensor, scale: float, added: torch.Tensor | None = None) -> torch.Tensor:
-        """scale * (self @ x) + added, x [columns, k], added [rows, k], without a gradient."""
+    def product_add(
+        self, x: torch.Tensor, scale: float, added: torch.Tensor | None = None, share: float = 1.0
+    ) -> torch.Tensor:
+        """scale * (self @ x) + share * added, x [columns, k], added [rows, k], without a gradient."""
         kind = self.values.dtype
-        return self.sums(x.to(kind), scale, None if added is None else added.to(kind)).to(x.dtype)
+        return self.sums(x.to(kind), scale, None if added is None else added.to(kind), share).to(x.dtype)
 
     def short_sums(self, x: torch.Tensor, into: torch.Tensor | None = None) -> torch.Tensor:
         """`sums` of a matrix most of whose rows hold a handful of values or none; added to `into` in place."""
@@ -126,14 +128,16 @@ class TorchCSR:
         total = self.sums(x)
         return total if into is None else into.add_(total)
 
-    def sums(self, x: torch.Tensor, scale: float = 1.0, added: torch.Tensor | None = None) -> torch.Tensor:
+    def sums(
+        self, x: torch.Tensor, scale: float = 1.0, added: torch.Tensor | None = None, share: float = 1.0
+    ) -> torch.Tensor:
         """`product_add` with arrays of the values' own dtype."""
         product: torch.Tensor
         if self.form is Form.KERNEL:
-            product = self.plan.product(self.indices, self.values, x, scale, added)
+            product = self.plan.product(self.indices, self.values, x, scale, added, share)
             return product
         if self.form is Form.CSR and added is not None:
-            return torch.addmm(added, self._own(), x, alpha=scale)
+            return torch.addmm(added, self._own(), x, beta=share, alpha=scale)
         if self.form is Form.CSR and loops.may_serve(self.indices, self.values, x):
             product = loops.product(self.indptr, self.indices, self.values, self.shape, self.plan, x.contiguous())
         elif self.form is Form.CSR:
@@ -142,7 +146,9 @@ class TorchCSR:
             messages = x.index_select(0, self.indices) * self.values.unsqueeze(1)
             product = x.new_zeros((self.shape[0], x.shape[1])).index_add_(0, self.plan, messages)
         product = product if scale == 1.0 else product * scale
-        return product if added is None else product + added
+        if added is None:
+            return product
+        return product + (added if share == 1.0 else added * share)
 
 
 def stored_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -281,6 +287,34 @@ class SpMMAdd(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[None, torch.Tensor, torch.Tensor, None]:
         return None, ctx.handle.transposed.product_add(grads[0].contiguous(), ctx.scale), grads[0], None
+
+
+class Propagate(torch.autograd.Function):
+    """x after so many times x = (1 - restart) * (CSR times x) + restart * what it began with.
+
+    That is a polynomial of the matrix, and the gradient is the same one of its transpose (by Horner's rule either): no
+    step has a gradient of its own for where x began, to be added to those of the others.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, handle: TorchCSR, x: torch.Tensor, restart: float, times: int, fused: bool) -> torch.Tensor:
+        ctx.handle, ctx.given = handle, (restart, times, fused)
+        return propagated(handle, x.contiguous(), *ctx.given)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[None, torch.Tensor, None, None, None]:
+        return None, propagated(ctx.handle.transposed, grads[0].contiguous(), *ctx.given), None, None, None
+
+
+def propagated(handle: TorchCSR, first: torch.Tensor, restart: float, times: int, fused: bool) -> torch.Tensor:
+    """`Propagate` without a gradient. fused: each step in one pass, and not in plain operations."""
+    x, share = first, None if fused else first * restart
+    for _ in range(times):
+        if share is None:
+            x = handle.product_add(x, 1.0 - restart, first, restart)
+        else:
+            x = handle.product(x) * (1.0 - restart) + share
+    return x
 
 
 def best_form(device: torch.device, dtype: torch.dtype) -> Form:

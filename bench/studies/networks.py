@@ -1,12 +1,14 @@
 """Milliseconds a training step of every network, beside PyTorch Geometric's own layers, in one run.
 
 python bench/studies/networks.py [--networks all|gat,sage] [--dataset cora|arxiv-size] [--device cuda|cpu]
-    [--backends torch,jax,numpy] [--peers eager,compiled,csr] [--rounds 7] [--epochs 64] [--json bench/results/...]
+    [--backends torch,jax,numpy] [--peers eager,compiled,csr,captured,compiled+captured] [--rounds 7] [--epochs 64]
+    [--json bench/results/...]
 
 Each network has its own recipe (`portgnn.presets`), in float32. A turn is so many epochs of training steps; turns of
-all programs are interleaved, and the figure is the median over the rounds. portgnn computes the rows that the loss
-reads ("needed", its default) and, as NAME:all, every node's, as PyG does. `csr` is PyG with the adjacency as torch's
-CSR tensor, for the layers that take one. Needs torch and torch_geometric.
+all programs are interleaved, and the figure is the median over the rounds. portgnn computes the rows that it does by
+itself (rows="auto": those that the loss reads, unless these are most) and, as NAME:all, every node's, as PyG does, or
+as NAME:needed no other. `csr` is PyG with the adjacency as torch's CSR tensor, for the layers that take one, and
+`captured` its whole step, on CUDA, in a graph that is replayed. Needs torch and torch_geometric.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ def graph_of(name: str) -> Graph:
 def own(graph: Graph, config: Config, backend: str, device: str) -> Turn:
     name, _, rows = backend.partition(":")
     made = get_backend(name, device={"mlx": "gpu" if device != "cpu" else "cpu"}.get(name, device), dtype="float32")
-    prepared = Prepared.of(graph, config.with_(rows=rows or "needed"))
+    prepared = Prepared.of(graph, config.with_(rows=rows or "auto"))
     run = WholeGraph(made, prepared).make_run(False)
     held = [initial_state(made, prepared, 0)]
     streams = streams_of(prepared.layers)
@@ -82,18 +84,39 @@ def peer(graph: Graph, config: Config, how: str, device: str) -> Turn:
     train = torch.tensor(graph.train, device=device)
     labels = torch.tensor(graph.labels.astype(np.int64), device=device)[train]
     module = PyGNetwork(config, graph.num_features, graph.num_classes).to(device).train()
-    optimizer = torch.optim.Adam(module.parameters(), config.learning_rate, weight_decay=config.weight_decay)
-    called: Any = torch.compile(module) if how == "compiled" else module
+    captured = "captured" in how
+    rates = {"weight_decay": config.weight_decay, "capturable": captured}
+    optimizer = torch.optim.Adam(module.parameters(), config.learning_rate, **rates)
+    called: Any = torch.compile(module, dynamic=False) if "compiled" in how else module
+
+    def step() -> None:
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(called(x, given)[train], labels).backward()
+        optimizer.step()
+
+    once = replayed(step) if captured else step
 
     def turn(epochs: int) -> None:
         for _ in range(epochs):
-            optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(called(x, given)[train], labels).backward()
-            optimizer.step()
+            once()
         if device != "cpu":
             torch.cuda.synchronize()
 
     return turn
+
+
+def replayed(step: Callable[[], None]) -> Callable[[], None]:
+    """The step as a CUDA graph."""
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
 
 
 @contextmanager

@@ -52,7 +52,7 @@ class Recorder:
 
     spmm = matmul
 
-    matmul_add = elu = None  # of its own
+    matmul_add = propagated = elu = None  # of its own
 
     def attend(self, *given: Any) -> Array:
         return attended(self, *given)

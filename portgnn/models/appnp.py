@@ -33,4 +33,4 @@ class APPNP(MLP):
             Propagation(first + 1 + k, classes, classes, is_last=k == self.hops - 1, restart=self.alpha)
             for k in range(self.hops)
         )
-        return (*predictor, Remembered(first, classes, classes, share=self.alpha), *steps)
+        return (*predictor, Remembered(first, classes, classes), *steps)

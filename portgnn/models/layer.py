@@ -104,6 +104,13 @@ class Layer:
         """
         return False
 
+    def goes_on(self, before: Layer) -> bool:
+        """Whether this layer, where it has the edges of the one before it and drops nothing out, does what that did to
+        what that gave. Its `aggregate` then takes `times`, how many such layers to compute at once, and keeps what the
+        first of them kept.
+        """
+        return False
+
     @property
     def stacks(self) -> bool:
         """Whether several networks of such layers can be computed at once, as rows [n, networks, columns].

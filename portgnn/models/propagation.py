@@ -1,4 +1,4 @@
-"""Layers that other networks are joined with: one product with the edges' weights, and a memory of what came before."""
+"""Layers that other networks are joined with: products with the edges' weights, and a memory of what came before."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from portgnn.models.layer import Along, Kept, Layer, Parameter
-from portgnn.parts import matmul_add
+from portgnn.parts import propagated
 from portgnn.programs import Counterpart
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Propagation(Layer):
-    """(1 - restart) A H + restart H_0, where restart H_0 is carried and may be 0; the last one may add a bias."""
+    """(1 - restart) A H + restart H_0, where H_0 is carried unless restart is 0; the last one may add a bias."""
 
     restart: float = 0.0
     bias: bool = False
@@ -33,16 +33,22 @@ class Propagation(Layer):
     def linear(self) -> bool:
         return not self.keeps and not self.bias
 
+    def goes_on(self, before: Layer) -> bool:
+        if not isinstance(before, Propagation) or self.bias or before.bias:
+            return False
+        return self.keeps and before.restart == self.restart
+
     def parameters(self) -> Mapping[str, Parameter]:
         return {"bias": Parameter((self.fan_out,), "zeros", "bias")} if self.bias else {}
 
     def message(self, backend: Backend, params: Params, x: Array | CSR, *first: Array) -> tuple[Array | CSR, Kept]:
         return x, first[0] if self.keeps else None
 
-    def aggregate(self, backend: Backend, params: Params, edges: Any, sent: Array, kept: Kept) -> Array:
+    def aggregate(self, backend: Backend, params: Params, edges: Any, sent: Array, kept: Kept, times: int = 1) -> Array:
+        """times: the steps to take at once, the last of which is this layer's."""
         if not self.keeps:
             return backend.matmul(edges, sent)
-        return matmul_add(backend, edges, sent, kept, 1.0 - self.restart)
+        return propagated(backend, edges, sent, kept, self.restart, times)
 
     def update(self, backend: Backend, params: Params, total: Array, kept: Kept) -> Array | tuple[Array, ...]:
         if self.bias:
@@ -55,9 +61,7 @@ class Propagation(Layer):
 
 @dataclass(frozen=True)
 class Remembered(Layer):
-    """Its input, unchanged, of which all later layers are handed a share as well."""
-
-    share: float = 1.0
+    """Its input, unchanged, which all later layers are handed as well."""
 
     @property
     def along(self) -> Along:
@@ -74,7 +78,7 @@ class Remembered(Layer):
         return x, None
 
     def update(self, backend: Backend, params: Params, total: Array, kept: Kept) -> tuple[Array, Array]:
-        return total, self.share * total
+        return total, total
 
     def activate(self, backend: Backend, output: Array) -> Array:
         return output

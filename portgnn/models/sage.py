@@ -60,10 +60,15 @@ class Neighbourhood(Layer):
         return Counterpart("SAGEConv", arguments, arrays, weighs=False, differs="takes no weights of edges")
 
     def message(self, backend: Backend, params: Params, x: Array | CSR) -> tuple[Array | CSR, Array]:
-        own = matmul_add(backend, x, params["own"], params["bias"])
-        return (backend.matmul(x, params["weight"]) if self.aggregator == "mean" else x), own
+        sent = backend.matmul(x, params["weight"]) if self.aggregator == "mean" else x
+        return sent, x if self.number else self._own(backend, params, x)
+
+    def _own(self, backend: Backend, params: Params, x: Array | CSR) -> Array:
+        return matmul_add(backend, x, params["own"], params["bias"])
 
     def aggregate(self, backend: Backend, params: Params, edges: Any, sent: Array, kept: Kept) -> Array:
+        if self.number:  # a further layer's input is no sparse handle: its rows are picked before they are multiplied
+            kept = self._own(backend, params, kept)
         if self.aggregator == "mean":
             return matmul_add(backend, edges, sent, kept)
         return matmul_add(backend, largest(backend, edges, sent), params["weight"], kept)

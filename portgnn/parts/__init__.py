@@ -35,6 +35,9 @@ from portgnn.parts._edges import (
     message_passing as message_passing,
 )
 from portgnn.parts._edges import (
+    propagated as propagated,
+)
+from portgnn.parts._edges import (
     provides as provides,
 )
 from portgnn.parts._faster import (

@@ -132,6 +132,17 @@ def matmul_add(backend: Any, a: Array, b: Array, y: Array, scale: float = 1.0) -
     return backend.xp.add(product if scale == 1.0 else scale * product, y)
 
 
+def propagated(backend: Any, a: Array, x: Array, first: Array, restart: float, times: int = 1) -> Array:
+    """x after so many times x = (1 - restart) * (a @ x) + restart * first: by the backend's own where it has one."""
+    own = getattr(type(backend), "propagated", None)
+    if own is not None:
+        return own(backend, a, x, first, restart, times)
+    share = restart * first
+    for _ in range(times):
+        x = matmul_add(backend, a, x, share, 1.0 - restart)
+    return x
+
+
 def elu(backend: Any, x: Array) -> Array:
     """x where it is above 0, else exp(x) - 1: by the backend's own `elu` where it has one."""
     own = getattr(type(backend), "elu", None)

@@ -27,9 +27,12 @@ def outputs(
     found: gets what parameters that are statistics come to in training, by their full names.
     """
     rows: tuple[Any, ...] = (operands.features,)
-    for layer, edges, picked, index, edge_index in zip(
-        layers, operands.adjacency, operands.picked, operands.index, operands.edge_index, strict=True
+    done = 0
+    for place, (layer, edges, picked, index, edge_index) in enumerate(
+        zip(layers, operands.adjacency, operands.picked, operands.index, operands.edge_index, strict=True)
     ):
+        if place < done:
+            continue
         if keys is not None and layer.dropout:
             rows = (backend.dropout(rows[0], layer.dropout, keys[layer.number], index), *rows[1:])
         if operands.commuted and layer is layers[0]:
@@ -44,10 +47,27 @@ def outputs(
         key = None
         if keys is not None and layer.edge_dropout:
             key = keys[len(layers) + layer.number]
-        rows = received(backend, layer, own, edges, sent, kept, key, edge_index)
+        done = end_of_run(layers, operands, place)
+        rows = received(backend, layers[done - 1], own, edges, sent, kept, key, edge_index, done - place)
         if found is not None:
             found.update({f"{name}{layer.number}": value for name, value in observed.items()})
     return cast(Array, rows[0])
+
+
+def end_of_run(layers: Sequence[Layer], operands: Operands, place: int) -> int:
+    """Behind which of the layers the one at `place` and those that do the same over the same edges end."""
+    end, edges = place + 1, operands.adjacency[place]
+    if edges is None or isinstance(edges, Fetched):
+        return end
+    while (
+        end < len(layers)
+        and layers[end].goes_on(layers[end - 1])
+        and not layers[end].dropout
+        and operands.adjacency[end] is edges
+        and operands.picked[end] is None
+    ):
+        end += 1
+    return end
 
 
 def received(
@@ -59,11 +79,13 @@ def received(
     kept: Kept,
     key: Key | None = None,
     edge_index: Array | None = None,
+    times: int = 1,
 ) -> tuple[Array, ...]:
     """A layer's output and what it carries on, from what its nodes send and keep.
 
     own: the layer's parameters by its own names. edges: None where there are none, or the features have been multiplied
-    with them ahead of time. key, edge_index: of dropout on edges.
+    with them ahead of time. key, edge_index: of dropout on edges. times: how many layers that go on with it, of which
+    this is the last, are computed at once.
     """
     total = sent
     if edges is not None:
@@ -71,7 +93,8 @@ def received(
             edges, sent = edges.fetched(backend, sent)
         if layer.along == "edges":
             edges = Edges(message_passing(backend), edges, layer.edge_dropout, key, edge_index)
-        total = layer.aggregate(backend, own, edges, sent, kept)
+        again: dict[str, Any] = {} if times == 1 else {"times": times}
+        total = layer.aggregate(backend, own, edges, sent, kept, **again)
     output = layer.update(backend, own, total, kept)
     first, *carried = output if isinstance(output, tuple) else (output,)
     return (layer.activate(backend, first), *carried)

@@ -275,6 +275,9 @@ class Fusing(Protocol):
     def matmul_add(self, a: Array | CSR, b: Array, y: Array, scale: float = 1.0) -> Array:
         """scale * (a @ b) + y; a, b as in `Backend.matmul`, y of the product's shape or [columns]."""
 
+    def propagated(self, a: Array | CSR, x: Array, first: Array, restart: float, times: int = 1) -> Array:
+        """x after so many times x = (1 - restart) * (a @ x) + restart * first. a: square where there are several."""
+
     def elu(self, x: Array) -> Array:
         """x where it is above 0, else exp(x) - 1 to the last digits (Clevert et al. 2016, alpha 1); slope 1 at 0."""
 

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from portgnn.parts import elu, matmul_add, message_passing
+from portgnn.parts import elu, matmul_add, message_passing, propagated
 from portgnn.protocol import Backend, EdgeDropout, Keys, Params, State, Step
 from portgnn.verification import oracle
 from portgnn.verification._gradients import pulled
@@ -185,13 +185,18 @@ def _attending(backend: Backend, case: Attended, cotangent: Floats) -> tuple[Sta
 
 
 def _products(draw: Draw) -> tuple[Case, ...]:
-    """Small ones, and one whose sum has so many numbers that a backend may take it in one pass."""
-    return (*small_shapes(draw)[:2], Case(4100, 12, 64, seed=int(draw.stream("products").integers(2**31))))
+    """Small ones, and two whose sums have so many numbers that a backend may take them in one pass, one of a square."""
+    seeds = draw.stream("products").integers(2**31, size=3)
+    sizes = ((4100, 12, 64), (17, 17, 3), (660, 660, 400))
+    return (*small_shapes(draw)[:2], *(Case(*size, seed=int(seed)) for size, seed in zip(sizes, seeds, strict=True)))
 
 
 @check("matmul_add", cases=_products, full=_products)
 def fused_product(backend: Backend, case: Case) -> Measured:
-    """scale * (a @ b) + y of a handle, and of a dense array with one row for y; and its gradients."""
+    """scale * (a @ b) + y of a handle, and of a dense array with one row for y; and its gradients.
+
+    Of a square handle as well what comes of several such steps, y being where they began, or something else.
+    """
     b, y = case.array("b", case.inner, case.columns), case.array("y", case.rows, case.columns)
     c = case.array("c", case.rows, case.columns)
     a, measured = case.dense, []
@@ -209,7 +214,33 @@ def fused_product(backend: Backend, case: Case) -> Measured:
             compare("the gradient in b", grads["b"], 0.75 * (a.T @ c), product_scale(a.T, c)),
             compare("the gradient in y", grads["y"], of_y, float(np.abs(c).sum()) or 1.0),
         ]
-    return worst(*measured)
+    return worst(*measured, *(_steps(backend, case, b, y, c) if case.rows == case.inner else ()))
+
+
+def _steps(backend: Backend, case: Case, x: Floats, y: Floats, c: Floats, times: int = 3) -> list[Measured]:
+    """`propagated`: x = 0.9 a @ x + 0.1 first, so many times, from x itself and from y; and its gradients."""
+    a, handle = case.dense, backend.csr(case.matrix)
+
+    def stated(a: Floats, x: Floats, first: Floats) -> Floats:
+        for _ in range(times):
+            x = 0.9 * (a @ x) + 0.1 * first
+        return x
+
+    nothing = np.zeros_like(x)
+    size, back = (largest(stated(abs(m), abs(one), abs(one) + abs(y))) for m, one in ((a, x), (a.T, c)))
+    own = propagated(backend, handle, (placed := backend.asarray(x)), placed, 0.1, times)
+    other = propagated(backend, handle, placed, backend.asarray(y), 0.1, times)
+    _, of_own = pulled(backend, lambda p: propagated(backend, handle, p["x"], p["x"], 0.1, times), {"x": x}, c)
+    _, of_other = pulled(
+        backend, lambda p: propagated(backend, handle, p["x"], p["y"], 0.1, times), {"x": x, "y": y}, c
+    )
+    return [
+        compare("steps", fetch(backend, own, "propagated"), stated(a, x, x), size),
+        compare("steps from elsewhere", fetch(backend, other, "propagated"), stated(a, x, y), size),
+        compare("the steps' gradient", of_own["x"], stated(a.T, c, c), back),
+        compare("the gradient in x", of_other["x"], stated(a.T, c, nothing), back),
+        compare("the gradient in first", of_other["y"], stated(a.T, c, c) - stated(a.T, c, nothing), back),
+    ]
 
 
 @check("elu", cases=small_shapes)

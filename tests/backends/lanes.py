@@ -42,8 +42,9 @@ def stand_ins() -> dict[str, types.ModuleType]:
             self.indptr = indptr
 
         def product(
-            self, indices: torch.Tensor, values: torch.Tensor, x: torch.Tensor, scale: float = 1.0, added: Any = None
-        ) -> torch.Tensor:
+            self, indices: torch.Tensor, values: torch.Tensor, x: torch.Tensor, scale: float = 1.0, added: Any = None,
+            share: float = 1.0,
+        ) -> torch.Tensor:  # fmt: skip
             assert scale == 1.0
             assert added is None
             rows = torch.repeat_interleave(torch.arange(len(self.indptr) - 1), self.indptr.diff())
@@ -79,7 +80,9 @@ def stand_ins() -> dict[str, types.ModuleType]:
             v.mul_(rates["beta2"]).add_(g * g * (1 - rates["beta2"]))
             p.sub_(m * (rates["rate"] / c1) / ((v / c2).sqrt() + rates["eps"]))
 
-    kernels, adam = types.ModuleType("portgnn_torch.kernels"), types.ModuleType("portgnn_torch.adam_kernels")
-    vars(kernels).update(RowSums=RowSums, dropped=dropped, Dropout=Dropout)
+    names = ("kernels", "row_kernels", "adam_kernels")
+    kernels, rows, adam = (types.ModuleType(f"portgnn_torch.{name}") for name in names)
+    vars(kernels).update(RowSums=RowSums)
+    vars(rows).update(dropped=dropped, Dropout=Dropout)
     vars(adam).update(adam_step=adam_step)
-    return {each.__name__: each for each in (kernels, adam)}
+    return {each.__name__: each for each in (kernels, rows, adam)}
