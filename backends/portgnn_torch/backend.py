@@ -160,8 +160,7 @@ class TorchBackend(DrawsHere):
             product = self.matmul(a, b)
             return columns.add(product if scale == 1.0 else product * scale, y)
         if not is_sparse and y.ndim == 1 and self._form is Form.KERNEL:
-            shifted: torch.Tensor = ShiftedProduct.apply(a, b, y, scale)
-            return shifted
+            return cast(torch.Tensor, ShiftedProduct.apply(a, b, y, scale))
         if not is_sparse:
             return torch.addmm(y, a, b, alpha=scale)
         total: torch.Tensor = SpMMAdd.apply(a, b, y, scale)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from typing import Any
 
 import numpy as np
@@ -83,3 +85,38 @@ def test_a_recorded_step_finds_a_late_transpose(monkeypatch: pytest.MonkeyPatch)
         _, rows = run(initial_state(backend, prepared, 0), dropout_keys(0, range(12), 2))
         runs.append(rows)
     np.testing.assert_array_equal(*runs)
+
+
+@pytest.mark.parametrize("form", ["CSR", "EDGES"])
+@pytest.mark.parametrize("fused", [False, True])
+def test_the_gradient_of_steps_is_that_of_each_in_turn(form: str, fused: bool) -> None:
+    matrix = drawn(3, 20, 20)
+    placed = sparse.place(matrix, None, torch.float64, torch.device("cpu"), sparse.Form[form])
+    dense = torch.from_numpy(matrix.toarray())
+    random = torch.Generator().manual_seed(0)
+    x, seen = (torch.randn(20, 3, dtype=torch.float64, generator=random) for _ in range(2))
+    grads = []
+    for way in ("steps", "each in turn"):
+        began = x.clone().requires_grad_()
+        if way == "steps":
+            found = sparse.Propagate.apply(placed, began, 0.1, 4, fused)
+        else:
+            found = began
+            for _ in range(4):
+                found = 0.9 * dense @ found + 0.1 * began
+        grads.append((found.detach(), *torch.autograd.grad((found * seen).sum(), began)))
+    for got, want in zip(*grads, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-13, atol=1e-13)
+
+
+def test_what_is_added_to_all_rows_has_their_sum_for_a_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    from portgnn_torch.columns import Shifted, ShiftedProduct
+
+    stand_in = types.ModuleType("portgnn_torch.column_kernels")
+    vars(stand_in).update(column_sums=lambda x: x.sum(0))
+    monkeypatch.setitem(sys.modules, stand_in.__name__, stand_in)
+    random = torch.Generator().manual_seed(0)
+    shapes = ((7, 4), (4, 3), (3,))
+    a, b, shift = (torch.randn(*shape, dtype=torch.float64, generator=random).requires_grad_() for shape in shapes)
+    assert torch.autograd.gradcheck(lambda *given: ShiftedProduct.apply(*given, 0.75), (a, b, shift))
+    assert torch.autograd.gradcheck(Shifted.apply, ((a @ b).detach().requires_grad_(), shift))
