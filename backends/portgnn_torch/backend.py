@@ -151,8 +151,7 @@ class TorchBackend(DrawsHere):
         return self.spmm(a, b) if isinstance(a, TorchCSR) else a @ b
 
     def spmm(self, a: TorchCSR, x: torch.Tensor) -> torch.Tensor:
-        product: torch.Tensor = SpMM.apply(a, x)
-        return product
+        return cast(torch.Tensor, SpMM.apply(a, x))
 
     def matmul_add(self, a: Any, b: torch.Tensor, y: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
         is_sparse = isinstance(a, TorchCSR)
