@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from portgnn.hyperparameters import NETWORK, hyperparameter
 from portgnn.models.layer import Along, Kept, Layer, Parameter, Weighting
@@ -61,7 +61,7 @@ class Neighbourhood(Layer):
 
     def message(self, backend: Backend, params: Params, x: Array | CSR) -> tuple[Array | CSR, Array]:
         sent = backend.matmul(x, params["weight"]) if self.aggregator == "mean" else x
-        return sent, x if self.number else self._own(backend, params, x)
+        return sent, cast("Array", x) if self.number else self._own(backend, params, x)
 
     def _own(self, backend: Backend, params: Params, x: Array | CSR) -> Array:
         return matmul_add(backend, x, params["own"], params["bias"])
