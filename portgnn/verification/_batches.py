@@ -53,7 +53,7 @@ def epochs(backend: Backend, recipe: Recipe) -> Measured:
     measured = [
         compare("the losses", got[:, :2], want[:, :2]),
         *(
-            compare(name, fetch(backend, state[f"param.{name}"], name), value)
+            compare(name, fetch(backend, state[f"param.{name}"], name), value, course.size(name))
             for name, value in course.params[2].items()
         ),
     ]

@@ -234,7 +234,10 @@ def epochs(backend: Backend, recipe: Recipe) -> Measured:
     measured.append(_in_turn(backend, recipe, run))
     return worst(
         *measured,
-        *(compare(f"{name} after 12 epochs", later[f"param.{name}"], value) for name, value in final.items()),
+        *(
+            compare(f"{name} after 12 epochs", later[f"param.{name}"], value, course.size(name))
+            for name, value in final.items()
+        ),
     )
 
 
@@ -274,7 +277,10 @@ def whole_fit(backend: Backend, recipe: Recipe) -> Measured:
     want = course.params[last if config.restore_best else len(history) - 1]
     return worst(
         _course_error(np.array(rows).T, course),
-        *(compare(f"{name} of the epoch to return", done.params[name], value) for name, value in want.items()),
+        *(
+            compare(f"{name} of the epoch to return", done.params[name], value, course.size(name))
+            for name, value in want.items()
+        ),
     )
 
 

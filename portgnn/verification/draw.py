@@ -160,13 +160,23 @@ def _clear(recipe: Recipe, dtype: str) -> bool:
 
 
 def _alive(recipe: Recipe) -> bool:
-    """Whether nodes get different logits after training.
+    """Whether nodes get different logits after training, and the last bias a gradient that is no rounding.
 
-    Where relu has turned all of a layer off they do not: gradients cancel to rounding, and Adam makes steps of it.
+    Where relu has turned all of a layer off, of all nodes or of those in training alone, gradients cancel to rounding:
+    a class's chances sum to its share of the nodes. Adam's first step, the rate times g / (|g| + eps), makes much of
+    it.
     """
-    logits = recipe.oracle.forward(recipe.course.params[-1])[0]
-    return bool(np.ptp(logits, axis=0).max() > 1e-6)
+    config, course = recipe.config, recipe.course
+    logits = recipe.oracle.forward(course.params[-1])[0]
+    bias = course.params[0].get(f"bias{config.layers - 1}", np.full(1, np.inf))  # from 0, so that this is the step
+    least = config.learning_rate * SHARE / (SHARE + config.eps)
+    return bool(np.ptp(logits, axis=0).max() > NOISE and np.abs(bias).min() > least)
 
+
+NOISE = 1e-6
+"""A smaller spread of logits may be made of rounding."""
+SHARE = 1e-4
+"""A smaller gradient of the last bias, a difference of shares near 1, may be made of rounding in four digits of it."""
 
 KINK = 1e-5
 """How near 0, beside the largest of its layer, an input of ReLU may come: of nearer ones rounding decides the side."""

@@ -222,6 +222,10 @@ class Course:
     params: list[Values]
     margin: float = float("inf")
 
+    def size(self, name: str) -> float:
+        """What an error of a parameter is a share of: its largest element on the way, since a bias can pass 0."""
+        return max(float(np.abs(each[name]).max(initial=0.0)) for each in self.params) or 1.0
+
 
 def _nearest_to_zero(x: Floats) -> float:
     sizes = np.abs(x[x != 0])
