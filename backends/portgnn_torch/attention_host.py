@@ -170,7 +170,7 @@ def _blocks(a: TorchEdges, sums: TorchCSR, columns: int) -> list[_Block]:
 
 
 def _cut(sums: TorchCSR, most: int) -> Iterator[_Block]:
-    ends, places = sums.indptr, torch.arange(most, dtype=sums.indices.dtype)
+    ends, places = sums.indptr, torch.arange(most, dtype=sums.indices.dtype, device=sums.indices.device)
     for first in range(0, sums.nnz, most):
         last = min(first + most, sums.nnz)
         low = int(torch.searchsorted(ends, first, right=True)) - 1

@@ -377,7 +377,8 @@ class TorchBackend(DrawsHere):
         return cast(BatchRun, recordable(RecordedBatches(step)))
 
     def synchronize(self, *arrays: torch.Tensor) -> None:
-        if not self._on_host:
+        accelerator = torch.accelerator.current_accelerator()
+        if accelerator is not None and accelerator.type == self._device.type:
             torch.accelerator.synchronize(self._device)
 
 

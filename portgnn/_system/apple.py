@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from portgnn._system.files import is_folder
+
 Ask = Callable[..., str]
 """A command's words -> what it printed, "" where there is no such tool or it fails without a word."""
 
@@ -93,7 +95,7 @@ def troubles(machine: Mapping[str, Any], *, rosetta: bool, conda: bool) -> list[
 
 def is_conda(version: str = sys.version, prefix: str = sys.prefix) -> bool:
     """Whether a Python is conda's, by what it says of its build or by what lies beside it."""
-    return bool(re.search(r"conda|Anaconda", version)) or (Path(prefix) / "conda-meta").is_dir()
+    return bool(re.search(r"conda|Anaconda", version)) or is_folder(Path(prefix) / "conda-meta")
 
 
 def _displays(text: str) -> list[dict[str, Any]]:

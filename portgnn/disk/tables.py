@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from portgnn._system.files import is_file
 from portgnn.disk.folder import DiskGraph
 from portgnn.disk.streamed import parquet_blocks, write_streamed
 from portgnn.errors import DatasetError
@@ -32,7 +33,7 @@ def write_tables(
     place = Path(folder)
     nodes, edges = place / "nodes.parquet", place / "edges.parquet"
     for path in (nodes, edges):
-        if not path.is_file():
+        if not is_file(path):
             raise DatasetError(f"{path} is missing: convert --streamed reads nodes.parquet and edges.parquet")
     count, names = _schema(nodes)
     if "weight" in _schema(edges)[1]:

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from portgnn.graphs.graph import Graph, canonical_csr
+from portgnn.models.dress import Dress
 from portgnn.placing.prepared import Prepared
 from portgnn.presets import PRESETS as NAMED
 from portgnn.presets import Config, preset
@@ -20,8 +21,14 @@ from portgnn.verification.oracle import MODEL, Course, Network
 
 FORMS = ("sparse", "dense")
 ADJACENCIES = ("csr", "dense")
-PRESETS = tuple(name for name, config in NAMED.items() if config.model == MODEL and config.task == "auto")
-"""Those of the network that `oracle` states, with a gradient by hand; `_models` has the others."""
+PRESETS = tuple(
+    name
+    for name, config in NAMED.items()
+    if config.model == MODEL
+    and config.task == "auto"
+    and Dress(config.activation, config.norm, config.residual, config.jumping) == Dress()
+)
+"""Those of the network that `oracle` states, bare and with a gradient by hand; `_models` has the others."""
 
 
 @dataclass(frozen=True)

@@ -212,6 +212,7 @@ def test_a_message_that_quotes_too_much_keeps_its_beginning_and_its_end() -> Non
 # Options of pytest, torchrun, git, a compiler and a worker of the benchmark, as such; CSS writes variables so too.
 FOREIGN = {
     "--pyargs", "--examples", "--nproc-per-node", "--s", "--no", "--argument", "--gpu-architecture", "--porcelain",
+    "--headless", "--disable-gpu", "--no-pdf-header-footer", "--no-sandbox", "--print-to-pdf", "--user-data-dir",
 }  # fmt: skip
 
 

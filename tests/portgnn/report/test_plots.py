@@ -383,7 +383,7 @@ def test_the_command_answers_in_json(folder: Path, capsys: Streams) -> None:
     assert results.json.loads(capsys.readouterr().out) == {"kind": "compare", "out": "x.svg"}
     assert cli.main(["report", "a.json", "v.json", "a.json", "--json"]) == 0
     found = results.json.loads(capsys.readouterr().out)
-    assert found == {"results": {"a.json": "train", "v.json": "verify"}, "out": "report.html"}
+    assert found == {"results": {"a.json": "train", "v.json": "verify"}, "out": "report.html", "pdf": None}
     assert (folder / "report.html").exists()
 
 
