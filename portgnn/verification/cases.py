@@ -21,12 +21,14 @@ from portgnn.verification.oracle import MODEL, Course, Network
 
 FORMS = ("sparse", "dense")
 ADJACENCIES = ("csr", "dense")
+
+
+def _bare(config: Config) -> bool:
+    return Dress(config.activation, config.norm, config.residual, config.jumping) == Dress()
+
+
 PRESETS = tuple(
-    name
-    for name, config in NAMED.items()
-    if config.model == MODEL
-    and config.task == "auto"
-    and Dress(config.activation, config.norm, config.residual, config.jumping) == Dress()
+    name for name, config in NAMED.items() if config.model == MODEL and config.task == "auto" and _bare(config)
 )
 """Those of the network that `oracle` states, bare and with a gradient by hand; `_models` has the others."""
 
