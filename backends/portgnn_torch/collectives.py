@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 from collections.abc import Callable
 from datetime import timedelta
@@ -27,6 +28,10 @@ def transports() -> tuple[str, ...]:
         return ()
     nccl = ("nccl",) if dist.is_nccl_available() and torch.cuda.is_available() else ()
     return (*nccl, "gloo") if dist.is_gloo_available() else nccl
+
+
+JOINED = itertools.count()
+"""Groups that this process has joined: all processes of a group run one program, and count alike."""
 
 
 def join(transport: str | None, timeout: float, watch: Watch) -> TorchCollectives:
@@ -73,11 +78,12 @@ def _initialize(transport: str, timeout: timedelta) -> None:
     """init_process_group, with names of this attempt's own in the store that torchrun keeps over its restarts.
 
     Under a static rendezvous torchrun starts the processes anew on the same store, and a process would now and then
-    read a dead one's address there (seen with torch 2.13).
+    read a dead one's address there (seen with torch 2.13). The same holds where a program trains a second time, and the
+    addresses in the store are those of a group that it has left.
     """
     store, rank, size = next(iter(rendezvous("env://", timeout=timeout)))
     store.set_timeout(timeout)
-    own = PrefixStore(f"portgnn/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    own = PrefixStore(f"portgnn/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{next(JOINED)}", store)
     dist.init_process_group(transport, store=own, rank=rank, world_size=size, timeout=timeout)
 
 

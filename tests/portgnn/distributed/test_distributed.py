@@ -17,7 +17,7 @@ import pytest
 import scipy.sparse as sp
 from judged import judged
 
-from portgnn import Graph, cli, get_backend, load_graph
+from portgnn import Graph, cli, get_backend, load_graph, train
 from portgnn.checkpoints.runs import load_run
 from portgnn.distributed.partition import Partition, halo_rows
 from portgnn.distributed.watch import Watch
@@ -253,6 +253,25 @@ def test_errors_say_what_to_type(capsys: pytest.CaptureFixture[str], arguments: 
         pytest.importorskip("mlx.core" if "mlx" in arguments else "torch")
     assert cli.main(["train", "--dataset", "karate", "--distributed", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+TWICE = """
+import portgnn
+for seed in (0, 1):
+    run = portgnn.train("karate", backend="torch", device="cpu", dtype="float64", seed=seed, epochs=4, distributed=True)
+    print("loss", seed, repr(run.history.train_loss[-1]), flush=True)
+"""
+
+
+def test_a_program_trains_twice(tmp_path: Path) -> None:
+    """The second time with addresses of its own: those of the first group are in the launcher's store still."""
+    program = tmp_path / "twice.py"
+    program.write_text(TWICE)
+    said = _run([*_torchrun(2), str(program)])
+    for seed in (0, 1):
+        alone = train("karate", dtype="float64", seed=seed, epochs=4).history.train_loss[-1]
+        losses = [float(line.split()[2]) for line in said.splitlines() if line.startswith(f"loss {seed} ")]
+        assert losses == pytest.approx([alone] * 2, rel=1e-12)
 
 
 def test_the_first_process_alone_calls_back(tmp_path: Path) -> None:
