@@ -1,6 +1,6 @@
 """A page as PDF, printed by a browser of this machine: what a reader sees is what a browser makes of it.
 
-WeasyPrint would print it without one, but draws neither the page's variables in SVG nor its colour mixing.
+A library that prints HTML by itself (WeasyPrint, with Pango) would be a second reader of the page's styles to please.
 """
 
 from __future__ import annotations
