@@ -13,7 +13,6 @@ import argparse
 import functools
 import http.server
 import json
-import shutil
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,10 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [] if str(ROOT) in sys.path else [str(ROOT)]
+
+from portgnn.report import page  # noqa: E402
+from portgnn.report.documents import read  # noqa: E402
+from portgnn.report.printing import browser  # noqa: E402
 
 SIZES = {"desk": (1280, 900), "phone": (360, 740)}
 SCHEMES = ("light", "dark")
@@ -64,28 +67,25 @@ def examine(site: Path, axe: str, chromium: str) -> list[dict[str, Any]]:
 
     rows = []
     with sync_playwright() as driver, served(site) as address:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        window, names = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"]), pages(site)
         for scheme in SCHEMES:
             for size, (width, height) in SIZES.items():
-                view = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
+                view = window.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
                 said: list[str] = []
                 view.on("console", lambda message, said=said: said.append(message.text))
-                for name in pages(site):
+                for name in names:
                     said.clear()
                     view.goto(f"{address}{'' if name == '.' else f'{name}/'}", wait_until="load")
                     rows.append(
                         {"page": name, "scheme": scheme, "size": size} | examined(view, axe) | {"said": [*said]}
                     )
                 view.close()
-        browser.close()
+        window.close()
     return rows
 
 
 def with_report(site: Path) -> None:
     """A report of committed results, as one more page."""
-    from portgnn.report import page
-    from portgnn.report.documents import read
-
     results = [path for pattern in REPORTED for path in sorted((ROOT / "bench" / "results").glob(pattern))]
     (site / "report").mkdir(exist_ok=True)
     (site / "report" / "index.html").write_text(page([read(path) for path in results]), encoding="utf-8")
@@ -95,15 +95,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--axe", type=Path, required=True, help="axe.min.js of npm's axe-core")
     made.add_argument("--site", type=Path, default=ROOT / "site")
-    made.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("google-chrome"))
+    made.add_argument("--chromium", help="by default PORTGNN_BROWSER, or the one that is found")
     made.add_argument("--json", type=Path)
     given = made.parse_args(arguments)
     if not (given.site / "index.html").is_file():
         made.error(f"{given.site} holds no site; type: make docs")
-    if given.chromium is None:
-        made.error("there is no Chromium on PATH; name one with --chromium")
+    chromium = given.chromium or browser()
     with_report(given.site)
-    rows = examine(given.site, given.axe.read_text(encoding="utf-8"), given.chromium)
+    rows = examine(given.site, given.axe.read_text(encoding="utf-8"), chromium)
     found = [row for row in rows if row["violations"] or row["wider"] > 0 or row["said"]]
     for row in found:
         print(f"{row['page']} ({row['scheme']}, {row['size']}): {row['violations']} {row['wider']} {row['said']}")

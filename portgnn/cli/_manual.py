@@ -22,6 +22,8 @@ STATUS = (
 ENVIRONMENT = (
     ("PORTGNN_DATA", "A folder that datasets are read from before they are fetched."),
     ("PORTGNN_CACHE", "Where datasets are kept once fetched."),
+    ("PORTGNN_COMPILED", "Where compiled programs are kept for later processes; off: nowhere."),
+    ("PORTGNN_DRAW", "The seed of what verify draws."),
     ("PORTGNN_OFFLINE", "Nothing is fetched where this is set."),
     ("PORTGNN_BROWSER", "The browser that prints a report, where it is not one of those on PATH."),
     ("PORTGNN_MAX_MEMORY", "Bytes that a file may claim before it is refused."),

@@ -89,9 +89,11 @@ class Digest:
         counts = np.concatenate([np.count_nonzero(block, axis=1) for block in blocks()])
         self.add(np.concatenate([[0], np.cumsum(counts)]), "<i8")
         full = int(counts.sum()) == size
+        every = np.zeros(0, dtype="<i8")
         for block in blocks():
-            columns = np.arange(block.shape[1], dtype="<i8")
-            self.add(np.tile(columns, len(block)) if full else np.nonzero(block)[1], "<i8")
+            if full and len(every) < block.size:  # all but the last are as large as the first
+                every = np.tile(np.arange(block.shape[1], dtype="<i8"), len(block))
+            self.add(every[: block.size] if full else np.nonzero(block)[1], "<i8")
         for block in blocks():
             self.add(block if full else block[block != 0], "<f8")
 

@@ -21,10 +21,15 @@ VARIABLE = "PORTGNN_BROWSER"
 SECONDS = 120.0
 
 
-def browser() -> str:
-    """A browser of Chromium's kind: PORTGNN_BROWSER, else one on PATH, else a Mac's. Raises ConfigError."""
+def found_browser() -> str | None:
+    """A browser of Chromium's kind: PORTGNN_BROWSER, else one on PATH, else a Mac's."""
     asked = os.environ.get(VARIABLE)
-    found = shutil.which(asked) if asked else next(filter(None, map(shutil.which, (*NAMES, *APPLICATIONS))), None)
+    return next(filter(None, map(shutil.which, [asked] if asked else (*NAMES, *APPLICATIONS))), None)
+
+
+def browser() -> str:
+    """`found_browser`, where there is one. Raises ConfigError."""
+    asked, found = os.environ.get(VARIABLE), found_browser()
     if found is None:
         missing = f"{VARIABLE}={asked} is no program" if asked else "no Chromium, Chrome or Edge is on PATH"
         raise ConfigError(

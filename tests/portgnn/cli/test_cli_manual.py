@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from portgnn import cli
 from portgnn.cli._examples import EXAMPLES
 from portgnn.cli._manual import _text
 
+ROOT = Path(__file__).resolve().parents[3]
 Streams = pytest.CaptureFixture[str]
 
 
@@ -40,6 +42,17 @@ def test_roff_takes_it_without_a_warning(capsys: Streams) -> None:
     if shutil.which("groff"):
         done = subprocess.run(["groff", "-man", "-ww", "-z"], input=found, capture_output=True, text=True, check=True)
         assert done.stderr == ""
+
+
+def test_every_variable_that_is_read_is_in_it(capsys: Streams) -> None:
+    read = {
+        name
+        for folder in ("portgnn", "backends")
+        for path in (ROOT / folder).rglob("*.py")
+        for name in re.findall(r"PORTGNN_[A-Z_]+[A-Z]", path.read_text(encoding="utf-8"))
+    }
+    assert len(read) > 4
+    assert read == set(re.findall(r"^\.TP\n\\fB(PORTGNN_\w+)", page(capsys), flags=re.MULTILINE))
 
 
 def test_no_word_is_a_request() -> None:

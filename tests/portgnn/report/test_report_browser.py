@@ -6,7 +6,6 @@ PORTGNN_AXE=path/to/axe.min.js (npm's axe-core) runs its accessibility rules ove
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,13 @@ from results import RESULTS, benchmark, growth, run, trained, verification
 
 from portgnn.report import page
 from portgnn.report.documents import read, recognise
+from portgnn.report.printing import found_browser
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the browser is driven with playwright")
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-CHROMIUM = next((path for path in map(shutil.which, NAMES) if path), None)
+CHROMIUM = found_browser()
 AXE = os.environ.get("PORTGNN_AXE")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=f"there is no Chromium here ({', '.join(NAMES)})")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
 
 DESK, PHONE = (1200, 900), (360, 740)
 VISIBLE = "elements => elements.map(e => e.getBoundingClientRect()).filter(r => r.width > 100 && r.height > 60).length"
